@@ -17,7 +17,7 @@ from airflow_slo_provider.cli.commands import exit_on_error, exit_with, load_doc
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
-    from airflow_slo_provider.ledger.queries.changes import Happening
+    from airflow_slo_provider.ledger.queries.changes import HistoryEntry
     from airflow_slo_provider.results import CheckResult
 
 #: Limit of ``backfill``: more than a year of hourly evaluations; a larger number is most likely a typing error.
@@ -39,7 +39,7 @@ def report(args: Namespace) -> None:
         slos = {SLOKey(slo.service, name) for slo in catalog.select(args.select) for name, _ in slo.parts()}
         source, hint = _describe(ledger), _other_rows(ledger)
         for slo in slos:
-            rows = check_queries.every(ledger, "slo", slo.name, since=since, until=until)
+            rows = check_queries.stream(ledger, "slo", slo.name, since=since, until=until)
             # An SLO of another service may have the same name.
             checks += [_without_unused_evidence(row.result) for row in rows if SLOKey.of(row.result) == slo]
     histories = summarise_history(checks)
@@ -74,11 +74,11 @@ def _without_unused_evidence(check: CheckResult) -> CheckResult:
 def decisions(args: Namespace) -> None:
     """Print gate decisions, promotions, deployments and rollbacks; exit with 2 if none is recorded."""
     from airflow_slo_provider.core.text_columns import columns
-    from airflow_slo_provider.ledger.queries.changes import happenings
+    from airflow_slo_provider.ledger.queries.changes import history_entries
 
     with _open_ledger(args) as ledger:
         since, until = _read_time(args.since), _read_time(args.until)
-        found = happenings(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
+        found = history_entries(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
         source, hint = _describe(ledger), "" if found else _other_rows(ledger)
     if args.output == "json":
         print(json.dumps([_decision_json(item) for item in found], indent=2))
@@ -102,14 +102,14 @@ def _other_rows(ledger: Ledger) -> str:
     return f"; this environment has no rows, others have: {listed}" if names else ""
 
 
-def _decision_json(item: Happening) -> dict[str, Any]:
+def _decision_json(item: HistoryEntry) -> dict[str, Any]:
     values = asdict(item)
     key = values.pop("key")
     names = ("dag_id", "run_id", "task_id", "map_index", "try_number", "attempt", "test_run")
     return {**values, "at": item.at.isoformat(), **{name: key[name] for name in names}}
 
 
-def _table_row(item: Happening) -> tuple[str, ...]:
+def _table_row(item: HistoryEntry) -> tuple[str, ...]:
     from airflow_slo_provider.core.text_columns import replace_unprintable
     from airflow_slo_provider.ledger.mapped_task_names import LABEL, index_text
 

@@ -35,6 +35,7 @@ class PushgatewayHook(BaseHook):
         """
         from dataclasses import replace
 
+        from airflow_slo_provider.core.exposition_format import CONTENT_TYPE
         from airflow_slo_provider.http.client import HttpClient
         from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
         from airflow_slo_provider.runtime.connections.http import http_server
@@ -43,10 +44,9 @@ class PushgatewayHook(BaseHook):
         # A Pushgateway's path can hold an empty value or one with a slash only in base64.
         group = {"job": job, **(grouping or {})}
         path = "/".join(["/metrics", *(f"{name}@base64/{_base64(value)}" for name, value in group.items())])
-        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         try:
             with HttpClient(settings) as client:
-                answer = client.request("PUT", path, body=text.encode(), headers=headers)
+                answer = client.request("PUT", path, body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
         except QueryError as error:
             raise QueryError(
                 f"the Pushgateway of connection {self.conn_id}: {error.message}",

@@ -11,7 +11,7 @@ from airflow_slo_provider.core.redaction import redact_value, server_text
 from airflow_slo_provider.exceptions import QueryError, writable
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
 from airflow_slo_provider.http.json_answers import read_json
-from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.answer_checks import check_headers
 from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
 
 
@@ -43,42 +43,47 @@ class AsyncAlertmanagerClient(AsyncPrometheusClient):
         :raises QueryError: when the server returned no complete, valid answer
         """
         query = ", ".join(matchers)
-        params = [("active", "true"), ("silenced", "false"), ("inhibited", "false"), *(("filter", one) for one in matchers)]
+        params = [
+            ("active", "true"),
+            ("silenced", "false"),
+            ("inhibited", "false"),
+            *(("filter", matcher) for matcher in matchers),
+        ]
         answer = await self._http.request("GET", "/api/v2/alerts", params=params, query=query)
-        answers.check_headers(answer.headers, now=answer.began, query=query, source=self.url)
+        check_headers(answer.headers, now=answer.began, query=query, source=self.url)
 
-        def wrong(message: str, reason: str) -> QueryError:
-            passing = answer.status in TRANSIENT_STATUSES
+        def error(message: str, reason: str) -> QueryError:
+            transient = answer.status in TRANSIENT_STATUSES
             return QueryError(
-                message, reason=reason, transient=passing, query=query, http_status=answer.status, source=self.url
+                message, reason=reason, transient=transient, query=query, http_status=answer.status, source=self.url
             )  # fmt: skip
 
         if answer.status != 200:
-            raise wrong(f"HTTP {answer.status}: {server_text(answer.body, limit=300)}", status_reason(answer.status))
+            raise error(f"HTTP {answer.status}: {server_text(answer.body, limit=300)}", status_reason(answer.status))
         try:
-            found = read_json(answer.body, source=self.url, query=query, status=200, what="the list of alerts")
-            if not isinstance(found, list):
-                raise TypeError(f"a {type(found).__name__} in its place")
-            return [_alert(one) for one in found]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            said = f"this is no list of alerts ({type(error).__name__}: {error}); is it an Alertmanager with API v2?"
-            raise wrong(said, "unexpected_shape") from None
+            alerts = read_json(answer.body, source=self.url, query=query, status=200, what="the list of alerts")
+            if not isinstance(alerts, list):
+                raise TypeError(f"found {type(alerts).__name__}")
+            return [_read_alert(alert) for alert in alerts]
+        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+            message = f"not a list of alerts ({type(cause).__name__}: {cause}); is this an Alertmanager with API v2?"
+            raise error(message, "unexpected_shape") from None
 
 
-def _alert(data: dict[str, Any]) -> Alert:
-    starts = datetime.fromisoformat(data["startsAt"])
-    if starts.tzinfo is None:
+def _read_alert(data: dict[str, Any]) -> Alert:
+    starts_at = datetime.fromisoformat(data["startsAt"])
+    if starts_at.tzinfo is None:
         raise ValueError(f"startsAt {data['startsAt']!r} has no time zone")
     return Alert(
         fingerprint=writable(str(data["fingerprint"])),
-        labels=_texts(data["labels"]),
-        annotations=_texts(data.get("annotations") or {}),
-        starts_at=starts,
+        labels=_read_labels(data["labels"]),
+        annotations=_read_labels(data.get("annotations") or {}),
+        starts_at=starts_at,
         generator_url=redact_value(writable(str(data.get("generatorURL") or ""))),
     )
 
 
-def _texts(data: dict[str, Any]) -> dict[str, str]:
+def _read_labels(data: dict[str, Any]) -> dict[str, str]:
     """Return labels with secrets redacted, because labels go into events, DAG runs and the ledger."""
     texts: dict[str, str] = redact_value({writable(str(key)): writable(str(value)) for key, value in data.items()})
     return texts

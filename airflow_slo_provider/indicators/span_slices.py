@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -10,6 +11,9 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 
 #: Number of equal parts of the window in which coverage is measured.
 PARTS = 100
+_COMPARISONS: dict[str, Callable[..., bool]] = {
+    "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge,
+}  # fmt: skip
 
 
 def slice_count(start: datetime, end: datetime, width: timedelta) -> int:
@@ -23,10 +27,10 @@ def slice_count(start: datetime, end: datetime, width: timedelta) -> int:
     return count
 
 
-def covered(moments: Iterable[datetime], start: datetime, end: datetime) -> Fraction:
+def covered_share(times: Iterable[datetime], start: datetime, end: datetime) -> Fraction:
     """Return the share of hundredths of the window that hold at least one point.
 
-    :param moments: times of the points; those outside of the window are ignored
+    :param times: times of the points; those outside of the window are ignored
     :param start: start of the window
     :param end: end of the window
     :raises InvalidMeasurement: for an empty window
@@ -34,7 +38,7 @@ def covered(moments: Iterable[datetime], start: datetime, end: datetime) -> Frac
     if start >= end:
         raise InvalidMeasurement(f"the window {start} to {end} is empty", reason="bad_window")
     length = end - start
-    parts = {(moment - start) * PARTS // length for moment in moments if start <= moment < end}
+    parts = {(time - start) * PARTS // length for time in times if start <= time < end}
     return Fraction(len(parts), PARTS)
 
 
@@ -43,9 +47,18 @@ def holds(value: Fraction, op: str | None, threshold: Fraction | None) -> bool:
 
     :raises InvalidMeasurement: when the objective has no op or value, or an op that OpenSLO does not define
     """
-    if threshold is None or op not in ("lt", "lte", "gt", "gte"):
+    name, limit = check_threshold(op, threshold)
+    return _COMPARISONS[name](value, limit)
+
+
+def check_threshold(op: str | None, threshold: Fraction | None, *, query: str | None = None) -> tuple[str, Fraction]:
+    """Return the op and the value of a threshold metric's objective.
+
+    :raises InvalidMeasurement: when one is missing, or OpenSLO does not define the op
+    """
+    if threshold is None or op not in _COMPARISONS:
         raise InvalidMeasurement(
             f"a threshold metric needs an objective with op (lt, lte, gt, gte) and value; got op {op!r}, value {threshold}",
-            reason="no_threshold",
-        )
-    return {"lt": value < threshold, "lte": value <= threshold, "gt": value > threshold, "gte": value >= threshold}[op]
+            reason="no_threshold", query=query,
+        )  # fmt: skip
+    return op, threshold

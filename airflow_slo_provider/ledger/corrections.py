@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, microseconds, moment
+from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, from_microseconds, microseconds
 from airflow_slo_provider.ledger.schema.tables import slo_corrections
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class Correction:
 
     def __post_init__(self) -> None:
         what = f"correction of {self.service}/{self.name or '*'}"
-        for field_name in ("starts", "ends"):
-            if getattr(self, field_name).tzinfo is None:
-                raise ValueError(f"{what}: {field_name} {getattr(self, field_name)} has no time zone")
+        for name, bound in (("starts", self.starts), ("ends", self.ends)):
+            if bound.tzinfo is None:
+                raise ValueError(f"{what}: {name} {bound} has no time zone")
         if self.ends <= self.starts:
             raise ValueError(f"{what}: it ends at {self.ends.isoformat()}, which is not after {self.starts.isoformat()}")
         if not self.service or not self.reason.strip():
-            raise ValueError(f"{what}: it needs a service and a reason")
+            raise ValueError(f"{what}: a service and a reason are required")
 
 
 def record_correction(ledger: Ledger, correction: Correction) -> None:
@@ -63,7 +63,7 @@ def record_correction(ledger: Ledger, correction: Correction) -> None:
     """
     from sqlalchemy import insert, update
 
-    table, row = slo_corrections(), _row(ledger, correction)
+    table, row = slo_corrections(), _to_row(ledger, correction)
     with ledger._transaction(writes=True) as connection:
         changed = connection.execute(update(table).where(table.c.identity == row["identity"]).values(**row))
         if not changed.rowcount:
@@ -90,7 +90,7 @@ def corrections(ledger: Ledger, start: datetime, end: datetime, *, service: str 
         query = query.where(table.c.service == service)
     with ledger._transaction() as connection:
         rows = connection.execute(query.order_by(table.c.starts, table.c.id)).mappings()
-        return [_correction(dict(row)) for row in rows]
+        return [_from_row(dict(row)) for row in rows]
 
 
 def correction_identity(environment: str, service: str, name: str, labels: str, starts: int) -> str:
@@ -105,7 +105,7 @@ def correction_identity(environment: str, service: str, name: str, labels: str, 
     return hashlib.sha256(json.dumps([environment, service, name, labels, starts]).encode()).hexdigest()
 
 
-def _row(ledger: Ledger, correction: Correction) -> dict[str, Any]:
+def _to_row(ledger: Ledger, correction: Correction) -> dict[str, Any]:
     labels, starts = labels_text(correction.labels), microseconds(correction.starts)
     row = {
         "identity": correction_identity(ledger.environment, correction.service, correction.name, labels, starts),
@@ -120,23 +120,21 @@ def _row(ledger: Ledger, correction: Correction) -> dict[str, Any]:
         "recorded_at": time.time_ns() // 1000,
     }
     for column, longest in {"service": LONGEST_SERVICE, "name": LENGTHS["name"], "labels": LENGTHS["labels"]}.items():
-        if len(str(row[column])) > longest:
-            raise LedgerError(
-                f"correction of {correction.service[:100]}: {column} has {len(str(row[column]))} characters, "
-                f"the ledger holds {longest}",
-                reason="too_long",
-            )
+        length = len(str(row[column]))
+        if length > longest:
+            message = f"correction of {correction.service[:100]}: {column} has {length} characters, the ledger holds {longest}"
+            raise LedgerError(message, reason="too_long")
     return row
 
 
-def _correction(row: Mapping[str, Any]) -> Correction:
+def _from_row(row: Mapping[str, Any]) -> Correction:
     return Correction(
         service=row["service"],
         name=row["name"],
         labels=json.loads(row["labels"]) if row["labels"] else {},
-        starts=moment(row["starts"]),
-        ends=moment(row["ends"]),
+        starts=from_microseconds(row["starts"]),
+        ends=from_microseconds(row["ends"]),
         reason=row["reason"],
         by=row["recorded_by"],
-        recorded_at=moment(row["recorded_at"]),
+        recorded_at=from_microseconds(row["recorded_at"]),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
-from airflow_slo_provider.core.database_faults import classify
+from airflow_slo_provider.core.database_faults import DatabaseFault, classify
 from airflow_slo_provider.core.redaction import remember
 from airflow_slo_provider.exceptions import LedgerError
 
@@ -44,7 +44,7 @@ def parse_url(url: str | URL) -> URL:
         name = parsed.database or ""
         memory = name in ("", ":memory:", "file:", "file::memory:") or "memory" in parsed.query.get("mode", "")
         if memory or parsed.query.get("vfs") == "memdb":
-            raise LedgerError("an in-memory ledger forgets everything when the process ends; name a file", reason="bad_url")
+            raise LedgerError("an in-memory ledger is lost when the process ends; set a file", reason="bad_url")
     if parsed.drivername in ("postgres", "postgresql"):
         # SQLAlchemy's default driver differs between 2.0 and 2.1; use the installed one.
         parsed = parsed.set(drivername="postgresql+psycopg" if find_spec("psycopg") else "postgresql+psycopg2")
@@ -69,18 +69,18 @@ def make_engine(url: URL) -> Engine:
     from sqlalchemy.exc import NoSuchModuleError
 
     backend = url.get_backend_name()
-    options: dict[str, Any] = {"hide_parameters": True}
     if backend == "sqlite":
         _require_directory(url)
-        options["connect_args"] = {"timeout": LOCK_WAIT_SECONDS}
-    else:
-        options["pool_pre_ping"] = True
-        if backend == "postgresql":
-            options["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "application_name": "airflow-slo-provider"}
+    arguments: dict[str, dict[str, Any]] = {
+        "sqlite": {"timeout": LOCK_WAIT_SECONDS},
+        "postgresql": {"connect_timeout": CONNECT_SECONDS, "application_name": "airflow-slo-provider"},
+    }
+    pre_ping, connect_args = backend != "sqlite", arguments.get(backend, {})
     try:
-        engine = create_engine(url, **options)
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=pre_ping, connect_args=connect_args)
     except (ImportError, NoSuchModuleError) as error:
-        raise LedgerError(f"no driver for {url.drivername} is installed: {scrub(str(error), url)}", reason="no_driver") from None
+        message = f"no driver for {url.drivername} is installed: {redact_password(str(error), url)}"
+        raise LedgerError(message, reason="no_driver") from None
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -93,9 +93,8 @@ def _require_directory(url: URL) -> None:
         return
     directory = Path(name).resolve().parent
     if not directory.is_dir():
-        raise LedgerError(
-            f"ledger {name}: directory {directory} does not exist; create it or change [slo] ledger_url", reason="no_directory"
-        )
+        message = f"ledger {name}: directory {directory} does not exist; create it or change [slo] ledger_url"
+        raise LedgerError(message, reason="no_directory")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -164,12 +163,9 @@ def _settings(*, writes: bool, patient: bool) -> str:
 def _require_schema(connection: Connection, url: URL, schema: int) -> None:
     found = connection.exec_driver_sql("SELECT MAX(version) FROM slo_ledger_schema").scalar()
     if found != schema:
-        raise LedgerError(
-            f"ledger {describe(url)} has schema {found} now, and this process opened it with schema {schema}: "
-            "restart the process, with the airflow-slo-provider that the others have",
-            reason="other_schema",
-            transient=True,
-        )
+        changed = f"ledger {describe(url)} has schema {found} now, and this process opened it with schema {schema}"
+        message = f"{changed}: restart the process, with the same airflow-slo-provider as the others"
+        raise LedgerError(message, reason="other_schema", transient=True)
 
 
 _ADVICE = {
@@ -190,18 +186,13 @@ def ledger_error(error: Exception, url: URL) -> LedgerError:
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     original = getattr(error, "orig", None) or error
-    if isinstance(error, PoolTimeout):
-        reason, transient = "timeout", True
-    else:
-        fault = classify(original)
-        reason, transient = fault.reason, fault.transient
-    said = " ".join(scrub(str(original), url).split())
-    advice = _ADVICE.get(reason)
-    text = f"ledger {describe(url)}: {advice}" if advice else f"ledger {describe(url)}: the database refused a statement"
-    return LedgerError(f"{text} ({type(original).__name__}: {said})", reason=reason, transient=transient)
+    fault = DatabaseFault("timeout", True) if isinstance(error, PoolTimeout) else classify(original)
+    advice = _ADVICE.get(fault.reason, "the database refused a statement")
+    details = f"{type(original).__name__}: {' '.join(redact_password(str(original), url).split())}"
+    return LedgerError(f"ledger {describe(url)}: {advice} ({details})", reason=fault.reason, transient=fault.transient)
 
 
-def scrub(text: str, url: URL) -> str:
+def redact_password(text: str, url: URL) -> str:
     """Redact the password in a driver's message, plain or percent-encoded."""
     secrets = [str(url.password)] if url.password else []
     secrets += [value for key, value in url.query.items() if "pass" in key.lower() and isinstance(value, str)]

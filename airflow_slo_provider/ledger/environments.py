@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
 _BATCH = 5_000
+#: Columns that a row's identity is computed from.
+_CHECK_KEY = ("kind", "name", "labels", "dag_id", "run_id", "task_id", "map_index", "attempt", "test_run")
+_CORRECTION_KEY = ("service", "name", "labels", "starts")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def environments(ledger: Ledger) -> list[Environment]:
     query = select(table.c.environment, func.count(), func.sum(table.c.test_run)).group_by(table.c.environment)
     with ledger._transaction(patient=True) as connection:
         found = [Environment(name, count - int(tests), int(tests)) for name, count, tests in connection.execute(query)]
-    return sorted(found, key=lambda one: one.name)
+    return sorted(found, key=lambda environment: environment.name)
 
 
 def adopt(ledger: Ledger) -> Adopted:
@@ -63,40 +66,30 @@ def adopt(ledger: Ledger) -> Adopted:
     :raises ValueError: for a ledger of the unnamed environment
     """
     if not ledger.environment:
-        raise ValueError("the unnamed environment adopts nothing: name one")
-    with ledger._transaction(writes=True) as connection:
-        moved, left = _move_checks(connection, ledger.environment)
-        corrections, more = _move_corrections(connection, ledger.environment)
-    return Adopted(moved, corrections, left + more)
+        raise ValueError("rows cannot be moved to the unnamed environment; set a name")
+    name = ledger.environment
 
-
-def _move_checks(connection: Connection, name: str) -> tuple[int, int]:
-    table = checks()
-    columns = ("kind", "name", "labels", "dag_id", "run_id", "task_id", "map_index", "attempt", "test_run")
-
-    def identity(row: Any) -> str:
+    def check_key(row: Any) -> str:
         key = RunKey(row.dag_id, row.run_id, row.task_id, row.map_index, attempt=row.attempt, test_run=bool(row.test_run))
         return replace(key, environment=name).identity(row.kind, row.name, row.labels)
 
-    return _move(connection, table, columns, name, identity)
-
-
-def _move_corrections(connection: Connection, name: str) -> tuple[int, int]:
-    def identity(row: Any) -> str:
+    def correction_key(row: Any) -> str:
         return correction_identity(name, row.service, row.name, row.labels, row.starts)
 
-    return _move(connection, slo_corrections(), ("service", "name", "labels", "starts"), name, identity)
+    with ledger._transaction(writes=True) as connection:
+        moved, left = _move(connection, checks(), _CHECK_KEY, name, check_key)
+        moved_corrections, left_corrections = _move(connection, slo_corrections(), _CORRECTION_KEY, name, correction_key)
+    return Adopted(moved, moved_corrections, left + left_corrections)
 
 
-def _move(connection: Connection, table: TableClause, columns: tuple[str, ...], name: str, identity: Any) -> tuple[int, int]:
+def _move(
+    connection: Connection, table: TableClause, columns: Sequence[str], name: str, identity: Callable[[Any], str]
+) -> tuple[int, int]:
     """Move rows under their new identities; rows whose new identity exists already are left."""
     from sqlalchemy import bindparam, select, update
 
-    change = (
-        update(table)
-        .where(table.c.id == bindparam("row_id"))
-        .values(identity=bindparam("new_identity"), environment=bindparam("new_environment"))
-    )
+    new: dict[str, Any] = {"identity": bindparam("new_identity"), "environment": bindparam("new_environment")}
+    change = update(table).where(table.c.id == bindparam("row_id")).values(**new)
     moved = left = 0
     for rows in _batches(connection, table, columns):
         wanted = {identity(row): row.id for row in rows}
@@ -110,18 +103,13 @@ def _move(connection: Connection, table: TableClause, columns: tuple[str, ...], 
     return moved, left
 
 
-def _batches(connection: Connection, table: TableClause, columns: tuple[str, ...]) -> Iterator[list[Any]]:
+def _batches(connection: Connection, table: TableClause, columns: Sequence[str]) -> Iterator[list[Any]]:
     """Yield the rows of the unnamed environment in batches, ordered by id."""
     from sqlalchemy import select
 
-    last = -1
+    selected, last = [table.c[column] for column in ("id", *columns)], -1
     while True:
-        query = (
-            select(table.c.id, *(table.c[column] for column in columns))
-            .where(table.c.environment == "", table.c.id > last)
-            .order_by(table.c.id)
-            .limit(_BATCH)
-        )
+        query = select(*selected).where(table.c.environment == "", table.c.id > last).order_by(table.c.id).limit(_BATCH)
         rows = list(connection.execute(query))
         if not rows:
             return

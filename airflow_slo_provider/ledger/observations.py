@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_slo_provider.ledger.records import RunKey, microseconds
 from airflow_slo_provider.ledger.schema.tables import checks
@@ -44,11 +44,10 @@ def without_repetitions(
     :param due: earliest time at which the run could start (aware)
     """
     _lock(connection, key)
-    return [_marked(one) if _is_repeated(connection, one, key, due) else one for one in results]
-
-
-def _marked(result: CheckResult) -> CheckResult:
-    return replace(result, kind=f"{result.kind}{REPEATED}")
+    return [
+        replace(result, kind=f"{result.kind}{REPEATED}") if _is_repeated(connection, result, key, due) else result
+        for result in results
+    ]
 
 
 def _is_repeated(connection: Connection, result: CheckResult, key: RunKey, due: datetime) -> bool:
@@ -56,12 +55,10 @@ def _is_repeated(connection: Connection, result: CheckResult, key: RunKey, due: 
 
     table = checks()
     filters = [table.c[column] == getattr(key, column) for column in ("environment", "dag_id", "task_id", "map_index")]
-    filters.append(table.c.test_run == int(key.test_run))
-    filters += [table.c.kind == result.kind, table.c.name == result.name, table.c.run_id != key.run_id]
-    filters.append(table.c.checked_at >= microseconds(due, what="due"))
-    filters.append(
-        table.c.model_version.is_(None) if result.model_version is None else table.c.model_version == result.model_version
-    )
+    filters += [table.c.test_run == int(key.test_run), table.c.run_id != key.run_id]
+    filters += [table.c.kind == result.kind, table.c.name == result.name]
+    # SQLAlchemy writes "== None" as IS NULL.
+    filters += [table.c.model_version == result.model_version, table.c.checked_at >= microseconds(due, what="due")]
     found = select(table.c.verdict, table.c.evidence).where(*filters).order_by(table.c.checked_at.desc(), table.c.id.desc())
     subject = result.evidence.get(SUBJECT)
     for verdict, evidence in connection.execute(found.limit(1_000)):
@@ -72,14 +69,10 @@ def _is_repeated(connection: Connection, result: CheckResult, key: RunKey, due: 
 
 def _lock(connection: Connection, key: RunKey) -> None:
     """Serialise writes of a task's runs by a lock. SQLite allows only one writer anyway."""
-    if connection.dialect.name != "postgresql":
-        return
-    text = json.dumps([key.dag_id, key.task_id, key.map_index]).encode()
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], signed=True)
-    _execute(connection, "SELECT pg_advisory_xact_lock(:number)", number=number)
-
-
-def _execute(connection: Connection, statement: str, **values: Any) -> None:
     from sqlalchemy import text
 
-    connection.execute(text(statement), values)
+    if connection.dialect.name != "postgresql":
+        return
+    task = json.dumps([key.dag_id, key.task_id, key.map_index]).encode()
+    number = int.from_bytes(hashlib.sha256(task).digest()[:8], signed=True)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})

@@ -18,14 +18,13 @@ An SLO that could not be measured has no ratio (never 0): only its verdict and i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.exposition_format import format_gauge
 from airflow_slo_provider.core.slo_key import SLOKey, labels_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.ledger.queries import checks as browse
-from airflow_slo_provider.ledger.queries import slos as browse_slos
+from airflow_slo_provider.ledger.queries import checks, slos
 from airflow_slo_provider.results import Verdict
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ _HELP = {
     "airflow_slo_error_budget_remaining_ratio": "Share of the error budget that is left; negative when overspent.",
     "airflow_slo_burn_rate": "How fast the error budget burned over a window; 1 spends it exactly within the SLO's window.",
     "airflow_slo_check_verdict": "1 for the verdict of the newest check, 0 for the others.",
-    "airflow_slo_check_value": "What the newest check measured.",
-    "airflow_slo_check_timestamp_seconds": "When the newest check was made, in seconds since 1970.",
+    "airflow_slo_check_value": "The value that the newest check measured.",
+    "airflow_slo_check_timestamp_seconds": "Time of the newest check, in seconds since 1970.",
 }
 
 
@@ -53,11 +52,11 @@ def newest_checks(ledger: Ledger, kinds: Sequence[str] | None = None, *, dags: I
     :param dags: only checks of these DAGs; None for all
     """
     ledger = ledger.seen_by_tests(False)
-    wanted = [kind for kind in browse.all_kinds(ledger) if kind != "decision"] if kinds is None else text_list(kinds)
+    wanted = [kind for kind in checks.all_kinds(ledger) if kind != "decision"] if kinds is None else text_list(kinds)
     limit = None if dags is None else list(dags)
     rows: list[Recorded] = []
     for kind in wanted:
-        rows += browse_slos.newest(ledger, dags=limit) if kind == "slo" else browse.newest(ledger, kind, dags=limit)
+        rows += slos.newest(ledger, dags=limit) if kind == "slo" else checks.newest(ledger, kind, dags=limit)
     return rows
 
 
@@ -66,39 +65,24 @@ def exposition(rows: Iterable[Recorded]) -> str:
 
     :param rows: the newest checks, from :func:`newest_checks`
     """
-    samples: dict[str, list[str]] = {name: [] for name in _HELP}
-
-    def add(name: str, labels: Mapping[str, str], value: Any) -> None:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            inner = ",".join(f'{key}="{_escape(label)}"' for key, label in labels.items())
-            samples[name].append(f"{name}{{{inner}}} {float(value)!r}")
-
+    samples: dict[str, list[tuple[Mapping[str, str], Any]]] = {name: [] for name in _HELP}
     for row in rows:
         result = row.result
-        check = {"kind": result.kind, "name": result.name}
-        service = {"service": SLOKey.of(row.result).service} if result.kind == "slo" else {}
+        service = {"service": SLOKey.of(result).service} if result.kind == "slo" else {}
         if result.labels:  # each group of an SLO is a separate series
             service["labels"] = labels_text(result.labels)
-        check |= service
-        add("airflow_slo_check_timestamp_seconds", check, result.checked_at.timestamp())
+        check = {"kind": result.kind, "name": result.name} | service
+        samples["airflow_slo_check_timestamp_seconds"].append((check, result.checked_at.timestamp()))
         for verdict in Verdict:
-            add("airflow_slo_check_verdict", check | {"verdict": verdict.value}, float(verdict is result.verdict))
+            samples["airflow_slo_check_verdict"].append((check | {"verdict": verdict.value}, int(verdict is result.verdict)))
         if result.kind != "slo":
-            add("airflow_slo_check_value", check | {"unit": result.unit or ""}, result.value)
+            samples["airflow_slo_check_value"].append((check | {"unit": result.unit or ""}, result.value))
             continue
         slo = {"slo": result.name} | service
-        add("airflow_slo_sli_ratio", slo, result.value)
-        add("airflow_slo_objective_ratio", slo, result.target)
-        add("airflow_slo_error_budget_remaining_ratio", slo, result.evidence.get("remaining"))
+        samples["airflow_slo_sli_ratio"].append((slo, result.value))
+        samples["airflow_slo_objective_ratio"].append((slo, result.target))
+        samples["airflow_slo_error_budget_remaining_ratio"].append((slo, result.evidence.get("remaining")))
         rates = result.evidence.get("burn_rates")
         for window, rate in rates.items() if isinstance(rates, Mapping) else ():
-            add("airflow_slo_burn_rate", slo | {"window": str(window)}, rate)
-    blocks = [
-        f"# HELP {name} {_HELP[name]}\n# TYPE {name} gauge\n" + "\n".join(lines) for name, lines in samples.items() if lines
-    ]
-    return "\n".join(blocks) + "\n" if blocks else ""
-
-
-def _escape(label: str) -> str:
-    """Escape a label's value [Prometheus, exposition formats, "Comments, help text, and type information"]."""
-    return label.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+            samples["airflow_slo_burn_rate"].append((slo | {"window": str(window)}, rate))
+    return "".join(format_gauge(name, samples[name], help_text=text) for name, text in _HELP.items())

@@ -61,25 +61,20 @@ def prune(ledger: Ledger, before: datetime, *, trial: bool = False) -> Pruned:
     removed: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     tests = 0
+
+    def is_needed(row: Any) -> bool:
+        known = row.kind in _KEPT_KINDS or row.id in newest or (row.dag_id, row.run_id) in runs
+        return not row.test_run and (known or (row.kind in _INCIDENT_KINDS and row.name in incidents))
+
     for rows in _batches(ledger, limit):
-        gone = []
-        for row in rows:
-            needed = (
-                row.kind in _KEPT_KINDS
-                or row.id in newest
-                or (row.dag_id, row.run_id) in runs
-                or (row.kind in _INCIDENT_KINDS and row.name in incidents)
-            )
-            if needed and not row.test_run:
-                kept[row.kind] += 1
-                continue
-            gone.append(row.id)
-            tests += row.test_run
-            removed[row.kind] += not row.test_run
-        if gone and not trial:
+        needless = [row for row in rows if not is_needed(row)]
+        kept.update(row.kind for row in rows if is_needed(row))
+        removed.update(row.kind for row in needless if not row.test_run)
+        tests += sum(row.test_run for row in needless)
+        if needless and not trial:
             with ledger._transaction(writes=True) as connection:
-                connection.execute(delete(table).where(table.c.id.in_(gone)))
-    return Pruned({kind: count for kind, count in removed.items() if count}, dict(kept), tests)
+                connection.execute(delete(table).where(table.c.id.in_([row.id for row in needless])))
+    return Pruned(dict(removed), dict(kept), tests)
 
 
 def _newest(ledger: Ledger, limit: int) -> set[int]:
@@ -110,11 +105,9 @@ def _open_incidents(ledger: Ledger) -> tuple[set[str], set[tuple[str, str]]]:
     from sqlalchemy import select
 
     table = checks()
-    query = (
-        select(table.c.dag_id, table.c.run_id, table.c.name, table.c.evidence)
-        .where(table.c.environment == ledger.environment, table.c.test_run == 0, table.c.kind == "incident")
-        .order_by(table.c.checked_at, table.c.id)
-    )
+    own = (table.c.environment == ledger.environment, table.c.test_run == 0, table.c.kind == "incident")
+    query = select(table.c.dag_id, table.c.run_id, table.c.name, table.c.evidence).where(*own)
+    query = query.order_by(table.c.checked_at, table.c.id)
     with ledger._transaction(patient=True) as connection:
         newest = {(row.dag_id, row.run_id, row.name): row.evidence for row in connection.execute(query)}
     opened = [key for key, evidence in newest.items() if json.loads(evidence).get("state") != "over"]
@@ -127,15 +120,11 @@ def _batches(ledger: Ledger, limit: int) -> Iterator[list[Any]]:
 
     table = checks()
     columns = [table.c[name] for name in ("id", "checked_at", "kind", "name", "dag_id", "run_id", "test_run")]
+    older = (table.c.environment == ledger.environment, table.c.checked_at < limit)
     last = (-(2**62), -1)
     while True:
-        query = (
-            select(*columns)
-            .where(table.c.environment == ledger.environment, table.c.checked_at < limit)
-            .where(tuple_(table.c.checked_at, table.c.id) > last)
-            .order_by(table.c.checked_at, table.c.id)
-            .limit(_BATCH)
-        )
+        query = select(*columns).where(*older, tuple_(table.c.checked_at, table.c.id) > last)
+        query = query.order_by(table.c.checked_at, table.c.id).limit(_BATCH)
         with ledger._transaction() as connection:
             rows = list(connection.execute(query))
         if not rows:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.slo_key import labels_text
-from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, service_column
+from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, from_microseconds, from_row, microseconds, service_column
 from airflow_slo_provider.ledger.schema.tables import COLUMNS, checks
 from airflow_slo_provider.results import Verdict
 
@@ -71,7 +71,7 @@ class LedgerReader:
             raise ValueError(f"limit {limit} must lie between 1 and {MOST_ROWS}")
         table = checks()
         filters = _filters(kind=kind, name=name, dag_id=dag_id) + _window(since, until)
-        return self._read(filters, limit=limit, newest_first=newest_first, columns=[table.c[column] for column in COLUMNS])
+        return self._read(filters, limit=limit, order=None if newest_first else [table.c.checked_at, table.c.id])
 
     def latest(
         self,
@@ -119,14 +119,12 @@ class LedgerReader:
             if before is not None:
                 until = microseconds(before, what="before")
                 filters += [table.c.checked_at <= until, or_(table.c.checked_at < until, own)]
-        filters += self._evidence_is(evidence)
-        columns = [table.c[column] for column in COLUMNS]
-        by_writing = [table.c.id.desc()] if written_at_once is not None else None
-        found = self._read(filters, limit=1, newest_first=True, columns=columns, order=by_writing)
+        filters += self._evidence_equals(evidence)
+        found = self._read(filters, limit=1, order=None if written_at_once is None else [table.c.id.desc()])
         return found[0] if found else None
 
     def wrote_before(self, number: int, kind: str, name: str, *, service: str, at_once: timedelta, but_for: str) -> bool:
-        """Whether this environment had recorded a check of the current state before a given row was written.
+        """Return whether this environment had recorded a check of the current state before a given row was written.
 
         :param number: number of that row
         :param kind: kind of the check
@@ -138,7 +136,7 @@ class LedgerReader:
         table = checks()
         filters = [*_filters(kind=kind, name=name, service=service_column(service)), table.c.id < number]
         filters += [table.c.dag_id != but_for, _written_at_once(at_once)]
-        return bool(self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS]))
+        return bool(self._read(filters, limit=1))
 
     def newest_of_versions(
         self, kind: str | None = None, name: str | None = None, since: datetime | None = None, limit: int = MOST_ROWS
@@ -157,10 +155,7 @@ class LedgerReader:
         filters = [*_filters(kind=kind, name=name), *_window(since, None), table.c.model_version.is_not(None)]
         filters += self._visible()
         newest = select(*what, func.max(table.c.checked_at)).where(*filters).group_by(*what)
-        columns = [table.c[column] for column in COLUMNS]
-        return self._read(
-            [*filters, tuple_(*what, table.c.checked_at).in_(newest)], limit=limit, newest_first=True, columns=columns
-        )
+        return self._read([*filters, tuple_(*what, table.c.checked_at).in_(newest)], limit=limit)
 
     def own(self, kind: str, name: str, key: RunKey) -> Recorded | None:
         """Return the check of a kind and name that a task instance recorded itself, in its last attempt.
@@ -172,12 +167,12 @@ class LedgerReader:
         from sqlalchemy import select
 
         table, own = checks(), self._own(key)
-        same = [table.c[column] == getattr(own, column) for column in ("dag_id", "run_id", "task_id", "map_index", "environment")]
-        same += [table.c.test_run == int(own.test_run), table.c.labels == "", *_filters(kind=kind, name=name)]
-        query = select(*(table.c[column] for column in COLUMNS)).where(*same).order_by(table.c.attempt.desc()).limit(1)
+        instance = {column: getattr(own, column) for column in ("dag_id", "run_id", "task_id", "map_index", "environment")}
+        filters = _filters(**instance, test_run=int(own.test_run), labels="", kind=kind, name=name)
+        query = select(*(table.c[column] for column in COLUMNS)).where(*filters).order_by(table.c.attempt.desc()).limit(1)
         with self._transaction() as connection:
             row = connection.execute(query).mappings().first()
-            return None if row is None else recorded_of(dict(row))
+            return None if row is None else from_row(dict(row))
 
     def names(self, kind: str) -> list[str]:
         """Return the names of all checks of a kind, in the database's order.
@@ -203,11 +198,8 @@ class LedgerReader:
         """
         from sqlalchemy import select
 
-        query = (
-            select(self._evidence("service"))
-            .where(*self._visible(), *_filters(kind=kind, name=name), *_window(start, end))
-            .distinct()
-        )
+        filters = [*self._visible(), *_filters(kind=kind, name=name), *_window(start, end)]
+        query = select(self._evidence("service")).where(*filters).distinct()
         with self._transaction() as connection:
             return sorted(str(row[0]) for row in connection.execute(query) if row[0] is not None)
 
@@ -229,32 +221,24 @@ class LedgerReader:
         table = checks()
         query = (
             select(table.c.checked_at, table.c.verdict, table.c.value, table.c.good, table.c.total)
-            .where(*self._visible(), *_filters(kind=kind, name=name), *_window(start, end), *self._evidence_is(evidence))
+            .where(*self._visible(), *_filters(kind=kind, name=name), *_window(start, end), *self._evidence_equals(evidence))
             .order_by(table.c.checked_at, table.c.id)
         )
         with self._transaction() as connection:
             for row in connection.execution_options(yield_per=_BATCH).execute(query):
-                yield Point(moment(row[0]), Verdict(row[1]), row[2], row[3], row[4])
+                yield Point(from_microseconds(row[0]), Verdict(row[1]), row[2], row[3], row[4])
 
-    def _read(
-        self,
-        filters: list[ColumnElement[bool]],
-        *,
-        limit: int,
-        newest_first: bool,
-        columns: list[Any],
-        order: list[Any] | None = None,
-    ) -> list[Recorded]:
+    def _read(self, filters: list[ColumnElement[bool]], *, limit: int, order: list[Any] | None = None) -> list[Recorded]:
+        """Read visible checks, newest first unless another order is set."""
         from sqlalchemy import select
 
         table = checks()
-        if order is None:
-            order = [table.c.checked_at.desc(), table.c.id.desc()] if newest_first else [table.c.checked_at, table.c.id]
+        query = select(*(table.c[column] for column in COLUMNS)).where(*self._visible(), *filters)
+        query = query.order_by(*(order or [table.c.checked_at.desc(), table.c.id.desc()])).limit(limit)
         with self._transaction() as connection:
-            rows = connection.execute(select(*columns).where(*self._visible(), *filters).order_by(*order).limit(limit)).mappings()
-            return [recorded_of(dict(row)) for row in rows]
+            return [from_row(dict(row)) for row in connection.execute(query).mappings()]
 
-    def _evidence_is(self, wanted: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
+    def _evidence_equals(self, wanted: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
         return [self._evidence(field) == text for field, text in (wanted or {}).items()]
 
     def _evidence(self, field: str) -> ColumnElement[Any]:
@@ -280,7 +264,7 @@ class LedgerReader:
             return [str(row[0]) for row in connection.execute(select(found.c.item).where(found.c.item.is_not(None)))]
 
 
-def _filters(**equal: str | None) -> list[ColumnElement[bool]]:
+def _filters(**equal: str | int | None) -> list[ColumnElement[bool]]:
     table = checks()
     return [table.c[column] == value for column, value in equal.items() if value is not None]
 
@@ -292,9 +276,5 @@ def _written_at_once(limit: timedelta) -> ColumnElement[bool]:
 
 def _window(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
     column = checks().c.checked_at
-    found: list[ColumnElement[bool]] = []
-    if since is not None:
-        found.append(column >= microseconds(since, what="since"))
-    if until is not None:
-        found.append(column < microseconds(until, what="until"))
-    return found
+    low = [] if since is None else [column >= microseconds(since, what="since")]
+    return low if until is None else [*low, column < microseconds(until, what="until")]

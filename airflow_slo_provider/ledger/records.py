@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -21,16 +21,13 @@ _MICROSECOND = timedelta(microseconds=1)
 BACKFILL = "airflow slo backfill"
 #: Maximum length of each indexed text column. Checked here because SQLite would accept more than PostgreSQL.
 LENGTHS: dict[str, int] = {
-    "dag_id": 250,
-    "run_id": 250,
-    "task_id": 250,
-    "kind": 100,
-    "name": 500,
-    "instance": 64,
-    "environment": 100,
-    "labels": 500,
-}
+    "dag_id": 250, "run_id": 250, "task_id": 250, "kind": 100, "name": 500, "instance": 64, "environment": 100, "labels": 500,
+}  # fmt: skip
 LONGEST_SERVICE = 250
+#: Columns that hold a number, a text or a time of a check under the same name.
+_NUMBERS = ("value", "good", "total", "target")
+_TEXTS = ("unit", "message", "model_version")
+_TIMES = ("checked_at", "interval_start", "interval_end")
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,9 @@ class RunKey:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+_KEY_FIELDS = tuple(item.name for item in fields(RunKey))
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One recorded check: a row of the ledger.
@@ -101,24 +101,24 @@ class Point(NamedTuple):
     total: float | None
 
 
-def microseconds(moment: datetime, *, what: str = "time") -> int:
+def microseconds(time: datetime, *, what: str = "time") -> int:
     """Convert an aware datetime to microseconds since 1970 in UTC, exactly. The same integer in every database.
 
     :raises LedgerError: for a naive datetime
     """
-    if moment.tzinfo is None:
-        raise LedgerError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
+    if time.tzinfo is None:
+        raise LedgerError(f"{what} {time} has no time zone; use an aware datetime", reason="naive_time")
     # Airflow uses pendulum datetimes, whose difference is not a plain timedelta.
-    plain = datetime.combine(moment.date(), moment.timetz())
+    plain = datetime.combine(time.date(), time.timetz())
     return (plain - _EPOCH) // _MICROSECOND
 
 
-def moment(value: int) -> datetime:
+def from_microseconds(value: int) -> datetime:
     """Convert microseconds since 1970 back to an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=value)
 
 
-def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, Any]:
+def to_row(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, Any]:
     """Convert a check to a row.
 
     :param result: the check result
@@ -128,106 +128,68 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
     """
     labels = labels_text(result.labels)
     row: dict[str, Any] = {
+        **{name: getattr(key, name) for name in _KEY_FIELDS},
+        **{name: _to_number(getattr(result, name)) for name in _NUMBERS},
+        **{name: _to_text(getattr(result, name)) for name in _TEXTS},
+        **{name: None if (time := getattr(result, name)) is None else microseconds(time) for name in _TIMES},
         "identity": key.identity(result.kind, result.name, labels),
-        "dag_id": key.dag_id,
-        "run_id": key.run_id,
-        "task_id": key.task_id,
-        "map_index": key.map_index,
-        "try_number": key.try_number,
         "recorded_at": recorded_at,
         "kind": result.kind,
         "name": result.name,
         "verdict": result.verdict.value,
-        "value": _number(result.value),
-        "unit": _text(result.unit),
-        "good": _number(result.good),
-        "total": _number(result.total),
-        "target": _number(result.target),
         "op": result.op,
-        "message": _text(result.message),
-        "checked_at": microseconds(result.checked_at),
-        "interval_start": None if result.interval_start is None else microseconds(result.interval_start),
-        "interval_end": None if result.interval_end is None else microseconds(result.interval_end),
-        "model_version": _text(result.model_version),
-        "evidence": _json(result.evidence),
+        "evidence": json.dumps(_to_json(result.evidence), allow_nan=False),
         "result_version": result.schema_version,
         "service": service_column(SLOKey.of(result).service),
-        "instance": key.instance,
-        "environment": key.environment,
         "labels": labels,
         "test_run": int(key.test_run),
-        "attempt": key.attempt,
     }
     for column, longest in LENGTHS.items():
-        if len(row[column]) > longest:
-            raise LedgerError(
-                f"check {result.kind}/{result.name}: {column} has {len(row[column])} characters, the ledger holds {longest}",
-                reason="too_long",
-            )
+        length = len(row[column])
+        if length > longest:
+            message = f"check {result.kind}/{result.name}: {column} has {length} characters, the ledger holds {longest}"
+            raise LedgerError(message, reason="too_long")
     return row
 
 
 def service_column(service: str) -> str:
     """Truncate a service's name for its indexed column; the evidence holds the whole name."""
-    return str(_text(service))[:LONGEST_SERVICE]
+    return str(_to_text(service))[:LONGEST_SERVICE]
 
 
-def recorded_of(row: Mapping[str, Any]) -> Recorded:
+def from_row(row: Mapping[str, Any]) -> Recorded:
     """Convert a row to a recorded check."""
+    values: dict[str, Any] = {name: row[name] for name in ("kind", "name", "op", *_NUMBERS, *_TEXTS)}
+    for name in _TIMES:
+        values[name] = None if row[name] is None else from_microseconds(row[name])
     result = CheckResult(
-        kind=row["kind"],
-        name=row["name"],
+        **values,
         verdict=Verdict(row["verdict"]),
-        value=row["value"],
-        unit=row["unit"],
-        good=row["good"],
-        total=row["total"],
-        target=row["target"],
-        op=row["op"],
-        message=row["message"],
-        checked_at=moment(row["checked_at"]),
-        interval_start=None if row["interval_start"] is None else moment(row["interval_start"]),
-        interval_end=None if row["interval_end"] is None else moment(row["interval_end"]),
-        model_version=row["model_version"],
         evidence=json.loads(row["evidence"]),
         labels=json.loads(row["labels"]) if row["labels"] else {},
         schema_version=row["result_version"],
     )
-    key = RunKey(
-        row["dag_id"],
-        row["run_id"],
-        row["task_id"],
-        row["map_index"],
-        row["try_number"],
-        row["attempt"],
-        row["environment"],
-        bool(row["test_run"]),
-        row["instance"],
-    )
-    return Recorded(result, key, moment(row["recorded_at"]), row["id"])
+    key = RunKey(**{**{name: row[name] for name in _KEY_FIELDS}, "test_run": bool(row["test_run"])})
+    return Recorded(result, key, from_microseconds(row["recorded_at"]), row["id"])
 
 
-def _number(value: Any) -> float | None:
+def _to_number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _text(value: str | None) -> str | None:
+def _to_text(value: str | None) -> str | None:
     """Replace characters that a database rejects: PostgreSQL rejects NUL, UTF-8 lone surrogates; messages may contain both."""
     return None if value is None else value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def _json(evidence: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(evidence), allow_nan=False, sort_keys=False)
-
-
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """Convert evidence to JSON types. Other values (Decimal, datetime, NaN) are kept as text."""
     if isinstance(value, Mapping):
-        return {str(_text(str(key))): _plain(item) for key, item in value.items()}
+        return {str(_to_text(str(key))): _to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if value is None or isinstance(value, (bool, int)):
         return value
-    return _text(str(value))
+    return _to_text(str(value))

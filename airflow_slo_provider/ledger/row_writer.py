@@ -20,13 +20,13 @@ UPSERTS = ("sqlite", "postgresql")
 
 def upsert(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
     """Insert rows, or replace those of the same identity written by this try or an earlier one."""
-    insert = insert_into(connection)
+    insert = insert_statement(connection)
     replaced = {column: insert.excluded[column] for column in rows[0] if column != "identity"}
     statement = insert.on_conflict_do_update(index_elements=["identity"], set_=replaced, where=_replaceable(key))
     connection.execute(statement, rows)
 
 
-def insert_into(connection: Connection) -> Any:
+def insert_statement(connection: Connection) -> Any:
     """Return the ``insert`` of the connection's database dialect, which supports conflict clauses."""
     from sqlalchemy.dialects import postgresql, sqlite
 
@@ -38,13 +38,13 @@ def delete_and_insert(connection: Connection, rows: list[dict[str, Any]], key: R
     from sqlalchemy import insert, select
 
     table = checks()
-    make_way(connection, rows, key)
+    delete_replaced(connection, rows, key)
     for row in rows:
         if connection.execute(select(table.c.id).where(table.c.identity == row["identity"])).first() is None:
             connection.execute(insert(table).values(**row))
 
 
-def make_way(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
+def delete_replaced(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
     """Delete the rows to be replaced, so that the new rows get new numbers, which show the order of writing."""
     from sqlalchemy import delete
 
@@ -67,11 +67,9 @@ def require_written(connection: Connection, rows: list[dict[str, Any]], key: Run
         table.c.instance == key.instance,
     )
     if connection.execute(query).scalar_one() != len(written):
-        raise LedgerError(
-            f"try {key.try_number} of {key.dag_id}.{key.task_id} in run {key.run_id} could not be recorded: a try that was "
-            "started later has recorded its own. What is not recorded does not count",
-            reason="superseded",
-        )
+        task = f"{key.dag_id}.{key.task_id} in run {key.run_id}"
+        message = f"try {key.try_number} of {task} was not recorded and does not count: a later try has recorded its own result"
+        raise LedgerError(message, reason="superseded")
 
 
 def next_attempt(connection: Connection, key: RunKey, name: str) -> int:
@@ -96,18 +94,16 @@ def next_observation(connection: Connection, key: RunKey, kind: str, name: str, 
 
 
 def _next_attempt(
-    connection: Connection, key: RunKey, kind: str, name: str, labels: str, stays: Callable[[str, dict[str, Any]], bool]
+    connection: Connection, key: RunKey, kind: str, name: str, labels: str, is_kept: Callable[[str, dict[str, Any]], bool]
 ) -> int:
     from sqlalchemy import select
 
     table = checks()
     columns = ("dag_id", "run_id", "task_id", "map_index", "environment")
-    query = (
-        select(table.c.attempt, table.c.try_number, table.c.instance, table.c.verdict, table.c.evidence)
-        .where(*(table.c[column] == getattr(key, column) for column in columns))
-        .where(table.c.test_run == int(key.test_run), table.c.kind == kind, table.c.name == name, table.c.labels == labels)
-        .order_by(table.c.attempt)
-    )
+    same = [table.c[column] == getattr(key, column) for column in columns]
+    same += [table.c.test_run == int(key.test_run), table.c.kind == kind, table.c.name == name, table.c.labels == labels]
+    found = (table.c.attempt, table.c.try_number, table.c.instance, table.c.verdict, table.c.evidence)
+    query = select(*found).where(*same).order_by(table.c.attempt)
     newest = None
     for newest in connection.execute(query):
         if newest.try_number == key.try_number and newest.instance == key.instance:
@@ -115,7 +111,7 @@ def _next_attempt(
     if newest is None:
         return 0
     is_later = newest.try_number < key.try_number or newest.instance < key.instance
-    return int(newest.attempt) + int(is_later and stays(newest.verdict, json.loads(newest.evidence)))
+    return int(newest.attempt) + int(is_later and is_kept(newest.verdict, json.loads(newest.evidence)))
 
 
 def _replaceable(key: RunKey) -> ColumnElement[bool]:
@@ -131,5 +127,5 @@ def _replaceable(key: RunKey) -> ColumnElement[bool]:
 
 
 def _is_complete(verdict: str, evidence: dict[str, Any]) -> bool:
-    """Whether a decision is complete. Rows of older releases have no such flag: they are complete if they have a result."""
+    """Return whether a decision is complete. Rows of older releases have no flag: they are complete if they have a result."""
     return bool(evidence.get("complete", verdict != "unknown"))

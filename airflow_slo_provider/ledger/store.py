@@ -13,19 +13,10 @@ from typing import TYPE_CHECKING
 
 from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.ledger import row_writer
 from airflow_slo_provider.ledger.engine import describe, make_engine, parse_url, transaction
 from airflow_slo_provider.ledger.reader import MOST_ROWS, LedgerReader
-from airflow_slo_provider.ledger.records import Recorded, RunKey, recorded_of, row_of
-from airflow_slo_provider.ledger.row_writer import (
-    UPSERTS,
-    delete_and_insert,
-    insert_into,
-    make_way,
-    next_attempt,
-    next_observation,
-    require_written,
-    upsert,
-)
+from airflow_slo_provider.ledger.records import Recorded, RunKey, from_row, to_row
 from airflow_slo_provider.ledger.schema.migrations import check_version, migrate, newest_schema, version_of
 from airflow_slo_provider.ledger.schema.tables import COLUMNS, checks
 from airflow_slo_provider.results import CheckResult
@@ -72,13 +63,7 @@ class Ledger(LedgerReader):
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        url: URL,
-        *,
-        environment: str = "",
-        test_run: bool = False,
-        schema: int | None = None,
+        self, engine: Engine, url: URL, *, environment: str = "", test_run: bool = False, schema: int | None = None
     ) -> None:
         self._engine = engine
         self._url = url
@@ -160,11 +145,11 @@ class Ledger(LedgerReader):
             own = self._own(key)
             written = without_repetitions(connection, results, own, due=due)
             by_attempt: dict[int, list[CheckResult]] = {}
-            for one in written:
-                attempt = next_observation(connection, own, one.kind, one.name, labels_text(one.labels))
-                by_attempt.setdefault(attempt, []).append(one)
-            for attempt, of_attempt in by_attempt.items():
-                self._write(connection, of_attempt, replace(key, attempt=attempt))
+            for result in written:
+                attempt = row_writer.next_observation(connection, own, result.kind, result.name, labels_text(result.labels))
+                by_attempt.setdefault(attempt, []).append(result)
+            for attempt, members in by_attempt.items():
+                self._write(connection, members, replace(key, attempt=attempt))
         return written
 
     def record_decision(self, results: Iterable[CheckResult], key: RunKey, *, name: str) -> RunKey:
@@ -176,10 +161,9 @@ class Ledger(LedgerReader):
         :return: the key under which they were written
         :raises LedgerError: also when a later try has already recorded its decision; this one is then not written
         """
-        results = list(results)
         with self._transaction(writes=True) as connection:
-            key = replace(key, attempt=next_attempt(connection, self._own(key), name))
-            self._write(connection, results, key, anew=True)
+            key = replace(key, attempt=row_writer.next_attempt(connection, self._own(key), name))
+            self._write(connection, results, key, replaces=True)
         return key
 
     def attempt(self, key: RunKey, *, name: str) -> int:
@@ -189,21 +173,21 @@ class Ledger(LedgerReader):
         :param name: name of the decision's check
         """
         with self._transaction() as connection:
-            return next_attempt(connection, self._own(key), name)
+            return row_writer.next_attempt(connection, self._own(key), name)
 
-    def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey, *, anew: bool = False) -> None:
+    def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey, *, replaces: bool = False) -> None:
         own, now = self._own(key), time.time_ns() // 1000
-        rows = {row["identity"]: row for row in (row_of(result, own, recorded_at=now) for result in results)}
+        rows = {row["identity"]: row for row in (to_row(result, own, recorded_at=now) for result in results)}
         # All writers lock rows in the same order, to avoid deadlocks.
         ordered = [rows[identity] for identity in sorted(rows)]
-        if anew and ordered:
-            make_way(connection, ordered, own)
-        if ordered and connection.dialect.name in UPSERTS:
-            upsert(connection, ordered, own)
+        if replaces and ordered:
+            row_writer.delete_replaced(connection, ordered, own)
+        if ordered and connection.dialect.name in row_writer.UPSERTS:
+            row_writer.upsert(connection, ordered, own)
         elif ordered:
-            delete_and_insert(connection, ordered, own)
-        if anew:
-            require_written(connection, ordered, own)
+            row_writer.delete_and_insert(connection, ordered, own)
+        if replaces:
+            row_writer.require_written(connection, ordered, own)
 
     def withdraw(self, kind: str, name: str, key: RunKey) -> None:
         """Remove a check that a task instance recorded itself, e.g. an earlier try's record of a failed check.
@@ -228,14 +212,15 @@ class Ledger(LedgerReader):
         """
         from sqlalchemy import insert, select
 
-        table, row = checks(), row_of(result, self._own(key), recorded_at=time.time_ns() // 1000)
+        table, row = checks(), to_row(result, self._own(key), recorded_at=time.time_ns() // 1000)
         own = select(*(table.c[column] for column in COLUMNS)).where(table.c.identity == row["identity"])
         with self._transaction(writes=True) as connection:
-            if connection.dialect.name in UPSERTS:
-                connection.execute(insert_into(connection).on_conflict_do_nothing(index_elements=["identity"]), row)
+            if connection.dialect.name in row_writer.UPSERTS:
+                statement = row_writer.insert_statement(connection)
+                connection.execute(statement.on_conflict_do_nothing(index_elements=["identity"]), row)
             elif connection.execute(own).first() is None:
                 connection.execute(insert(table).values(**row))  # the unique index rejects a concurrent writer
-            return recorded_of(dict(connection.execute(own).mappings().one()))
+            return from_row(dict(connection.execute(own).mappings().one()))
 
 
 def _require_name(environment: str) -> None:

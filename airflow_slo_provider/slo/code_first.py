@@ -171,7 +171,7 @@ class SLOConfig:
 
 
 def client_source(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
-    """Create an indicator source from a Prometheus client; see ``indicators.prometheus.client_adapters.source_of``."""
-    from airflow_slo_provider.indicators.prometheus.client_adapters import source_of
+    """Create an indicator source from a Prometheus client; see ``indicators.prometheus.client_adapters.make_source``."""
+    from airflow_slo_provider.indicators.prometheus.client_adapters import make_source
 
-    return source_of(client)
+    return make_source(client)

@@ -117,7 +117,7 @@ class DbApiRunner:
             if not self._begun:
                 self._begin()
             try:
-                with self._translated(query):
+                with self._query_errors(query):
                     return self._fetch(arguments, query)
             except Exception:
                 self._end()  # PostgreSQL refuses every further statement of a failed transaction
@@ -132,15 +132,15 @@ class DbApiRunner:
                 cursor.execute(self._statement_timeout())
             cursor.execute(*arguments)
             if cursor.description is None:
-                raise QueryError("the statement answered without a table", reason="wrong_shape", query=query)
+                raise QueryError("the statement returned no table", reason="wrong_shape", query=query)
             rows = cursor.fetchmany(MOST_ROWS + 1) if self._limited else cursor.fetchall()
             columns = [column[0] for column in cursor.description]
         if self._limited and len(rows) > MOST_ROWS:
             raise QueryError(f"more than {MOST_ROWS} rows; aggregate them in the query", reason="too_many_rows", query=query)
-        return columns, [_in_order(row, columns) for row in rows]
+        return columns, [_ordered(row, columns) for row in rows]
 
     def _begin(self) -> None:
-        with self._translated():
+        with self._query_errors():
             if self.dialect == "duckdb":
                 self._connection.execute("BEGIN")
             else:
@@ -168,7 +168,7 @@ class DbApiRunner:
         try:
             self._connection.rollback()
         except Exception as error:
-            if not _NO_TRANSACTIONS & {one.__name__ for one in type(error).__mro__}:
+            if not _NO_TRANSACTIONS & {cls.__name__ for cls in type(error).__mro__}:
                 raise
 
     @contextmanager
@@ -180,7 +180,7 @@ class DbApiRunner:
             yield cursor
 
     @contextmanager
-    def _translated(self, query: str | None = None) -> Iterator[None]:
+    def _query_errors(self, query: str | None = None) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -195,7 +195,7 @@ def _module(connection: Any) -> str:
     return type(connection).__module__.partition(".")[0].lstrip("_")
 
 
-def _in_order(row: Any, columns: Sequence[str]) -> Sequence[Any]:
+def _ordered(row: Any, columns: Sequence[str]) -> Sequence[Any]:
     """Return a row as a sequence in column order; some cursors return dicts."""
     return [row[column] for column in columns] if isinstance(row, Mapping) else tuple(row)
 

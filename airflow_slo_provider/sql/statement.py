@@ -20,6 +20,9 @@ PARAMETERS = ("date_from", "date_to")
 #: Databases where a backslash escapes a quote in strings, and where # begins a comment.
 BACKSLASHES = frozenset({"mysql", "mariadb", "bigquery", "gcpbigquery"})
 
+#: A parameter in each style of PEP 249.
+_MARKS = {"qmark": "?", "numeric": ":{number}", "named": ":{name}", "format": "%s", "pyformat": "%({name})s"}
+
 _WRITES = frozenset({"insert", "update", "delete", "merge", "replace"})
 
 #: Letters of names: PostgreSQL accepts every character beyond ASCII, also in the tag of a dollar quote.
@@ -59,23 +62,16 @@ class Statement:
         :return: the text, and a tuple or dict of values
         :raises ValueError: for a style that PEP 249 does not define
         """
-        used = {name: values[name] for name in self.names}
-        if paramstyle == "qmark":
-            return self._join(["?"] * len(self.names)), tuple(values[name] for name in self.names)
-        if paramstyle == "numeric":
-            return self._join([f":{n}" for n in range(1, len(self.names) + 1)]), tuple(values[name] for name in self.names)
-        if paramstyle == "named":
-            return self._join([f":{name}" for name in self.names]), used
+        if paramstyle not in _MARKS:
+            raise ValueError(f"unknown DB-API paramstyle {paramstyle!r}")
         # These drivers format the whole text, strings and comments included: a single % would be read as a format.
-        if paramstyle == "format":
-            return self._join(["%s"] * len(self.names), double=True), tuple(values[name] for name in self.names)
-        if paramstyle == "pyformat":
-            return self._join([f"%({name})s" for name in self.names], double=True), used
-        raise ValueError(f"unknown DB-API paramstyle {paramstyle!r}")
-
-    def _join(self, marks: list[str], *, double: bool = False) -> str:
-        pieces = [piece.replace("%", "%%") for piece in self.pieces] if double else list(self.pieces)
-        return pieces[0] + "".join(mark + piece for mark, piece in zip(marks, pieces[1:], strict=True))
+        formats = paramstyle in ("format", "pyformat")
+        pieces = [piece.replace("%", "%%") if formats else piece for piece in self.pieces]
+        marks = (_MARKS[paramstyle].format(name=name, number=number) for number, name in enumerate(self.names, start=1))
+        text = pieces[0] + "".join(mark + piece for mark, piece in zip(marks, pieces[1:], strict=True))
+        if paramstyle in ("named", "pyformat"):
+            return text, {name: values[name] for name in self.names}
+        return text, tuple(values[name] for name in self.names)
 
 
 @lru_cache(maxsize=256)
@@ -89,7 +85,7 @@ def read_statement(query: str, *, backslashes: bool = False, windowed: bool = Tr
         parameter
     """
 
-    def refuse(message: str) -> QueryError:
+    def error(message: str) -> QueryError:
         return QueryError(message, reason="bad_query", query=query)
 
     pieces, names, piece_start, at = [], [], 0, 0
@@ -98,66 +94,59 @@ def read_statement(query: str, *, backslashes: bool = False, windowed: bool = Tr
     while (token := _TOKEN.search(query, at)) is not None:
         between = query[at : token.start()].strip()
         kind, text = token.lastgroup, token.group()
-        if kind == "name":
-            kind = "param"
         at = token.end()
         if ended is not None and (between or kind not in ("comment", "end")):
-            raise refuse("more than one statement; an indicator is exactly one SELECT")
+            raise error("more than one statement; an indicator is exactly one SELECT")
         if kind == "hash":
             if backslashes:
-                raise refuse(f"# at character {token.start()} begins a comment for some databases; write -- and a space")
+                raise error(f"# at character {token.start()} begins a comment for some databases; write -- and a space")
             continue
         if kind == "comment":
             at = _end_of_comment(query, token.start(), text)
             if at == _DISPUTED or (backslashes and text[:2] == "--" and text[2:3].strip()):
-                raise refuse(f"the comment at character {token.start()} is none for every database; remove it")
+                raise error(f"the comment at character {token.start()} is not a comment in every database; remove it")
         elif kind == "dollar":
             if backslashes:
-                raise refuse(f"{text} at character {token.start()} is a quote for some databases, a name for others; remove it")
+                raise error(f"{text} at character {token.start()} is a quote for some databases, a name for others; remove it")
             closing = query.find(text, at)
             at = closing + len(text) if closing >= 0 else -1
         elif kind == "quote":
             at = _end_of_quote(query, at, text[-1], backslashes=backslashes or len(text) == 2)
         if at < 0:
-            raise refuse(f"{text} at character {token.start()} is never closed")
+            raise error(f"{text} at character {token.start()} is never closed")
         if kind == "end":
             ended = token.start() if ended is None else ended
         elif kind == "param":
             name = token["name"]
             if not windowed:
-                raise refuse(f"unknown bind parameter :{name}: this question has no window")
+                raise error(f"unknown bind parameter :{name}: this query has no window")
             if name not in PARAMETERS:
                 near = difflib.get_close_matches(name, PARAMETERS, n=1)
                 hint = f"; did you mean :{near[0]}?" if near else ""
-                raise refuse(f"unknown bind parameter :{name}{hint} There are :date_from and :date_to")
+                raise error(f"unknown bind parameter :{name}{hint} There are :date_from and :date_to")
             pieces.append(query[piece_start : token.start()])
             names.append(name)
             piece_start = at
         elif kind == "word":
             word = text.lower()
-            if not first:
-                first = word
-            if word == "into" or (word in _WRITES and previous in ("(", ")") and not _is_call(query, at)):
-                raise refuse(f"{text.upper()} writes; an indicator only reads")
+            first = first or word
+            is_call = query[at:].lstrip().startswith("(")  # REPLACE(text, ...) is a function
+            if word == "into" or (word in _WRITES and previous in ("(", ")") and not is_call):
+                raise error(f"{text.upper()} writes; an indicator only reads")
         if kind != "comment":
             previous = text.lower()
     if ended is not None and query[at:].strip():
-        raise refuse("more than one statement; an indicator is exactly one SELECT")
+        raise error("more than one statement; an indicator is exactly one SELECT")
     if first not in ("select", "with"):
-        raise refuse(f"an indicator is one SELECT or WITH ... SELECT, this begins with {first.upper() or 'nothing'}")
+        raise error(f"an indicator is one SELECT or WITH ... SELECT, this begins with {first.upper() or 'nothing'}")
     missing = [f":{name}" for name in PARAMETERS if name not in names]
     if windowed and missing:
-        raise refuse(
+        raise error(
             f"the query does not use {' and '.join(missing)}: it would count other events than those of the window; "
             "write e.g. WHERE ts >= :date_from AND ts < :date_to"
         )
     pieces.append(query[piece_start:ended])  # without the closing semicolon, which some drivers refuse
     return Statement(tuple(pieces), tuple(names))
-
-
-def _is_call(query: str, at: int) -> bool:
-    """Return whether a word is followed by a parenthesis: ``REPLACE(text, ...)`` is a function."""
-    return query[at:].lstrip().startswith("(")
 
 
 #: The end of a comment that databases read differently.

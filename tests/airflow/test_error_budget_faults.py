@@ -28,7 +28,7 @@ PASSING = {
     "truncated_chunks": "broke off",
     "drip": "not complete",
     "is_partial": "may be incomplete",
-    "another_time": "about another time",
+    "another_time": "for another time than requested",
     "aged": "comes from a cache",
     "stale_warning": "stale",
 }
@@ -53,10 +53,10 @@ SENSELESS = {
     "wrong_json": "of the form",
     "not_an_object": "not a Prometheus answer",
     "no_result": "resultType",
-    "error_type": "says success and names an error",
+    "error_type": "reports success and names an error",
     "repeated_key": "occurs twice",
     "nan_literal": "is not JSON",
-    "twice": "comes twice",
+    "twice": "holds the same series twice",
 }
 EXTRA = {"connect_timeout": 0.5, "read_timeout": 0.5, "max_seconds": 1, "retries": 0}
 

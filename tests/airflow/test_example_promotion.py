@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.ledger.queries.changes import Happening, happenings
+from airflow_slo_provider.ledger.queries.changes import HistoryEntry, history_entries
 from airflow_slo_provider.ledger.records import Recorded
 from demo import model
 from demo.model_server import PredictionLog
@@ -85,10 +85,10 @@ class Service:
         assert said.startswith(f"version 7 is held back: {told.why}")
         return str(said)
 
-    def told(self) -> list[Happening]:
+    def told(self) -> list[HistoryEntry]:
         """What `airflow slo decisions` shows."""
         with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}", test_run=True) as ledger:
-            return happenings(ledger)
+            return history_entries(ledger)
 
     def outcome(self) -> str:
         (row,) = self.ledger("decision")

@@ -21,25 +21,25 @@ from airflow_slo_provider.runtime.recording.ledger_connection import (
     run_key,
 )
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
-from tests.unit.indicators.sql_builders import HOUR, MINUTE, ONE_ROW, T0, ask, ratio
+from tests.unit.indicators.sql_builders import HOUR, MINUTE, ONE_ROW, T0, ratio, request_of
 from tests.unit.ledger.builders import check, key
 
 
-def test_without_a_word_the_ledger_is_a_file_in_airflow_home() -> None:
+def test_default_ledger_is_a_file_in_airflow_home() -> None:
     with open_default_ledger() as ledger:
         assert ledger.where == str(Path(os.environ["AIRFLOW_HOME"]).resolve() / "slo_ledger.db")
         ledger.record([check()], key())
         assert ledger.checks()
 
 
-def test_a_url_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_url_is_read_from_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'a b.db'}")
     with open_default_ledger() as ledger:
         assert ledger.where == str(tmp_path / "a b.db")
 
 
 @pytest.mark.parametrize("form", ["sqlite:///{path}", '{{"conn_type": "sqlite", "host": "{path}"}}'])
-def test_a_connection_wins_over_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_ledger_connection_precedes_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "sqlite:////nowhere/at/all.db")
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "slo_ledger")
     monkeypatch.setenv("AIRFLOW_CONN_SLO_LEDGER", form.format(path=tmp_path / "ledger.db"))
@@ -48,7 +48,7 @@ def test_a_connection_wins_over_a_url(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "ledger.db").exists()
 
 
-def test_a_postgres_connection_keeps_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgres_connection_keeps_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PG", "postgresql://u:p%40s%3As%2F@db:5433/slo?sslmode=verify-full&sslrootcert=/ca.pem")
     url = connection_url("pg")
     assert (url.get_backend_name(), url.username, url.password, url.host, url.port, url.database) == (
@@ -62,7 +62,7 @@ def test_a_postgres_connection_keeps_its_extra(monkeypatch: pytest.MonkeyPatch) 
     assert dict(url.query) == {"sslmode": "verify-full", "sslrootcert": "/ca.pem"}
 
 
-def test_a_connection_that_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_that_is_not_a_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WEB", "prometheus://u:hunter2@web:80/x")
     with pytest.raises(LedgerError, match="connection web of type prometheus has no SQLAlchemy URL") as ledger:
         connection_url("web")
@@ -72,20 +72,20 @@ def test_a_connection_that_is_no_database(monkeypatch: pytest.MonkeyPatch) -> No
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_connection_that_airflow_does_not_know() -> None:
+def test_unknown_connection_is_refused() -> None:
     with pytest.raises(LedgerError, match="connection nowhere, where the ledger is, cannot be used") as caught:
         connection_url("nowhere")
     assert not caught.value.transient
 
 
-def test_no_password_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "pg")
     monkeypatch.setenv("AIRFLOW_CONN_PG", "postgresql://u:hunter2@127.0.0.1:1/slo")
     assert default_ledger_url() == connection_url("pg")
     with pytest.raises(LedgerError, match="could not be reached") as ledger:
         open_default_ledger()
     assert ledger.value.transient
-    (answer,) = sql_source("pg").measure([ask(ratio(ONE_ROW))])
+    (answer,) = sql_source("pg").measure([request_of(ratio(ONE_ROW))])
     assert isinstance(answer, QueryError)
     assert (answer.reason, answer.transient, answer.source) == ("connection", True, "connection pg")
     for error in (ledger.value, answer):
@@ -93,12 +93,12 @@ def test_no_password_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("map_index", "expected"), [(None, -1), (-1, -1), (0, 0), (7, 7)])
-def test_the_key_of_a_task_instance(map_index: int | None, expected: int) -> None:
+def test_run_key_is_read_from_the_task_instance(map_index: int | None, expected: int) -> None:
     instance = SimpleNamespace(dag_id="d", run_id="r", task_id="g.t", map_index=map_index, try_number=2)
     assert run_key({"ti": instance}) == RunKey("d", "r", "g.t", expected, 2)
 
 
-def test_an_indicator_through_an_airflow_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indicator_uses_an_airflow_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "requests.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE requests (ts TEXT, ok INTEGER)")
@@ -107,18 +107,18 @@ def test_an_indicator_through_an_airflow_connection(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("AIRFLOW_CONN_LOG", f'{{"conn_type": "sqlite", "host": "{path}"}}')
     source = sql_source("log")
     for _ in range(2):
-        first, second = source.measure([ask(ratio(ONE_ROW)), ask(ratio(ONE_ROW.replace("requests", "nowhere")))])
+        first, second = source.measure([request_of(ratio(ONE_ROW)), request_of(ratio(ONE_ROW.replace("requests", "nowhere")))])
         assert isinstance(first, Measurement)
         assert (first.good, first.total) == (9, 10)
         assert isinstance(second, QueryError)
         assert second.reason == "bad_query"
-    (slices,) = source.slices([ask(ratio(ONE_ROW), T0, T0 + HOUR)], timedelta(minutes=5))
+    (slices,) = source.slices([request_of(ratio(ONE_ROW), T0, T0 + HOUR)], timedelta(minutes=5))
     assert not isinstance(slices, MeasurementError)
     assert [value and int(value.total or 0) for value in slices.values] == [5, 5, *[None] * 10]
 
 
 @pytest.mark.parametrize("setting", ["sqlite:///slo.db", "sqlite:///file:slo.db?uri=true", "host"])
-def test_a_file_that_depends_on_the_working_directory_is_refused(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_ledger_file_is_refused(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if setting == "host":
         monkeypatch.setenv("AIRFLOW_CONN_A_LEDGER", '{"conn_type": "sqlite", "host": "slo.db"}')
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "a_ledger")

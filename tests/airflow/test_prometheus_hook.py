@@ -18,12 +18,12 @@ from airflow_slo_provider.hooks.prometheus import PrometheusHook, connection_typ
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.services.histories import END, history
-from tests.unit.indicators.prometheus_requests import availability, over
+from tests.unit.indicators.prometheus_requests import availability, request_over
 
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
 
-def test_a_real_server_through_a_connection(prometheus_connection: Any, prometheus_history: str) -> None:
+def test_hook_queries_a_real_server(prometheus_connection: Any, prometheus_history: str) -> None:
     hook = prometheus_connection(prometheus_history)
     assert hook.test_connection() == (True, "The server answers queries")
     (sample,) = hook.query('sum(increase(http_requests_total{service="steady"}[1h]))', at=END)
@@ -32,7 +32,7 @@ def test_a_real_server_through_a_connection(prometheus_connection: Any, promethe
         'http_requests_total{service="steady",code="500"}', END - dt.timedelta(hours=1), END, dt.timedelta(minutes=1)
     )
     assert len(series.points) == 61
-    (found,) = hook.source().measure([over(availability("steady"), END, dt.timedelta(days=1))])
+    (found,) = hook.source().measure([request_over(availability("steady"), END, dt.timedelta(days=1))])
     assert isinstance(found, Measurement)
     assert (found.good, found.total) == history("steady").truth(dt.timedelta(days=1))
     assert "http_requests_total" in hook.get_conn().all_metrics()
@@ -55,7 +55,9 @@ def test_a_real_server_through_a_connection(prometheus_connection: Any, promethe
         ({"login": "me"}, {"auth": "bearer", "token": "hunter2"}, "Bearer hunter2"),
     ],
 )
-def test_authentication(prometheus_connection: Any, fields: Any, extra: Any, sent: str | None) -> None:
+def test_hook_sends_the_credentials_of_the_connection(
+    prometheus_connection: Any, fields: Any, extra: Any, sent: str | None
+) -> None:
     with FaultyPrometheus("ok") as server:
         hook = prometheus_connection(server.url, extra=extra, **fields)
         hook.query("up", AT)
@@ -68,7 +70,7 @@ def test_authentication(prometheus_connection: Any, fields: Any, extra: Any, sen
         assert [request.headers.get("Authorization") for request in server.requests] == [sent, sent]
 
 
-def test_headers_parameters_and_method(prometheus_connection: Any) -> None:
+def test_hook_uses_headers_parameters_and_method_of_the_extra(prometheus_connection: Any) -> None:
     extra = {
         "headers": {"X-Scope-OrgID": "team"},
         "params": '{"dedup": "true"}',
@@ -96,7 +98,7 @@ def test_headers_parameters_and_method(prometheus_connection: Any) -> None:
         ({"host": "https://prom.example:1/x", "port": 9090}, "https://prom.example:1/x"),
     ],
 )
-def test_urls(prometheus_connection: Any, fields: dict[str, Any], url: str) -> None:
+def test_hook_builds_the_url_of_the_connection(prometheus_connection: Any, fields: dict[str, Any], url: str) -> None:
     host = fields.pop("host")
     assert prometheus_connection(host, **fields).client().url == url
 
@@ -125,9 +127,7 @@ def test_urls(prometheus_connection: Any, fields: dict[str, Any], url: str) -> N
         ("x", {"extra": {"method": "PUT"}}, "POST or GET"),
     ],
 )
-def test_connections_that_cannot_work_are_refused_by_name(
-    prometheus_connection: Any, host: str | None, fields: Any, says: str
-) -> None:
+def test_invalid_connection_is_refused_with_its_id(prometheus_connection: Any, host: str | None, fields: Any, says: str) -> None:
     hook = prometheus_connection(host, **fields)
     with pytest.raises(QueryError, match=says) as caught:
         hook.client()
@@ -136,7 +136,7 @@ def test_connections_that_cannot_work_are_refused_by_name(
     assert hook.test_connection() == (False, str(caught.value))
 
 
-def test_a_connection_that_does_not_speak_promql_fails_its_test(prometheus_connection: Any) -> None:
+def test_connection_test_fails_without_promql(prometheus_connection: Any) -> None:
     for mode, says in {
         "refuse": "refused",
         "401": "login, password",
@@ -149,7 +149,7 @@ def test_a_connection_that_does_not_speak_promql_fails_its_test(prometheus_conne
             assert says in message
 
 
-def test_secrets_are_masked(prometheus_connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hook_masks_secrets(prometheus_connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import log
 
     masked: list[str] = []
@@ -170,7 +170,7 @@ def test_secrets_are_masked(prometheus_connection: Any, monkeypatch: pytest.Monk
     assert "hunter2" not in repr(hook.client().settings)
 
 
-def test_the_form_is_what_airflow_reads() -> None:
+def test_connection_form_matches_airflow() -> None:
     import airflow
     import jsonschema
 
@@ -188,7 +188,7 @@ def test_the_form_is_what_airflow_reads() -> None:
         assert set(field) <= {"label", "description", "schema"}, name
 
 
-def test_the_forms_defaults_are_the_clients() -> None:
+def test_connection_form_defaults_equal_the_clients() -> None:
     class Fields:
         conn_id, host, port, schema, login, password = "c", "http://x", None, None, None, None
         extra = json.dumps({name: field["schema"].get("default") for name, field in connection_type()["conn-fields"].items()})
@@ -199,7 +199,7 @@ def test_the_forms_defaults_are_the_clients() -> None:
     assert client_settings(Fields()) == client_settings(Bare())  # type: ignore[arg-type]
 
 
-def test_importing_the_hook_loads_no_http_library() -> None:
+def test_import_of_the_hook_loads_no_http_library() -> None:
     code = (
         "import sys, airflow.sdk; before = set(sys.modules); import airflow_slo_provider.hooks.prometheus; "
         "new = {name.split('.')[0] for name in set(sys.modules) - before}; "
@@ -212,7 +212,7 @@ def test_importing_the_hook_loads_no_http_library() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_form_needs_no_airflow() -> None:
+def test_connection_form_needs_no_airflow() -> None:
     code = (
         "import sys, airflow_slo_provider.hooks.connection_forms.prometheus as form; form.connection_type(); "
         "assert 'airflow' not in sys.modules"

@@ -54,7 +54,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_mutual_tls(prometheus_connection: Any, pki: Path) -> None:
+def test_hook_uses_mutual_tls(prometheus_connection: Any, pki: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / "server.pem", pki / "server.key")
     context.load_verify_locations(pki / "ca.pem")
@@ -83,7 +83,7 @@ def test_mutual_tls(prometheus_connection: Any, pki: Path) -> None:
         assert len(server.requests) == 4
 
 
-def test_certificate_files_that_are_missing(prometheus_connection: Any, tmp_path: Path) -> None:
+def test_missing_certificate_files_are_refused(prometheus_connection: Any, tmp_path: Path) -> None:
     for extra in ({"ca_file": str(tmp_path / "none.pem")}, {"client_cert": str(tmp_path / "none.pem")}):
         hook = prometheus_connection("https://127.0.0.1:1", extra=extra)
         with pytest.raises(QueryError) as caught:

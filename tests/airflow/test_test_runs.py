@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from airflow_slo_provider.ledger import Ledger, open_ledger
-from airflow_slo_provider.ledger.queries.changes import happenings
+from airflow_slo_provider.ledger.queries.changes import history_entries
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import POLICY, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import run_task
@@ -70,7 +70,7 @@ def test_dag_test_marks_what_it_records_and_remembers_it_for_the_next_test(
         rows = ledger.checks()
         assert len(rows) == 4
         assert all(row.key.test_run for row in rows)
-        assert [one.outcome for one in happenings(ledger)] == ["frozen", "frozen"]
+        assert [one.outcome for one in history_entries(ledger)] == ["frozen", "frozen"]
     ran = run_task(gate(FROZEN), connections=request_log.connection)
     assert followed(ran) == {"promote"}, "a test freezes nothing but tests"
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_slo_provider.exceptions import MeasurementError
-from airflow_slo_provider.indicators.prometheus.answers import read_envelope, verify_data
+from airflow_slo_provider.indicators.prometheus.answer_checks import read_envelope, verify_data
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices

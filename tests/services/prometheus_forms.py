@@ -13,7 +13,7 @@ from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_server import running_prometheus
-from tests.unit.indicators.prometheus_requests import over
+from tests.unit.indicators.prometheus_requests import request_over
 
 END = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -68,7 +68,7 @@ def forms(forms_url: str) -> Iterator[PrometheusSource]:
 def one(
     source: PrometheusSource, indicator: Indicator, window: timedelta = HOUR, *limits: object
 ) -> Measurement | MeasurementError:
-    (found,) = source.measure([over(indicator, END, window, *limits)])  # type: ignore[arg-type]
+    (found,) = source.measure([request_over(indicator, END, window, *limits)])  # type: ignore[arg-type]
     return found
 
 

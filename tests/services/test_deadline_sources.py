@@ -67,7 +67,7 @@ def sql_slo(name: str, query: str, window: str = "30d") -> SLO:
     )  # fmt: skip
 
 
-def test_a_database_that_hangs_is_asked_one_statement_for_one_objective(counting: Counting) -> None:
+def test_hanging_database_gets_one_statement(counting: Counting) -> None:
     """Five windows and a limit of a second: five seconds before, one since."""
     source = SQLSource(dbapi_runner(counting, dialect="postgresql", timeout=1), name="connection warehouse")
     reports = SLOMonitor(SLOCatalog((sql_slo("slow", SLOW), sql_slo("fine", FAST))), source).evaluate()
@@ -81,7 +81,7 @@ def test_a_database_that_hangs_is_asked_one_statement_for_one_objective(counting
     assert "not asked: connection warehouse did not answer in time before" in reports[1].message
 
 
-def test_a_statement_may_take_no_longer_than_what_is_left_of_the_deadline(counting: Counting) -> None:
+def test_statement_timeout_is_the_rest_of_the_deadline(counting: Counting) -> None:
     source = SQLSource(dbapi_runner(counting, dialect="postgresql", timeout=60), name="connection warehouse")
     (report,) = SLOMonitor(SLOCatalog((sql_slo("slow", SLOW),)), source, deadline=1).evaluate()
     limits = [int(text.rpartition(" ")[2]) for text in counting.executed if "statement_timeout" in text]
@@ -92,7 +92,7 @@ def test_a_statement_may_take_no_longer_than_what_is_left_of_the_deadline(counti
     assert report.status is Status.QUERY_ERROR
 
 
-def test_the_limit_of_one_evaluation_does_not_outlive_it(counting: Counting) -> None:
+def test_limit_of_one_evaluation_does_not_apply_to_the_next(counting: Counting) -> None:
     source = SQLSource(dbapi_runner(counting, dialect="postgresql", timeout=60), name="connection warehouse")
     catalog = SLOCatalog((sql_slo("fine", FAST),))
     assert SLOMonitor(catalog, source, deadline=2).evaluate()[0].budget is not None
@@ -102,7 +102,7 @@ def test_the_limit_of_one_evaluation_does_not_outlive_it(counting: Counting) -> 
     assert min(limits) == 60_000
 
 
-def test_a_sqlite_file_that_computes_for_ever_is_asked_once(tmp_path: Path) -> None:
+def test_endless_sqlite_query_runs_once(tmp_path: Path) -> None:
     import sqlite3
 
     endless = (
@@ -124,7 +124,7 @@ def prometheus_slos(*names: str) -> SLOCatalog:
     return SLOCatalog(tuple(replace(made, name=name, indicator=availability(name)) for name in names))
 
 
-def test_a_prometheus_that_hangs_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_prometheus_is_queried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one query at a time there is one request; what is already under way beside it may come too."""
     catalog = prometheus_slos("a", "b", "c")
     with FaultyPrometheus("ok") as server:
@@ -143,7 +143,7 @@ def test_a_prometheus_that_hangs_is_not_asked_again(monkeypatch: pytest.MonkeyPa
         assert any("not asked:" in report.message for report in reports) or all("no answer within" in r.message for r in reports)
 
 
-def test_a_request_may_take_no_longer_than_what_is_left_of_the_deadline() -> None:
+def test_request_timeout_is_the_rest_of_the_deadline() -> None:
     with FaultyPrometheus("hang") as server:
         source = PrometheusSource(PrometheusClient(server.url, timeout=(30.0, 60.0)), parallel=1)
         reports = SLOMonitor(prometheus_slos("a"), source, deadline=0.5).evaluate()
@@ -152,7 +152,7 @@ def test_a_request_may_take_no_longer_than_what_is_left_of_the_deadline() -> Non
     assert {report.status for report in reports} == {Status.QUERY_ERROR}
 
 
-def test_a_server_that_asks_for_patience_does_not_get_more_than_the_deadline(caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_after_is_limited_by_the_deadline(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with FaultyPrometheus("503", retry_after="9") as server:
         source = PrometheusSource(PrometheusClient(server.url, retries=5), parallel=1)
@@ -161,7 +161,7 @@ def test_a_server_that_asks_for_patience_does_not_get_more_than_the_deadline(cap
     assert {report.status for report in reports} == {Status.QUERY_ERROR}
 
 
-def test_an_answer_that_drips_is_read_until_the_deadline() -> None:
+def test_dripping_answer_is_read_until_the_deadline() -> None:
     with FaultyPrometheus("drip") as server:
         source = PrometheusSource(PrometheusClient(server.url, max_seconds=120), parallel=1)
         reports = SLOMonitor(prometheus_slos("a"), source, deadline=0.5).evaluate()
@@ -169,13 +169,13 @@ def test_an_answer_that_drips_is_read_until_the_deadline() -> None:
     assert "not complete after 0." in reports[0].message
 
 
-def test_an_evaluation_with_time_sends_the_server_its_usual_limit() -> None:
+def test_server_limit_is_the_timeout_if_the_deadline_is_later() -> None:
     with FaultyPrometheus("ok") as server:
         SLOMonitor(prometheus_slos("a"), PrometheusSource(PrometheusClient(server.url))).evaluate()
         assert {request.form["timeout"] for request in server.requests} == {"60s"}
 
 
-def test_a_database_without_a_connection_is_tried_once() -> None:
+def test_database_without_connection_is_tried_once() -> None:
     tries: list[int] = []
 
     class Gone:

@@ -16,7 +16,7 @@ def url(postgres: PostgresServer, postgres_database: str) -> str:
     return postgres.url(postgres_database)
 
 
-def test_a_question_is_not_compiled_and_an_upgraded_table_is_known_to_the_planner(ledger: Ledger, url: str) -> None:
+def test_queries_run_without_jit_and_with_statistics_after_migration(ledger: Ledger, url: str) -> None:
     """Either made the newest check of each SLO take seconds to find."""
     downgrade(ledger, 3)
     for number in range(200):

@@ -53,7 +53,7 @@ def closed(decision: Decision) -> bool:
         'service="steady",code=~"5',
     ],
 )
-def test_1_a_typo_in_a_query_is_not_100_percent_good(prometheus_history: str, bad: str) -> None:
+def test_01_query_with_a_typo_is_not_100_percent_good(prometheus_history: str, bad: str) -> None:
     indicator = ratio(bad=SUM.format(bad), total=SUM.format('service="steady"'))
     report, decision = judged(slo(indicator), prometheus_history)
     assert report.status in (Status.NO_DATA, Status.QUERY_ERROR)
@@ -61,7 +61,7 @@ def test_1_a_typo_in_a_query_is_not_100_percent_good(prometheus_history: str, ba
     assert closed(decision)
 
 
-def test_1_a_typo_in_the_metrics_name_is_not_100_percent_good(prometheus_history: str) -> None:
+def test_01_metric_name_with_a_typo_is_not_100_percent_good(prometheus_history: str) -> None:
     indicator = ratio(
         bad='sum(increase(http_request_total{service="steady",code="500"}[{{.window}}]))', total=SUM.format('service="steady"')
     )
@@ -70,13 +70,13 @@ def test_1_a_typo_in_the_metrics_name_is_not_100_percent_good(prometheus_history
     assert closed(decision)
 
 
-def test_2_an_unreachable_server_is_not_a_success() -> None:
+def test_02_unreachable_server_is_not_a_success() -> None:
     report, decision = judged(slo(availability("steady")), "http://127.0.0.1:1")
     assert (report.status, report.error and report.error.transient) == (Status.QUERY_ERROR, True)
     assert closed(decision)
 
 
-def test_3_minus_one_for_no_data_does_not_enter_a_sum(tmp_path: Path) -> None:
+def test_03_no_data_is_not_added_as_minus_one(tmp_path: Path) -> None:
     """A gauge of events that says -1 while it knows nothing."""
     start = int(END.timestamp()) - 600
     lines = ["# TYPE events gauge\n"]
@@ -92,7 +92,7 @@ def test_3_minus_one_for_no_data_does_not_enter_a_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["1", "1.0", "0", "1.5", "99.9", "-1"])
-def test_4_a_target_without_an_error_budget_is_refused(target: str) -> None:
+def test_04_target_without_error_budget_is_refused(target: str) -> None:
     from airflow_slo_provider.slo.budget.error_budgets import burn_rate, error_budget
 
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
@@ -101,7 +101,7 @@ def test_4_a_target_without_an_error_budget_is_refused(target: str) -> None:
         error_budget(target, 90, 100, "30d")
 
 
-def test_5_nothing_is_rounded_before_it_is_compared() -> None:
+def test_05_values_are_not_rounded_before_comparison() -> None:
     """14.44 is above 14.4, and 99.89999 % is below 99.9 %."""
     from airflow_slo_provider.slo.budget.error_budgets import burn_rate, burn_rate_rules, error_budget
 
@@ -113,7 +113,7 @@ def test_5_nothing_is_rounded_before_it_is_compared() -> None:
     assert error_budget("0.999", 9_990_000, 10_000_000, "30d").remaining == 0
 
 
-def test_6_good_and_total_are_read_at_one_instant() -> None:
+def test_06_good_and_total_are_read_at_one_instant() -> None:
     with FaultyPrometheus("ok", value="12") as server:
         source = PrometheusSource(PrometheusClient(server.url))
         SLOMonitor(SLOCatalog((slo(availability("steady")),)), source).evaluate()  # now: no instant is given
@@ -121,7 +121,7 @@ def test_6_good_and_total_are_read_at_one_instant() -> None:
     assert len(times) == 1
 
 
-def test_7_one_nan_does_not_poison_thirty_days(tmp_path: Path) -> None:
+def test_07_one_nan_does_not_invalidate_thirty_days(tmp_path: Path) -> None:
     """A ratio that is NaN in one slice of 24: that slice is missing, and counts as the document says."""
     start = int(END.timestamp()) - 86_400
     values = ["NaN" if minute // 60 == 5 else "1" for minute in range(1, 1441)]
@@ -142,7 +142,7 @@ def test_7_one_nan_does_not_poison_thirty_days(tmp_path: Path) -> None:
             assert report.coverage < 1
 
 
-def test_8_ten_minutes_of_life_are_not_minus_99_900_percent_of_a_month(tmp_path: Path) -> None:
+def test_08_ten_minutes_of_history_do_not_overspend_a_month(tmp_path: Path) -> None:
     start = int(END.timestamp()) - 600
     lines = ["# TYPE http_requests counter\n"]
     for code, rate in (("200", 0), ("500", 10)):
@@ -158,7 +158,7 @@ def test_8_ten_minutes_of_life_are_not_minus_99_900_percent_of_a_month(tmp_path:
     assert closed(decision)
 
 
-def test_9_no_data_is_not_a_full_budget(prometheus_history: str) -> None:
+def test_09_no_data_is_not_a_full_budget(prometheus_history: str) -> None:
     for service in ("quiet", "nobody"):
         report, decision = judged(slo(availability(service)), prometheus_history)
         assert (report.status, report.budget, report.remaining) == (Status.NO_DATA, None, None)
@@ -167,7 +167,7 @@ def test_9_no_data_is_not_a_full_budget(prometheus_history: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["is_partial", "error_type", "repeated_key"])
-def test_10_a_success_that_takes_itself_back_is_none(mode: str) -> None:
+def test_10_success_with_an_error_is_refused(mode: str) -> None:
     """A flag, an error or a second status beside the success: half of the series may be missing."""
     with FaultyPrometheus(mode) as server:
         report, decision = judged(slo(availability("steady")), server.url)
@@ -176,14 +176,14 @@ def test_10_a_success_that_takes_itself_back_is_none(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["aged", "another_time"])
-def test_11_what_was_true_an_hour_ago_is_not_what_is_true_now(mode: str) -> None:
+def test_11_cached_answer_is_refused(mode: str) -> None:
     with FaultyPrometheus(mode) as server:
         report, decision = judged(slo(availability("steady")), server.url)
     assert (report.status, report.budget) == (Status.QUERY_ERROR, None)
     assert closed(decision)
 
 
-def test_12_slices_that_a_server_moved_are_not_slices_without_failures() -> None:
+def test_12_slices_moved_by_the_server_are_refused() -> None:
     """VictoriaMetrics moves a range of 50 points to multiples of its step; a slice that is not found may count as good."""
     hour, share = parse_duration("1h"), Fraction("0.9")
     indicator = ratio(raw="avg_over_time(share[{{.window}}])", raw_type="success")
@@ -199,14 +199,14 @@ def test_12_slices_that_a_server_moved_are_not_slices_without_failures() -> None
         assert closed(decision)
 
 
-def test_13_a_series_that_is_answered_twice_is_not_twice_the_traffic() -> None:
+def test_13_repeated_series_is_not_counted_twice() -> None:
     with FaultyPrometheus("twice") as server:
         report, decision = judged(slo(availability("steady")), server.url)
     assert (report.status, report.budget) == (Status.QUERY_ERROR, None)
     assert closed(decision)
 
 
-def test_the_same_gate_opens_when_all_is_well(prometheus_history: str) -> None:
+def test_gate_opens_for_valid_answers(prometheus_history: str) -> None:
     """The control: what is refused above is refused for its fault."""
     report, decision = judged(slo(availability("flawless", bad=True)), prometheus_history)
     assert (report.status, decision.outcome) == (Status.HEALTHY, Outcome.ALLOWED)

@@ -23,7 +23,7 @@ from tests.services.histories import END, history
         ("quiet", "0.999", "unknown", None),
     ],
 )
-def test_a_gate_on_real_counters(
+def test_gate_decides_on_real_counters(
     prometheus_history: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -28,7 +28,7 @@ from tests.airflow.gates import data_source, policy, slo
 from tests.airflow.running import in_dag, run_task
 from tests.services.histories import END
 from tests.services.postgres import PASSWORD, USER
-from tests.unit.indicators.prometheus_requests import availability, over, ratio
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over
 
 HOUR = timedelta(hours=1)
 INTERVAL = (datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
@@ -240,13 +240,16 @@ HOSTILE = [
 
 def test_injection_prometheus_queries_stay_separate(prometheus_history: str) -> None:
     """Send several queries together; one that tries to break out of its label value changes no other result."""
-    honest = [over(availability("steady"), END, timedelta(days=1)), over(ratio(raw=_RAW, raw_type="success"), END, HOUR)]
+    honest = [
+        request_over(availability("steady"), END, timedelta(days=1)),
+        request_over(ratio(raw=_RAW, raw_type="success"), END, HOUR),
+    ]
     source = PrometheusSource(PrometheusClient(prometheus_history))
     alone = source.measure(honest)
     assert all(isinstance(one, Measurement) for one in alone), alone
     for text in HOSTILE:
-        bad = over(ratio(raw=text, raw_type="success"), END, HOUR)
-        windowed = over(ratio(raw=f"({_RAW}) * 0 + ({text})", raw_type="success"), END, HOUR)
+        bad = request_over(ratio(raw=text, raw_type="success"), END, HOUR)
+        windowed = request_over(ratio(raw=f"({_RAW}) * 0 + ({text})", raw_type="success"), END, HOUR)
         for order in ([bad, *honest], [*honest, bad], [honest[0], windowed, honest[1]], [windowed, bad, *honest, windowed]):
             found = source.measure(order)
             kept = [one for request, one in zip(order, found, strict=True) if request in honest]

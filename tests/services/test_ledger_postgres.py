@@ -28,7 +28,7 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
-def test_any_way_to_write_the_driver(ledger_url: str, scheme: str) -> None:
+def test_every_spelling_of_the_driver_is_accepted(ledger_url: str, scheme: str) -> None:
     if scheme.endswith("psycopg2"):
         pytest.importorskip("psycopg2")
     with open_ledger(ledger_url.replace("postgresql", scheme, 1)) as opened:
@@ -36,7 +36,7 @@ def test_any_way_to_write_the_driver(ledger_url: str, scheme: str) -> None:
         assert len(opened.checks()) == 1
 
 
-def test_a_wrong_password_is_not_worth_a_retry_and_is_not_repeated(ledger_url: str, postgres: PostgresServer) -> None:
+def test_wrong_password_is_not_transient_and_not_in_the_error(ledger_url: str, postgres: PostgresServer) -> None:
     from sqlalchemy import make_url
 
     wrong = make_url(ledger_url).set(password="hunter2%secret")
@@ -48,14 +48,14 @@ def test_a_wrong_password_is_not_worth_a_retry_and_is_not_repeated(ledger_url: s
     _no_secret(caught.value, "hunter2")
 
 
-def test_a_missing_database_is_not_worth_a_retry(postgres: PostgresServer) -> None:
+def test_missing_database_is_not_transient(postgres: PostgresServer) -> None:
     with pytest.raises(LedgerError, match='database "nowhere" does not exist') as caught:
         open_ledger(postgres.url("nowhere"))
     assert not caught.value.transient
     _no_secret(caught.value, PASSWORD)
 
 
-def test_a_server_that_is_not_there_is_worth_a_retry(postgres: PostgresServer) -> None:
+def test_unreachable_server_is_transient(postgres: PostgresServer) -> None:
     url = postgres.url("x").replace(f":{postgres.port}/", ":1/")
     with pytest.raises(LedgerError, match=r"ledger postgresql://127\.0\.0\.1:1/x: the server could not be reached") as caught:
         open_ledger(url)
@@ -63,14 +63,14 @@ def test_a_server_that_is_not_there_is_worth_a_retry(postgres: PostgresServer) -
     _no_secret(caught.value, PASSWORD)
 
 
-def test_a_connection_cut_off_between_two_calls_is_replaced(ledger: Ledger, postgres: PostgresServer) -> None:
+def test_connection_lost_between_calls_is_replaced(ledger: Ledger, postgres: PostgresServer) -> None:
     ledger.record([check()], key())
     _cut_all(postgres)
     ledger.record([check(verdict="fail")], key())
     assert [row.result.verdict for row in ledger.checks()] == ["fail"]
 
 
-def test_a_connection_cut_off_while_reading_is_worth_a_retry(ledger: Ledger, postgres: PostgresServer) -> None:
+def test_connection_lost_while_reading_is_transient(ledger: Ledger, postgres: PostgresServer) -> None:
     ledger.record([check(str(number)) for number in range(10)], key())
 
     def read() -> None:
@@ -84,7 +84,7 @@ def test_a_connection_cut_off_while_reading_is_worth_a_retry(ledger: Ledger, pos
     _no_secret(caught.value, PASSWORD)
 
 
-def test_a_lock_that_is_never_released_ends_the_wait(
+def test_wait_for_a_held_lock_ends_with_an_error(
     ledger: Ledger, postgres: PostgresServer, postgres_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "LOCK_WAIT_SECONDS", 1)
@@ -118,7 +118,7 @@ def test_writers_of_the_same_rows_in_opposite_order_do_not_deadlock(ledger: Ledg
     assert len(ledger.checks()) == 100
 
 
-def test_points_are_fetched_in_portions(ledger: Ledger, postgres: PostgresServer) -> None:
+def test_points_are_fetched_in_batches(ledger: Ledger, postgres: PostgresServer) -> None:
     for number in range(20):
         ledger.record([check(at=T0, value=float(number))], key(f"r{number}"))
     stream = ledger.points("slo", "availability", T0, T0 + MINUTE)

@@ -57,7 +57,7 @@ def _batch(value: float) -> list[CheckResult]:
     return [check(f"n{number}", at=T0, value=value) for number in range(BATCH)]
 
 
-def test_eight_processes_that_write_a_thousand_rows_each_lose_none(url: str) -> None:
+def test_concurrent_writers_lose_no_rows(url: str) -> None:
     writers = [processes.Process(target=_write, args=(url, writer)) for writer in range(WRITERS)]
     for writer in writers:
         writer.start()
@@ -73,7 +73,7 @@ def test_eight_processes_that_write_a_thousand_rows_each_lose_none(url: str) -> 
             assert connection.exec_driver_sql("SELECT count(*) FROM checks").scalar() == WRITERS * ROWS
 
 
-def test_many_first_opens_at_once(url: str) -> None:
+def test_concurrent_first_opens_succeed(url: str) -> None:
     start = time.time() + 0.3
     openers = [processes.Process(target=_open, args=(url, start)) for _ in range(12)]
     for opener in openers:
@@ -86,7 +86,7 @@ def test_many_first_opens_at_once(url: str) -> None:
         assert applied == list(range(1, len(MIGRATIONS) + 1))  # each step once
 
 
-def test_a_killed_writer_and_its_retry_leave_one_row_per_check(url: str) -> None:
+def test_killed_writer_and_its_retry_leave_one_row_per_check(url: str) -> None:
     open_ledger(url).close()
     delays = random.Random(7)
     written = 0
@@ -122,7 +122,7 @@ def _observe(url: str, number: int, start: float, found: object) -> None:
         found.put(ledger.record_observations([check("fresh", at=T0)], key(f"run-{number}"), due=due)[0].kind)  # type: ignore[attr-defined]
 
 
-def test_runs_that_observe_the_same_at_once_leave_one_row_that_counts(url: str) -> None:
+def test_concurrent_equal_observations_leave_one_counted_row(url: str) -> None:
     open_ledger(url).close()
     found, start = processes.Queue(), time.time() + 1
     running = [processes.Process(target=_observe, args=(url, number, start, found)) for number in range(WRITERS)]

@@ -17,7 +17,7 @@ from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from tests.services.faulty_prometheus import MODES, FaultyPrometheus
 from tests.services.histories import END, MINUTES
-from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over, threshold
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -50,13 +50,13 @@ FAULTS = {
     "no_result": ("unexpected_shape", False, 200, "resultType"),
     "status_error": ("status_error", False, 200, "bad_data: proxied error"),
     "is_partial": ("partial_answer", True, 200, "may be incomplete: isPartial is True"),
-    "error_type": ("contradictory_answer", False, 200, "says success and names an error: execution: vmstorage-2 is gone"),
+    "error_type": ("contradictory_answer", False, 200, "reports success and names an error: execution: vmstorage-2 is gone"),
     "repeated_key": ("repeated_key", False, 200, "the key 'status' occurs twice"),
     "nan_literal": ("not_a_number", False, 200, "NaN is not JSON"),
-    "another_time": ("stale_answer", True, 200, "answers a sample of 1793490600.000"),
+    "another_time": ("stale_answer", True, 200, "received a sample of 1793490600.000"),
     "aged": ("cached_answer", True, None, "3600 s old"),
     "stale_warning": ("cached_answer", True, None, "a cache reports that its answer is stale"),
-    "twice": ("contradictory_answer", False, 200, "one series comes twice"),
+    "twice": ("contradictory_answer", False, 200, "it holds the same series twice"),
 }
 #: Answers that are well-formed; what is wrong with them shows when they are used.
 WELL_FORMED = {"empty", "two_series", "nan", "inf"}
@@ -81,13 +81,13 @@ def concurrent(url: str, **settings: Any) -> list[Sample]:
 BOTH = pytest.mark.parametrize("ask", [blocking, concurrent])
 
 
-def test_every_mode_is_tested() -> None:
+def test_every_fault_mode_has_an_expectation() -> None:
     assert set(MODES) == FAULTS.keys() | WELL_FORMED
 
 
 @BOTH
 @pytest.mark.parametrize("mode", sorted(FAULTS))
-def test_every_wrong_answer_is_one_typed_error(mode: str, ask: Any) -> None:
+def test_invalid_answer_is_one_typed_error(mode: str, ask: Any) -> None:
     reason, transient, status, says = FAULTS[mode]
     with FaultyPrometheus(mode, retry_after=None) as server:
         started = time.perf_counter()
@@ -103,7 +103,7 @@ def test_every_wrong_answer_is_one_typed_error(mode: str, ask: Any) -> None:
 
 
 @BOTH
-def test_well_formed_answers_are_passed_on(ask: Any) -> None:
+def test_valid_answers_are_returned(ask: Any) -> None:
     for mode, texts in {"ok": ["1000"], "empty": [], "two_series": ["1000", "1000"], "nan": ["NaN"], "inf": ["+Inf"]}.items():
         with FaultyPrometheus(mode) as server:
             assert [sample.text for sample in ask(server.url)] == texts
@@ -125,7 +125,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @BOTH
-def test_a_fault_that_passes_is_retried_and_retry_after_is_honoured(ask: Any, pauses: list[float]) -> None:
+def test_transient_fault_is_retried_after_retry_after(ask: Any, pauses: list[float]) -> None:
     with FaultyPrometheus("429", failures=1, retry_after="1") as server:
         assert ask(server.url)[0].value == 1000
         assert len(server.requests) == 2
@@ -136,9 +136,7 @@ def test_a_fault_that_passes_is_retried_and_retry_after_is_honoured(ask: Any, pa
 @pytest.mark.parametrize(
     ("retry_after", "most"), [("3600", 10), ("Wed, 21 Oct 2037 07:28:00 GMT", 10), ("soon", 0.2)], ids=["3600", "date", "soon"]
 )
-def test_a_long_or_senseless_retry_after_does_not_hold_up_a_task(
-    ask: Any, retry_after: str, most: float, pauses: list[float]
-) -> None:
+def test_long_or_invalid_retry_after_is_limited(ask: Any, retry_after: str, most: float, pauses: list[float]) -> None:
     with FaultyPrometheus("503", failures=1, retry_after=retry_after) as server:
         assert ask(server.url)[0].value == 1000
         assert len(server.requests) == 2
@@ -146,7 +144,7 @@ def test_a_long_or_senseless_retry_after_does_not_hold_up_a_task(
 
 
 @BOTH
-def test_a_query_is_one_post_body_with_one_time(ask: Any) -> None:
+def test_query_is_one_post_body_with_one_time(ask: Any) -> None:
     with FaultyPrometheus("ok") as server:
         ask(server.url + "/", params={"tenant": "a"}, headers={"X-Scope-OrgID": "team"})
         (received,) = server.requests
@@ -156,7 +154,7 @@ def test_a_query_is_one_post_body_with_one_time(ask: Any) -> None:
 
 
 @BOTH
-def test_get_is_there_for_proxies_that_know_nothing_else(ask: Any) -> None:
+def test_method_get_sends_get_requests(ask: Any) -> None:
     with FaultyPrometheus("ok") as server:
         ask(server.url, method="GET")
         assert server.requests[0].method == "GET"
@@ -164,7 +162,7 @@ def test_get_is_there_for_proxies_that_know_nothing_else(ask: Any) -> None:
 
 
 @BOTH
-def test_credentials_are_sent_and_never_shown(ask: Any) -> None:
+def test_credentials_are_sent_and_not_in_errors(ask: Any) -> None:
     with FaultyPrometheus("401") as server:
         for settings in ({"basic": ("me", "hunter2")}, {"bearer": "hunter2"}):
             with pytest.raises(QueryError) as caught:
@@ -182,7 +180,7 @@ def test_credentials_are_sent_and_never_shown(ask: Any) -> None:
 
 
 @BOTH
-def test_an_answer_that_is_too_large_is_not_read_to_its_end(ask: Any) -> None:
+def test_too_large_answer_is_refused_before_its_end(ask: Any) -> None:
     with FaultyPrometheus("ok") as server, pytest.raises(QueryError) as caught:
         ask(server.url, max_bytes=20)
     assert (caught.value.reason, caught.value.transient) == ("too_large", False)
@@ -190,7 +188,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(ask: Any) -> None:
 
 @BOTH
 @pytest.mark.parametrize(("minutes", "said"), [(3, "behind"), (-3, "ahead of")])
-def test_a_server_whose_clock_differs_is_no_source_for_now(ask: Any, minutes: int, said: str) -> None:
+def test_server_with_a_wrong_clock_is_refused(ask: Any, minutes: int, said: str) -> None:
     with (
         FaultyPrometheus("ok", clock_ahead=timedelta(minutes=minutes)) as server,
         pytest.raises(QueryError, match=said) as caught,
@@ -200,20 +198,20 @@ def test_a_server_whose_clock_differs_is_no_source_for_now(ask: Any, minutes: in
 
 
 @BOTH
-def test_a_name_that_cannot_be_resolved(ask: Any) -> None:
+def test_unresolvable_host_is_an_error(ask: Any) -> None:
     with pytest.raises(QueryError) as caught:
         ask("http://no-such-host.invalid:9090", retries=0)
     assert (caught.value.reason, caught.value.transient) == ("dns", True)
 
 
 @BOTH
-def test_plain_http_behind_https(ask: Any) -> None:
+def test_plain_http_server_with_https_url_is_an_error(ask: Any) -> None:
     with FaultyPrometheus("ok") as server, pytest.raises(QueryError) as caught:
         ask(server.url.replace("http://", "https://"))
     assert (caught.value.reason, caught.value.transient) == ("tls", False)
 
 
-def test_a_session_that_is_set_up_already_is_taken_over() -> None:
+def test_settings_of_an_existing_session_are_used() -> None:
     session = requests.Session()
     session.auth, session.headers["X-Team"] = ("me", "pw"), "a"
     with FaultyPrometheus("ok") as server:
@@ -222,7 +220,7 @@ def test_a_session_that_is_set_up_already_is_taken_over() -> None:
         assert server.requests[0].headers["Authorization"].startswith("Basic ")
 
 
-def test_the_library_below_is_bounded_and_verified_as_well() -> None:
+def test_calls_of_the_library_are_limited_and_verified() -> None:
     with FaultyPrometheus("html") as server, pytest.raises(QueryError, match="login page"):
         PrometheusClient(server.url, **IMPATIENT).connect.all_metrics()
     with FaultyPrometheus("ok") as server:
@@ -231,7 +229,7 @@ def test_the_library_below_is_bounded_and_verified_as_well() -> None:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("hang", "drip")])
-def test_no_wrong_answer_becomes_a_measurement(mode: str) -> None:
+def test_invalid_answer_is_not_measured(mode: str) -> None:
     expected = {
         "empty": (NoData, "empty"),
         "nan": (InvalidMeasurement, "not_a_number"),
@@ -243,20 +241,20 @@ def test_no_wrong_answer_becomes_a_measurement(mode: str) -> None:
         client = PrometheusClient(server.url, **(IMPATIENT | {"retries": 0}))
         source = PrometheusSource(client)
         for indicator in (counted, availability("a", bad=True), generic):
-            (found,) = source.measure([over(indicator, AT, HOUR)])
+            (found,) = source.measure([request_over(indicator, AT, HOUR)])
             assert isinstance(found, kind), (mode, found)
             assert found.reason == reason
-            (sliced,) = source.slices([over(indicator, AT, HOUR)], timedelta(minutes=5))
+            (sliced,) = source.slices([request_over(indicator, AT, HOUR)], timedelta(minutes=5))
             assert isinstance(sliced, kind), (mode, sliced)
-        (found,) = source.measure([over(threshold("x"), AT, HOUR, "lt", 1)])  # type: ignore[arg-type]
+        (found,) = source.measure([request_over(threshold("x"), AT, HOUR, "lt", 1)])  # type: ignore[arg-type]
         assert isinstance(found, kind), (mode, found)
 
 
-def test_a_good_answer_of_the_same_server_is_a_measurement() -> None:
+def test_valid_answer_of_the_same_server_is_measured() -> None:
     with FaultyPrometheus("ok") as server:
         source = PrometheusSource(PrometheusClient(server.url))
         generic = ratio(good="sum(x[{{.window}}]) + 0", total="sum(x[{{.window}}]) + 1")
-        together = [over(indicator, AT, HOUR) for indicator in (availability("a"), availability("b"), generic)]
+        together = [request_over(indicator, AT, HOUR) for indicator in (availability("a"), availability("b"), generic)]
         for asked in (together, together[:1], together[2:]):
             for found in source.measure(asked):
                 assert getattr(found, "ratio", None) == 1, found
@@ -264,13 +262,13 @@ def test_a_good_answer_of_the_same_server_is_a_measurement() -> None:
                 assert {value.ratio for value in sliced.values if value} == {1}  # type: ignore[union-attr]
 
 
-def test_rows_of_no_query_are_asked_for_one_by_one() -> None:
+def test_batch_with_unassigned_rows_is_sent_one_by_one() -> None:
     """A server that does not know label_replace: its rows carry no number of ours."""
     queries = [ratio(good=f"sum(x{n}[{{{{.window}}}}]) + 0", total=f"sum(x{n}[{{{{.window}}}}]) + 1") for n in range(2)]
     with FaultyPrometheus("ok") as server:
         rows = server._envelope
         server._envelope = lambda mode, path, form: rows(mode, path, form | {"query": ""})  # type: ignore[method-assign]
-        found = PrometheusSource(PrometheusClient(server.url)).measure([over(query, AT, HOUR) for query in queries])
+        found = PrometheusSource(PrometheusClient(server.url)).measure([request_over(query, AT, HOUR) for query in queries])
         assert [getattr(item, "ratio", item) for item in found] == [1, 1]
         assert len(server.requests) == 1 + 4
 
@@ -278,7 +276,7 @@ def test_rows_of_no_query_are_asked_for_one_by_one() -> None:
 # -- a real server -------------------------------------------------------------------------------------------------------
 
 
-def test_real_errors_keep_the_servers_words(prometheus_history: str) -> None:
+def test_errors_of_a_real_server_keep_its_message(prometheus_history: str) -> None:
     client = PrometheusClient(prometheus_history)
     for query, status, says in [
         ("sum(", 400, "parse error"),
@@ -289,7 +287,7 @@ def test_real_errors_keep_the_servers_words(prometheus_history: str) -> None:
         assert (caught.value.http_status, caught.value.transient, caught.value.query) == (status, False, query)
 
 
-def test_real_result_types(prometheus_history: str) -> None:
+def test_result_types_of_a_real_server_are_checked(prometheus_history: str) -> None:
     client = PrometheusClient(prometheus_history)
     assert client.instant("1.5e6", END)[0].value == 1_500_000
     assert client.instant("vector(0.1) * 3", END)[0].text == "0.30000000000000004"
@@ -301,7 +299,7 @@ def test_real_result_types(prometheus_history: str) -> None:
         assert caught.value.reason == "wrong_result_type"
 
 
-def test_real_ranges_are_joined(prometheus_history: str) -> None:
+def test_ranges_of_a_real_server_are_joined(prometheus_history: str) -> None:
     start = END - timedelta(minutes=MINUTES)
     (series,) = PrometheusClient(prometheus_history).range(
         'http_requests_total{service="steady",code="500"}', start, END, timedelta(minutes=1)
@@ -311,7 +309,7 @@ def test_real_ranges_are_joined(prometheus_history: str) -> None:
     assert moments == list(range(int(start.timestamp()) * 1000, int(END.timestamp()) * 1000 + 1, 60_000))
 
 
-def test_both_clients_read_the_same(prometheus_history: str) -> None:
+def test_async_and_blocking_clients_return_the_same(prometheus_history: str) -> None:
     query = "sum by (service, code) (increase(http_requests_total[1h]))"
 
     async def ask() -> list[Sample]:

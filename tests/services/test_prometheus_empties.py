@@ -11,10 +11,10 @@ from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, one, refused
-from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over, threshold
 
 
-def test_no_total_is_no_data(forms: PrometheusSource) -> None:
+def test_missing_total_is_no_data(forms: PrometheusSource) -> None:
     for indicator in (
         availability("ghost"),
         availability("ghost", bad=True),
@@ -24,7 +24,7 @@ def test_no_total_is_no_data(forms: PrometheusSource) -> None:
         assert (type(error), error.reason, error.transient) == (NoData, "empty", False)
 
 
-def test_no_good_where_there_are_events_is_all_bad(forms: PrometheusSource) -> None:
+def test_missing_good_with_events_is_all_bad(forms: PrometheusSource) -> None:
     found = measured(
         forms,
         ratio(
@@ -35,7 +35,7 @@ def test_no_good_where_there_are_events_is_all_bad(forms: PrometheusSource) -> N
     assert (found.good, found.ratio) == (0, 0)
 
 
-def test_no_bad_is_no_failure_where_the_series_would_exist(forms: PrometheusSource) -> None:
+def test_missing_bad_counts_as_zero_if_its_metric_exists(forms: PrometheusSource) -> None:
     assert measured(forms, availability("fine", bad=True)).ratio == 1
     # A metric of its own, whose last sample is two hours old: found in the window, not at its end.
     indicator = ratio(
@@ -66,41 +66,41 @@ def test_no_bad_is_no_failure_where_the_series_would_exist(forms: PrometheusSour
         'sum(increase({__name__="http_requests_total",service="fine",code=~"5.."}[{{.window}}]))',  # cannot be read for sure
     ],
 )
-def test_a_typo_in_the_query_for_failures_is_not_a_perfect_service(forms: PrometheusSource, bad: str) -> None:
+def test_missing_bad_with_a_typo_is_no_data(forms: PrometheusSource, bad: str) -> None:
     indicator = ratio(bad=bad, total='sum(increase(http_requests_total{service="fine"}[{{.window}}]))')
     error = refused(forms, indicator)
     assert (type(error), error.reason) == (NoData, "bad_series_missing")
     assert "typo" in str(error)
     assert "or vector(0)" in str(error)
-    (sliced,) = forms.slices([over(indicator, END, HOUR)], 5 * MINUTE)
+    (sliced,) = forms.slices([request_over(indicator, END, HOUR)], 5 * MINUTE)
     assert isinstance(sliced, NoData)
     assert sliced.reason == "bad_series_missing"
 
 
-def test_a_pattern_that_fits_what_the_total_pins_is_no_typo(forms: PrometheusSource) -> None:
+def test_missing_bad_with_a_matching_pattern_counts_as_zero(forms: PrometheusSource) -> None:
     bad = 'sum(increase(http_requests_total{service=~"fi.*",code=~"5.."}[{{.window}}]))'
     assert measured(forms, ratio(bad=bad, total='sum(increase(http_requests_total{service="fine"}[{{.window}}]))')).ratio == 1
 
 
 @pytest.mark.parametrize("service", ["other", "without a failure"])
-def test_slices_need_a_sight_of_the_metric_of_failures_in_the_last_hour(forms: PrometheusSource, service: str) -> None:
+def test_slices_with_missing_bad_need_the_metric_in_the_last_hour(forms: PrometheusSource, service: str) -> None:
     """Its exporter went away two hours before the end; that of the requests is there."""
     total = 'sum(increase(http_requests_total{code="200"}[{{.window}}]))'
     bad = f'sum(increase(failures_total{{kind!="none",service="{service}"}}[{{{{.window}}}}]))'
-    (found,) = forms.slices([over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
     assert isinstance(found, NoData) and found.reason == "bad_series_missing"
-    (found,) = forms.slices([over(ratio(bad=bad, total=total), END - HOUR - 30 * MINUTE, 90 * MINUTE)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END - HOUR - 30 * MINUTE, 90 * MINUTE)], 5 * MINUTE)
     assert isinstance(found, Slices), "half an hour ago there was one"
     assert all(found.values)
 
 
-def test_a_made_up_zero_is_no_sight_of_the_service(forms: PrometheusSource) -> None:
+def test_zero_of_vector_is_not_data(forms: PrometheusSource) -> None:
     bad = 'sum(increase(failures_total{kind="crash"}[{{.window}}])) or vector(0)'
     total = "sum(increase(failures_total[{{.window}}])) or vector(0)"
     error = refused(forms, ratio(bad=bad, total=total))
     assert (type(error), error.reason) == (NoData, "empty") and "remove vector() from the total" in str(error)
     assert isinstance(one(forms, ratio(bad=bad, total=total), 3 * HOUR), Measurement)
-    (found,) = forms.slices([over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
     assert isinstance(found, Slices)
     assert found.last_seen is not None and found.last_seen <= END - 2 * HOUR + 5 * MINUTE
 
@@ -112,13 +112,13 @@ def test_a_made_up_zero_is_no_sight_of_the_service(forms: PrometheusSource) -> N
         threshold("max(ghost) or vector(0)"),
     ],
 )
-def test_a_made_up_value_is_no_measurement(forms: PrometheusSource, indicator: Indicator) -> None:
+def test_value_of_vector_is_refused(forms: PrometheusSource, indicator: Indicator) -> None:
     limits = () if indicator.metric.__class__.__name__ == "RatioMetric" else ("lt", Fraction(1))
     error = refused(forms, indicator, *limits)
     assert (type(error), error.reason, error.transient) == (QueryError, "hidden_absence", False)
 
 
-def test_no_events_at_all_is_said_as_such(forms: PrometheusSource) -> None:
+def test_zero_total_is_no_events(forms: PrometheusSource) -> None:
     total = 'sum(increase(http_requests_total{service="fine"}[{{.window}}])) * 0'
     error = refused(forms, ratio(bad="sum(increase(ghost_total[{{.window}}]))", total=total))
     assert error.reason == "no_events"
@@ -126,13 +126,13 @@ def test_no_events_at_all_is_said_as_such(forms: PrometheusSource) -> None:
     assert (type(error), error.reason) == (NoData, "no_events")
 
 
-def test_slices_without_a_single_total_are_no_data(forms: PrometheusSource) -> None:
-    (found,) = forms.slices([over(availability("ghost"), END, HOUR)], 5 * MINUTE)
+def test_slices_without_any_total_are_no_data(forms: PrometheusSource) -> None:
+    (found,) = forms.slices([request_over(availability("ghost"), END, HOUR)], 5 * MINUTE)
     assert isinstance(found, NoData)
     assert found.reason == "empty"
 
 
-def test_several_series_are_an_error_that_shows_two(forms: PrometheusSource) -> None:
+def test_several_series_error_shows_two_of_them(forms: PrometheusSource) -> None:
     total = "increase(http_requests_total[{{.window}}])"
     error = refused(forms, ratio(good=total, total=total))
     assert (type(error), error.reason, error.transient) == (QueryError, "several_series", False)
@@ -143,20 +143,20 @@ def test_several_series_are_an_error_that_shows_two(forms: PrometheusSource) -> 
 @pytest.mark.parametrize(
     ("kind", "reason"), [("nan", "not_a_number"), ("inf", "not_a_number"), ("negative", "invalid_measurement")]
 )
-def test_numbers_that_are_no_counts(forms: PrometheusSource, kind: str, reason: str) -> None:
+def test_values_that_are_not_counts_are_refused(forms: PrometheusSource, kind: str, reason: str) -> None:
     text = f'strange{{kind="{kind}"}}'
     for indicator in (ratio(good=text, total=text, counter=False), ratio(good="rows", total=text, counter=False)):
         error = refused(forms, indicator)
         assert (type(error), error.reason) == (InvalidMeasurement, reason)
 
 
-def test_more_good_or_bad_events_than_events(forms: PrometheusSource) -> None:
+def test_more_good_or_bad_than_total_is_refused(forms: PrometheusSource) -> None:
     for role in ("good", "bad"):
         error = refused(forms, ratio(**{role: "rows", "total": 'rows{state="ok"}'}, counter=False))
         assert (type(error), error.reason) == (InvalidMeasurement, f"{role}_exceeds_total")
 
 
-def test_one_wrong_query_spoils_no_other(forms: PrometheusSource) -> None:
+def test_invalid_query_does_not_affect_other_requests(forms: PrometheusSource) -> None:
     def sums(service: str, tail: str = "") -> Indicator:
         return ratio(
             good=f'sum(increase(http_requests_total{{service="{service}",code="200"}}[{{{{.window}}}}])) + vector(0){tail}',
@@ -171,7 +171,7 @@ def test_one_wrong_query_spoils_no_other(forms: PrometheusSource) -> None:
         sums("b"),
         availability("a"),
     ]
-    found = forms.measure([over(indicator, END, HOUR) for indicator in indicators])
+    found = forms.measure([request_over(indicator, END, HOUR) for indicator in indicators])
     assert [isinstance(item, Measurement) for item in found] == [True, False, False, False, True, True]
     reasons = [item.reason for item in found if isinstance(item, MeasurementError)]
     assert reasons == ["bad_query", "query_failed", "bad_query"]

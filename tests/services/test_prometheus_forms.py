@@ -11,30 +11,30 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryErr
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, refused
-from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over, threshold
 
 
-def test_counters_without_a_window_are_increases(forms: PrometheusSource) -> None:
+def test_counter_without_window_is_read_as_increase(forms: PrometheusSource) -> None:
     found = measured(
         forms, ratio(good='http_requests_total{service="a",code="200"}', total='sum(http_requests_total{service="a"})')
     )
     assert (found.good, found.total) == (60 * 200, 60 * (200 + 404 + 500))
 
 
-def test_counts_without_a_window_are_summed_over_exactly_the_window(forms: PrometheusSource) -> None:
+def test_count_without_window_is_summed_over_the_window(forms: PrometheusSource) -> None:
     found = measured(forms, ratio(good='rows{state="ok"}', total="rows", counter=False))
     assert (found.good, found.total) == (60 * 95, 60 * 100), "a point at the window's start belongs to the window before"
 
 
 @pytest.mark.parametrize("text", ["sum(rate(http_requests_total[5m]))", "max(http_requests_total)", "vector(1)"])
-def test_a_query_that_does_not_say_over_which_time_is_refused(forms: PrometheusSource, text: str) -> None:
+def test_query_without_window_is_refused(forms: PrometheusSource, text: str) -> None:
     for indicator in (ratio(good=text, total=text), ratio(raw=text, raw_type="success")):
         error = refused(forms, indicator)
         assert (type(error), error.reason, error.transient) == (QueryError, "window_missing", False)
         assert "{{.window}}" in str(error)
 
 
-def test_any_other_form_is_asked_as_it_is(forms: PrometheusSource) -> None:
+def test_other_query_forms_are_sent_unchanged(forms: PrometheusSource) -> None:
     found = measured(
         forms,
         ratio(
@@ -46,7 +46,7 @@ def test_any_other_form_is_asked_as_it_is(forms: PrometheusSource) -> None:
     assert (found.good, found.total) == (60 * 604, 60 * 1104)
 
 
-def test_a_raw_ratio_of_failures_is_turned_round(forms: PrometheusSource) -> None:
+def test_raw_failure_ratio_is_inverted(forms: PrometheusSource) -> None:
     total = 'sum(rate(http_requests_total{service="b"}[{{.window}}]))'
     text = f'sum(rate(http_requests_total{{service="b",code="500"}}[{{{{.window}}}}])) / {total}'
     success, failure = (measured(forms, ratio(raw=text, raw_type=kind)) for kind in ("success", "failure"))
@@ -55,7 +55,7 @@ def test_a_raw_ratio_of_failures_is_turned_round(forms: PrometheusSource) -> Non
     assert (success.good, success.total) == (None, None)
 
 
-def test_threshold_points_lie_after_the_start_and_up_to_the_end(forms: PrometheusSource) -> None:
+def test_threshold_points_exclude_the_start_and_include_the_end(forms: PrometheusSource) -> None:
     found = measured(forms, threshold('latency{service="a"}'), "lt", Fraction(1, 2))
     # 60 points, 10 of them NaN; slow at 0, 10, 40 and 50 minutes ago (at 60 is the start; at 20 is NaN; at 30 is slow).
     assert (found.good, found.total) == (45, 50)
@@ -66,34 +66,36 @@ def test_threshold_points_lie_after_the_start_and_up_to_the_end(forms: Prometheu
     assert (inner.good, inner.total) == (31, 31)
 
 
-def test_threshold_points_between_the_minutes(forms: PrometheusSource) -> None:
+def test_threshold_points_use_the_resolution(forms: PrometheusSource) -> None:
     end = END - timedelta(seconds=30)
-    (found,) = forms.measure([over(threshold('latency{service="b"}'), end, timedelta(minutes=10), "lt", Fraction(1))])
+    (found,) = forms.measure([request_over(threshold('latency{service="b"}'), end, timedelta(minutes=10), "lt", Fraction(1))])
     assert isinstance(found, Measurement)
     assert found.total == 10
 
 
-def test_threshold_slices(forms: PrometheusSource) -> None:
-    (found,) = forms.slices([over(threshold('latency{service="a"}'), END, HOUR, "lt", Fraction(1, 2))], timedelta(minutes=10))
+def test_slices_of_a_threshold_metric_are_measured(forms: PrometheusSource) -> None:
+    (found,) = forms.slices(
+        [request_over(threshold('latency{service="a"}'), END, HOUR, "lt", Fraction(1, 2))], timedelta(minutes=10)
+    )
     assert isinstance(found, Slices)
     # The slice from 30 to 20 minutes ago holds only its end: NaN at every minute from 29 to 20.
     shown = [slice_ and (int(slice_.good or 0), int(slice_.total or 0)) for slice_ in found.values]
     assert shown == [(9, 10), (9, 10), (9, 10), None, (9, 10), (9, 10)]
 
 
-def test_a_threshold_metric_needs_a_threshold(forms: PrometheusSource) -> None:
+def test_threshold_metric_without_threshold_is_refused(forms: PrometheusSource) -> None:
     error = refused(forms, threshold("latency"))
     assert (type(error), error.reason) == (InvalidMeasurement, "no_threshold")
 
 
-def test_coverage_of_a_threshold_metric(forms: PrometheusSource) -> None:
-    shares = forms.coverage([over(threshold(f'latency{{service="{name}"}}'), END, HOUR) for name in ("a", "b", "z")])
+def test_coverage_of_a_threshold_metric_counts_its_points(forms: PrometheusSource) -> None:
+    shares = forms.coverage([request_over(threshold(f'latency{{service="{name}"}}'), END, HOUR) for name in ("a", "b", "z")])
     assert shares[0] == Fraction(83, 100)
     assert Fraction(50, 100) <= shares[1] <= Fraction(52, 100)  # type: ignore[operator]
     assert shares[2] == 0
 
 
-def test_merged_and_lone_queries_answer_the_same(forms: PrometheusSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merged_and_single_queries_return_the_same(forms: PrometheusSource, monkeypatch: pytest.MonkeyPatch) -> None:
     tails = [
         "", '{service="a"}', '{service="a.b"}', '{service="x|y"}', '{service=~"a.b"}', '{service=~"a|b"}', '{service!="a"}',
         '{service="a",code=~"5.."}', '{service="a.b",code!~"5.."}', '{service="x|y",code!~"4..|5.."}', '{code="404"}',
@@ -101,12 +103,12 @@ def test_merged_and_lone_queries_answer_the_same(forms: PrometheusSource, monkey
         '{service=~"a.*",code="500"}',
     ]  # fmt: skip
     requests = [
-        over(ratio(good=f"http_requests_total{tail}", total="http_requests_total"), END, window)
+        request_over(ratio(good=f"http_requests_total{tail}", total="http_requests_total"), END, window)
         for tail in tails
         for window in (HOUR, 17 * MINUTE, timedelta(seconds=1234))
     ]
     merged = forms.measure(requests)
-    covered = forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
+    covered = forms.coverage([request_over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
     sliced = forms.slices(requests[::3], 5 * MINUTE)
     monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.queries.mergeable", lambda count: False)
     monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.data_coverage.mergeable", lambda count: False)
@@ -119,11 +121,13 @@ def test_merged_and_lone_queries_answer_the_same(forms: PrometheusSource, monkey
         assert float(one_.ratio) == pytest.approx(float(other.ratio), rel=1e-12)
         assert one_.query == other.query
     assert [m.good for m in merged[::3]] == [m.good for m in alone[::3]]  # type: ignore[union-attr]
-    assert covered == forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
+    assert covered == forms.coverage(
+        [request_over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails]
+    )
     assert sliced == forms.slices(requests[::3], 5 * MINUTE)
 
 
-def test_evidence_names_queries_and_time(forms: PrometheusSource) -> None:
+def test_measurement_has_queries_and_time_as_evidence(forms: PrometheusSource) -> None:
     found = measured(forms, availability("a"))
     assert found.query == (
         'good: sum(increase(http_requests_total{code!~"5..",service="a"}[1h])); '
@@ -131,8 +135,8 @@ def test_evidence_names_queries_and_time(forms: PrometheusSource) -> None:
     )
 
 
-def test_requests_are_answered_in_their_order(forms: PrometheusSource) -> None:
-    requests = [over(availability(s), END - timedelta(minutes=m), HOUR) for m in (3, 0, 9) for s in ("b", "ghost", "a")]
+def test_results_are_in_the_order_of_the_requests(forms: PrometheusSource) -> None:
+    requests = [request_over(availability(s), END - timedelta(minutes=m), HOUR) for m in (3, 0, 9) for s in ("b", "ghost", "a")]
     both = forms.measure(requests)
     for request, found in zip(requests, both, strict=True):
         (lone,) = forms.measure([request])
@@ -140,12 +144,12 @@ def test_requests_are_answered_in_their_order(forms: PrometheusSource) -> None:
     assert forms.measure([]) == forms.slices([], MINUTE) == forms.coverage([]) == []
 
 
-def test_an_empty_window_is_no_data(forms: PrometheusSource) -> None:
-    (found,) = forms.measure([over(availability("a"), END, timedelta(0))])
+def test_empty_window_is_no_data(forms: PrometheusSource) -> None:
+    (found,) = forms.measure([request_over(availability("a"), END, timedelta(0))])
     assert isinstance(found, NoData)
-    (share,) = forms.coverage([over(availability("a"), END, timedelta(0))])
+    (share,) = forms.coverage([request_over(availability("a"), END, timedelta(0))])
     assert isinstance(share, NoData)
-    (sliced,) = forms.slices([over(availability("a"), END, MINUTE)], HOUR)
+    (sliced,) = forms.slices([request_over(availability("a"), END, MINUTE)], HOUR)
     assert isinstance(sliced, InvalidMeasurement)
 
 
@@ -169,7 +173,7 @@ def increase(selector: str) -> str:
     ],
 )
 @pytest.mark.parametrize("total", [rate(ALL), increase(ALL), ALL, f"{rate(ALL)} or vector(0)", f"({increase(ALL)})"])
-def test_counts_are_events_whatever_form_their_queries_have(forms: PrometheusSource, bad: str, total: str) -> None:
+def test_counts_are_events_for_every_query_form(forms: PrometheusSource, bad: str, total: str) -> None:
     found = measured(forms, ratio(bad=bad, total=total))
     assert float(found.ratio) == pytest.approx(200 / 1104), "events beside events per second would be nearly 1"
     assert float(found.total or 0) == pytest.approx(60 * 1104)
@@ -179,18 +183,18 @@ def test_counts_are_events_whatever_form_their_queries_have(forms: PrometheusSou
     ("bad", "total"),
     [(f"{rate(BAD)} * 60", increase(ALL)), (f"{rate(BAD)} * 60", ALL), (f"{rate(BAD)} + {increase(BAD)}", rate(ALL))],
 )
-def test_events_beside_what_nobody_knows_are_refused(forms: PrometheusSource, bad: str, total: str) -> None:
+def test_events_with_an_unknown_unit_are_refused(forms: PrometheusSource, bad: str, total: str) -> None:
     error = refused(forms, ratio(bad=bad, total=total))
     assert (type(error), error.reason, error.transient) == (QueryError, "mixed_units", False)
     assert "bad and the other query have no common unit" in str(error)
 
 
-def test_rates_scaled_on_both_sides_are_left_alone(forms: PrometheusSource) -> None:
+def test_rates_scaled_on_both_sides_are_unchanged(forms: PrometheusSource) -> None:
     found = measured(forms, ratio(bad=f"{rate(BAD)} * 60", total=f"{rate(ALL)} * 60"))
     assert float(found.ratio) == pytest.approx(200 / 1104)
 
 
-def test_a_counter_that_is_not_declared_is_refused(forms: PrometheusSource) -> None:
+def test_undeclared_counter_is_refused(forms: PrometheusSource) -> None:
     error = refused(forms, ratio(bad=BAD, total=ALL, counter=False))
     assert (error.reason, error.transient) == ("counter_not_declared", False)
     assert "set counter: true" in str(error)

@@ -32,7 +32,7 @@ def test_a_sample_has_the_time_of_its_query(query: str, prometheus_history: str)
         assert [sample.at for sample in found] == [to_milliseconds(at)], (query, at)
 
 
-def test_the_async_client_is_answered_alike(prometheus_history: str) -> None:
+def test_sample_of_the_async_client_has_the_time_of_its_query(prometheus_history: str) -> None:
     async def ask(at: datetime) -> list[int]:
         async with AsyncPrometheusClient(prometheus_history) as client:
             return [sample.at for sample in await client.instant("vector(1)", at)]

@@ -15,7 +15,7 @@ from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services import histories
 from tests.services.histories import END, SERVICES, WINDOWS, history
-from tests.unit.indicators.prometheus_requests import availability, over, ratio
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over
 
 MONTH, MINUTE = timedelta(days=30), timedelta(minutes=1)
 
@@ -28,9 +28,9 @@ def source(prometheus_history: str) -> Iterator[PrometheusSource]:
 
 
 @pytest.mark.parametrize(("bad", "function"), [(False, "increase"), (True, "rate")])
-def test_every_window_of_every_service_is_counted_exactly(source: PrometheusSource, bad: bool, function: str) -> None:
+def test_windows_of_all_services_are_exact(source: PrometheusSource, bad: bool, function: str) -> None:
     cases = [(service, window) for service in SERVICES for window in WINDOWS.values()]
-    found = source.measure([over(availability(s, bad=bad, function=function), END, w) for s, w in cases])
+    found = source.measure([request_over(availability(s, bad=bad, function=function), END, w) for s, w in cases])
     for (service, window), measured in zip(cases, found, strict=True):
         past = history(service)
         good, total = past.truth(window)
@@ -49,24 +49,24 @@ def test_every_window_of_every_service_is_counted_exactly(source: PrometheusSour
             assert measured.ratio == Fraction(good, total)
 
 
-def test_a_restart_loses_only_what_was_never_scraped(source: PrometheusSource) -> None:
-    (measured,) = source.measure([over(availability("restart"), END, MONTH)])
+def test_restart_loses_only_unscraped_events(source: PrometheusSource) -> None:
+    (measured,) = source.measure([request_over(availability("restart"), END, MONTH)])
     assert isinstance(measured, Measurement)
     assert measured.total == history("restart").truth(MONTH)[1] - history("restart").lost(MONTH)
 
 
-def test_past_instants_are_counted_exactly(source: PrometheusSource) -> None:
+def test_windows_in_the_past_are_exact(source: PrometheusSource) -> None:
     for ago in (timedelta(days=10), timedelta(days=1, minutes=7)):
         for service in ("incident", "diurnal", "low_traffic"):
-            (measured,) = source.measure([over(availability(service), END - ago, timedelta(days=3))])
+            (measured,) = source.measure([request_over(availability(service), END - ago, timedelta(days=3))])
             assert isinstance(measured, Measurement)
             assert (measured.good, measured.total) == history(service).truth(timedelta(days=3), END - ago)
 
 
 @pytest.mark.parametrize("service", ["steady", "outage", "diurnal", "low_traffic"])
-def test_every_minute_of_a_month(source: PrometheusSource, service: str) -> None:
+def test_minute_slices_of_a_month_are_exact(source: PrometheusSource, service: str) -> None:
     started = time.process_time()
-    (found,) = source.slices([over(availability(service), END, MONTH)], MINUTE)
+    (found,) = source.slices([request_over(availability(service), END, MONTH)], MINUTE)
     seconds = time.process_time() - started  # of this process alone: what else the machine does must not fail a test
     assert isinstance(found, Slices)
     assert (found.start, found.width, len(found.values)) == (END - MONTH, MINUTE, 43_200)
@@ -84,19 +84,19 @@ def test_every_minute_of_a_month(source: PrometheusSource, service: str) -> None
     assert seconds < 2, "a month of minutes takes too long"
 
 
-def test_slices_of_a_service_without_a_failure_need_no_series_of_failures(source: PrometheusSource) -> None:
-    (found,) = source.slices([over(availability("flawless", bad=True), END, timedelta(days=1))], timedelta(minutes=5))
+def test_slices_without_failures_need_no_series_of_failures(source: PrometheusSource) -> None:
+    (found,) = source.slices([request_over(availability("flawless", bad=True), END, timedelta(days=1))], timedelta(minutes=5))
     assert isinstance(found, Slices)
     assert {slice_ and slice_.ratio for slice_ in found.values} == {Fraction(1)}
 
 
-def test_a_part_of_a_slice_at_the_end_is_left_out(source: PrometheusSource) -> None:
-    (found,) = source.slices([over(availability("steady"), END, timedelta(minutes=64))], timedelta(minutes=10))
+def test_partial_slice_at_the_end_is_left_out(source: PrometheusSource) -> None:
+    (found,) = source.slices([request_over(availability("steady"), END, timedelta(minutes=64))], timedelta(minutes=10))
     assert isinstance(found, Slices)
     assert (found.start, len(found.values)) == (END - timedelta(minutes=64), 6)
 
 
-def test_coverage_sees_a_young_history_and_an_outage(source: PrometheusSource) -> None:
+def test_coverage_detects_short_history_and_outage(source: PrometheusSource) -> None:
     cases = {
         ("steady", "30d"): Fraction(1),
         ("quiet", "5m"): Fraction(1),  # nobody calls it, and that is known
@@ -104,33 +104,33 @@ def test_coverage_sees_a_young_history_and_an_outage(source: PrometheusSource) -
         ("young", "3d"): Fraction(1),
         ("outage", "1d"): Fraction(20, 24),
     }
-    found = source.coverage([over(availability(service), END, WINDOWS[window]) for service, window in cases])
+    found = source.coverage([request_over(availability(service), END, WINDOWS[window]) for service, window in cases])
     for (case, expected), share in zip(cases.items(), found, strict=True):
         assert isinstance(share, Fraction), (case, share)
         assert abs(share - expected) <= Fraction(2, 100), (case, float(share))
 
 
-def test_coverage_of_other_forms(source: PrometheusSource) -> None:
+def test_coverage_of_other_query_forms_is_measured(source: PrometheusSource) -> None:
     tail = '{service="young"}[{{.window}}]))'
     sums = ratio(good="vector(1)", total=f"sum(increase(http_requests_total{tail} + vector(0)")
     raw = ratio(raw=f"sum(increase(http_requests_total{tail} / sum(increase(http_requests_total{tail}", raw_type="success")
     for indicator in (sums, raw):
-        (share,) = source.coverage([over(indicator, END, MONTH)])
+        (share,) = source.coverage([request_over(indicator, END, MONTH)])
         assert isinstance(share, Fraction), share
         assert abs(share - Fraction(6, 30)) <= Fraction(2, 100), float(share)
 
 
-def test_hundred_windows_take_few_queries(prometheus_history: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hundred_windows_use_few_queries(prometheus_history: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = PrometheusClient(prometheus_history)
     asked: list[str] = []
     instant = client.instant
     monkeypatch.setattr(client, "instant", lambda query, at: asked.append(query) or instant(query, at))
-    PrometheusSource(client).measure([over(availability(s), END, w) for s in SERVICES for w in WINDOWS.values()])
+    PrometheusSource(client).measure([request_over(availability(s), END, w) for s in SERVICES for w in WINDOWS.values()])
     assert len(asked) == len(WINDOWS)
     assert all(query.startswith("sum by (code,service) (increase(") for query in asked)
 
 
-def test_histories_are_what_their_names_say() -> None:
+def test_histories_have_the_described_events() -> None:
     assert histories.history("steady").truth(MONTH) == (43_156_800, 43_200_000)
     assert histories.history("incident").truth(timedelta(days=3))[0] == histories.history("incident").truth(timedelta(days=3))[1]
     assert histories.history("low_traffic").truth(timedelta(hours=1)) == (9, 10)

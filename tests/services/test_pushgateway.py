@@ -79,7 +79,7 @@ def _value(text: str, metric: str, /, **labels: str) -> float | None:
     return None
 
 
-def test_what_was_pushed_comes_out(pushgateway: int, ledger_path: Path) -> None:
+def test_pushed_checks_are_served(pushgateway: int, ledger_path: Path) -> None:
     with open_ledger(f"sqlite:///{ledger_path}") as ledger:
         ledger.record([slo_check("a", "BURNING", "warn", 0.25, 0.9993, NOW)], RunKey("d", "1", "t"))
         ledger.record([slo_check("lost", "NO_DATA", "unknown", None, None, NOW)], RunKey("d", "1", "t"))
@@ -102,7 +102,7 @@ def test_what_was_pushed_comes_out(pushgateway: int, ledger_path: Path) -> None:
     assert _value(text, "airflow_slo_check_verdict", name="lost", verdict="unknown") == 1
 
 
-def test_a_push_replaces_the_one_before(pushgateway: int, ledger_path: Path) -> None:
+def test_push_replaces_the_previous_one(pushgateway: int, ledger_path: Path) -> None:
     with open_ledger(f"sqlite:///{ledger_path}") as ledger:
         ledger.record([slo_check("first", "HEALTHY", "pass", 0.9, 0.9999, NOW)], RunKey("d", "1", "t"))
     assert _push(pushgateway, job="mine/éa").state == "success"
@@ -116,7 +116,7 @@ def test_a_push_replaces_the_one_before(pushgateway: int, ledger_path: Path) -> 
     assert 'slo="first"' not in text
 
 
-def test_labels_with_odd_characters_are_understood(pushgateway: int, ledger_path: Path, tmp_path: Path) -> None:
+def test_labels_with_special_characters_are_escaped(pushgateway: int, ledger_path: Path, tmp_path: Path) -> None:
     with open_ledger(f"sqlite:///{ledger_path}") as ledger:
         fill(ledger)
         ledger.record(
@@ -133,7 +133,7 @@ def test_labels_with_odd_characters_are_understood(pushgateway: int, ledger_path
     assert text.count("# HELP") == 7
 
 
-def test_a_server_that_is_not_there_is_worth_a_retry(ledger_path: Path) -> None:
+def test_unreachable_server_is_transient(ledger_path: Path) -> None:
     ran = run_task(
         PushLedgerMetricsOperator(task_id="push", retries=1),
         connections={"pushgateway_default": {"conn_type": "http", "host": "127.0.0.1", "port": 1}},
@@ -142,7 +142,7 @@ def test_a_server_that_is_not_there_is_worth_a_retry(ledger_path: Path) -> None:
     assert "refused the connection" in str(ran.error)
 
 
-def test_a_refusal_is_not(pushgateway: int, ledger_path: Path) -> None:
+def test_refused_push_is_not_transient(pushgateway: int, ledger_path: Path) -> None:
     ran = run_task(
         PushLedgerMetricsOperator(task_id="push", retries=1),
         connections={"pushgateway_default": {"conn_type": "http", "host": f"http://127.0.0.1:{pushgateway}/nowhere"}},
@@ -151,6 +151,6 @@ def test_a_refusal_is_not(pushgateway: int, ledger_path: Path) -> None:
     assert "answered 404" in str(ran.error)
 
 
-def test_an_empty_ledger_pushes_nothing(pushgateway: int, ledger_path: Path) -> None:
+def test_push_of_an_empty_ledger_has_no_metrics(pushgateway: int, ledger_path: Path) -> None:
     assert _push(pushgateway, job="empty").state == "success"
     assert 'airflow_slo_sli_ratio{job="empty"' not in _get(pushgateway, "/metrics")

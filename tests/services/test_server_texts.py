@@ -25,7 +25,7 @@ from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.tracing.analysis.breakdown import breakdown
 from tests.services.postgres import PostgresServer
 from tests.services.test_answers_of_all_servers import READERS, answering
-from tests.unit.indicators.sql_builders import BOUNDS, ask, ratio
+from tests.unit.indicators.sql_builders import BOUNDS, ratio, request_of
 
 OWN_SECRET = "Ow1nTokenOfTheConnection"
 OTHER_SECRETS = ("Fb1xBearerOfAnother", "Fq2yQueryToken", "Fp3zPasswordInUrl", "Fk4wApiKey", "AKIAFAKEFAKEFAKE1234")
@@ -71,7 +71,7 @@ def test_database_error_is_redacted_and_not_chained(postgres: PostgresServer, po
         connection.execute("CREATE TABLE quoted (said text)")
         connection.execute("INSERT INTO quoted VALUES (%s)", (SERVER_TEXT,))
         connection.commit()
-        (found,) = source.measure([ask(ratio(query), datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))])
+        (found,) = source.measure([request_of(ratio(query), datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))])
     assert isinstance(found, MeasurementError)
     assert "invalid input syntax" in found.message
     assert found.__cause__ is None
@@ -111,7 +111,7 @@ def test_alert_labels_and_annotations_are_redacted() -> None:
         "fingerprint": "1", "startsAt": "2026-11-01T00:00:00Z", "generatorURL": f"http://p/graph?token={OTHER_SECRETS[1]}",
         "labels": {"slo": "checkout", "api_key": OTHER_SECRETS[3], "said": SERVER_TEXT}, "annotations": {"summary": SERVER_TEXT},
     }  # fmt: skip
-    alert = alertmanager._alert(data)
+    alert = alertmanager._read_alert(data)
     assert_no_secret(repr(alert))
     assert alert.labels["slo"] == "checkout"
 

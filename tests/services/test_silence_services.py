@@ -41,7 +41,7 @@ def slo(kind: str, query: str, silence: timedelta | None) -> SLO:
     )  # fmt: skip
 
 
-def test_prometheus_counter_that_stands_still_is_silent(prometheus_history: str) -> None:
+def test_prometheus_counter_without_increase_is_silent(prometheus_history: str) -> None:
     """Its series is there all the time; its only event of the month happened half an hour before the end."""
     query = f'sum(increase({METRIC}{{service="low_traffic",code="500"}}[{{{{.window}}}}]))'
 
@@ -71,7 +71,7 @@ def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[Any
 @pytest.mark.parametrize(
     ("query", "said"), [(COUNTED, "no event in the last 3d"), (LISTED, "no event since 2026-10-12 00:00 UTC")]
 )
-def test_sql_log_that_stopped_twenty_days_ago_is_silent(connection: Any, query: str, said: str) -> None:
+def test_sql_log_without_recent_events_is_silent(connection: Any, query: str, said: str) -> None:
     source = SQLSource(dbapi_runner(connection), name="log")
 
     def report(silence: timedelta | None) -> SLOReport:

@@ -12,7 +12,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.postgres import PASSWORD, PostgresServer
-from tests.unit.indicators.sql_builders import BOUNDS, DAY, HOUR, MINUTE, ONE_ROW, T0, ask, limit, ratio, threshold
+from tests.unit.indicators.sql_builders import BOUNDS, DAY, HOUR, MINUTE, ONE_ROW, T0, limit, ratio, request_of, threshold
 
 LOADED = """
 CREATE TABLE requests (ts timestamptz, local timestamp, ok boolean, latency numeric, labels jsonb);
@@ -50,70 +50,78 @@ def one(sql: SQLSource, request: Any) -> Measurement:
     return answer
 
 
-def test_good_and_total(sql: SQLSource) -> None:
-    assert one(sql, ask(ratio(COUNTED))) == Measurement(F(9, 10), F(54), F(60), COUNTED)
-    assert one(sql, ask(ratio(SUMMED), T0 + MINUTE, T0 + 11 * MINUTE)).total == 10
+def test_good_and_total_of_postgresql_are_measured(sql: SQLSource) -> None:
+    assert one(sql, request_of(ratio(COUNTED))) == Measurement(F(9, 10), F(54), F(60), COUNTED)
+    assert one(sql, request_of(ratio(SUMMED), T0 + MINUTE, T0 + 11 * MINUTE)).total == 10
 
 
-def test_a_column_without_a_zone_is_compared_in_utc(sql: SQLSource) -> None:
-    assert one(sql, ask(ratio(COUNTED.replace("ts >=", "local >=").replace("ts <", "local <")), T0, T0 + 10 * MINUTE)).total == 10
+def test_column_without_zone_is_compared_in_utc(sql: SQLSource) -> None:
+    assert (
+        one(sql, request_of(ratio(COUNTED.replace("ts >=", "local >=").replace("ts <", "local <")), T0, T0 + 10 * MINUTE)).total
+        == 10
+    )
 
 
-def test_casts_percent_signs_and_comments(sql: SQLSource) -> None:
+def test_casts_percent_signs_and_comments_are_accepted(sql: SQLSource) -> None:
     query = (
         "SELECT SUM(ok::int) AS good, COUNT(*)::numeric(20, 5) AS total /* 100 % of :date_from */ FROM requests "
         "WHERE ts >= :date_from::timestamptz AND ts < (:date_to)::timestamptz AND labels->>'a' LIKE '50%' AND ':date_to' <> 'a' "
         "AND ('{1,2,3}'::int[])[1:2] = '{1,2}' AND 7 % 4 = 3 AND $$:date_from;$$ <> E'\\'' -- ; :nothing %s"
     )
-    assert one(sql, ask(ratio(query))).total == 60
+    assert one(sql, request_of(ratio(query))).total == 60
 
 
-def test_epoch_bounds(sql: SQLSource) -> None:
+def test_epoch_bounds_are_accepted(sql: SQLSource) -> None:
     query = COUNTED.replace("ts >=", "extract(epoch FROM ts) >=").replace("ts <", "extract(epoch FROM ts) <")
-    assert one(sql, ask(ratio(query, timeFormat="epoch"), T0, T0 + 10 * MINUTE)).total == 10
+    assert one(sql, request_of(ratio(query, timeFormat="epoch"), T0, T0 + 10 * MINUTE)).total == 10
 
 
-def test_no_rows_is_no_data(sql: SQLSource) -> None:
+def test_result_without_rows_is_no_data(sql: SQLSource) -> None:
     for query in (COUNTED, SUMMED):
         with pytest.raises(NoData):
-            one(sql, ask(ratio(query), T0 + DAY, T0 + 2 * DAY))
+            one(sql, request_of(ratio(query), T0 + DAY, T0 + 2 * DAY))
 
 
 def test_nan_is_refused(sql: SQLSource) -> None:
     for nan in ("'NaN'::numeric", "'NaN'::float8"):
         with pytest.raises(InvalidMeasurement, match="column good is NaN"):
-            one(sql, ask(ratio(COUNTED.replace("COUNT(*) FILTER (WHERE ok)", nan))))
+            one(sql, request_of(ratio(COUNTED.replace("COUNT(*) FILTER (WHERE ok)", nan))))
 
 
 def test_decimals_are_read_exactly(sql: SQLSource) -> None:
     query = f"SELECT SUM(latency) AS good, SUM(latency) * 3 AS total FROM requests WHERE {BOUNDS}"
-    measured = one(sql, ask(ratio(query)))
+    measured = one(sql, request_of(ratio(query)))
     assert (measured.ratio, measured.good) == (F(1, 3), F(1770, 100))
 
 
-def test_points_slices_and_coverage(sql: SQLSource) -> None:
+def test_points_slices_and_coverage_are_measured(sql: SQLSource) -> None:
     points = f"SELECT ts AS timestamp, latency AS value FROM requests WHERE {BOUNDS}"
-    assert one(sql, ask(threshold(points), **limit("lt", "0.30"))).ratio == F(1, 2)
+    assert one(sql, request_of(threshold(points), **limit("lt", "0.30"))).ratio == F(1, 2)
     per_minute = SUMMED.replace("SELECT", "SELECT date_trunc('minute', ts) AS timestamp,") + " GROUP BY 1"
     for query in (per_minute, COUNTED):
-        (slices,) = sql.slices([ask(ratio(query), T0, T0 + 2 * HOUR)], 10 * MINUTE)
+        (slices,) = sql.slices([request_of(ratio(query), T0, T0 + 2 * HOUR)], 10 * MINUTE)
         assert not isinstance(slices, MeasurementError), slices
         assert [value and value.ratio for value in slices.values] == [F(9, 10)] * 6 + [None] * 6
-    quarter, unknown = sql.coverage([ask(ratio(per_minute), T0, T0 + 4 * HOUR), ask(ratio(COUNTED))])
+    quarter, unknown = sql.coverage([request_of(ratio(per_minute), T0, T0 + 4 * HOUR), request_of(ratio(COUNTED))])
     assert quarter == F(1, 4)
     assert isinstance(unknown, MeasurementError)
     assert unknown.reason == "coverage_unknown"
 
 
-def test_naive_timestamps_need_a_declared_zone(sql: SQLSource) -> None:
+def test_naive_timestamps_without_declared_zone_are_refused(sql: SQLSource) -> None:
     query = f"SELECT local AS timestamp, latency AS value FROM requests WHERE {BOUNDS}"
     with pytest.raises(InvalidMeasurement, match="has no time zone"):
-        one(sql, ask(threshold(query), **limit("lt", "0.30")))
-    assert one(sql, ask(threshold(query, timeZone="UTC"), **limit("lt", "0.30"))).total == 60
+        one(sql, request_of(threshold(query), **limit("lt", "0.30")))
+    assert one(sql, request_of(threshold(query, timeZone="UTC"), **limit("lt", "0.30"))).total == 60
 
 
-def test_one_bad_query_spoils_no_other(sql: SQLSource) -> None:
-    requests = [ask(ratio(COUNTED)), ask(ratio(COUNTED.replace("requests", "nowhere"))), ask(ratio(ONE_ROW)), ask(ratio(SUMMED))]
+def test_invalid_query_does_not_affect_other_requests(sql: SQLSource) -> None:
+    requests = [
+        request_of(ratio(COUNTED)),
+        request_of(ratio(COUNTED.replace("requests", "nowhere"))),
+        request_of(ratio(ONE_ROW)),
+        request_of(ratio(SUMMED)),
+    ]
     first, second, third, fourth = sql.measure(requests)
     assert isinstance(first, Measurement)
     assert isinstance(fourth, Measurement)
@@ -123,17 +131,17 @@ def test_one_bad_query_spoils_no_other(sql: SQLSource) -> None:
     assert {(error.reason, error.transient) for error in (second, third)} == {("bad_query", False)}
 
 
-def test_nothing_can_be_written(sql: SQLSource, connection: Any) -> None:
+def test_writes_are_refused(sql: SQLSource, connection: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("CREATE FUNCTION wipe() RETURNS int LANGUAGE sql AS 'DELETE FROM requests; SELECT 1'")
     connection.commit()
     with pytest.raises(QueryError, match="cannot execute DELETE in a read-only transaction") as caught:
-        one(sql, ask(ratio(COUNTED.replace("COUNT(*) AS total", "wipe() AS total"))))
+        one(sql, request_of(ratio(COUNTED.replace("COUNT(*) AS total", "wipe() AS total"))))
     assert (caught.value.reason, caught.value.transient) == ("read_only", False)
-    assert one(sql, ask(ratio(COUNTED))).total == 60
+    assert one(sql, request_of(ratio(COUNTED))).total == 60
 
 
-def test_good_and_total_are_counted_at_one_instant(connection: Any, postgres: PostgresServer, postgres_database: str) -> None:
+def test_queries_of_one_call_see_one_snapshot(connection: Any, postgres: PostgresServer, postgres_database: str) -> None:
     runner = dbapi_runner(connection)
 
     class Meddling:
@@ -147,21 +155,21 @@ def test_good_and_total_are_counted_at_one_instant(connection: Any, postgres: Po
 
     source = SQLSource(Meddling(), name="postgres")
     good = f"SELECT COUNT(*) AS good FROM requests WHERE ok AND {BOUNDS}"
-    measured = one(source, ask(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}")))
+    measured = one(source, request_of(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}")))
     assert (measured.good, measured.total) == (54, 60)
 
 
-def test_a_query_that_takes_too_long_is_ended(connection: Any) -> None:
+def test_slow_query_is_interrupted(connection: Any) -> None:
     source = SQLSource(dbapi_runner(connection, timeout=0.3), name="postgres")
     first, second = source.measure(
-        [ask(ratio(COUNTED.replace("WHERE ts", "WHERE pg_sleep(20) IS NOT NULL AND ts"))), ask(ratio(COUNTED))]
+        [request_of(ratio(COUNTED.replace("WHERE ts", "WHERE pg_sleep(20) IS NOT NULL AND ts"))), request_of(ratio(COUNTED))]
     )
     assert isinstance(first, QueryError)
     assert (first.reason, first.transient) == ("timeout", True)
     assert isinstance(second, Measurement)
 
 
-def test_a_connection_that_is_cut_off_is_worth_a_retry(sql: SQLSource, postgres: PostgresServer, connection: Any) -> None:
+def test_lost_connection_is_transient(sql: SQLSource, postgres: PostgresServer, connection: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("SELECT pg_backend_pid()")
     (pid,) = cursor.fetchone()
@@ -169,5 +177,5 @@ def test_a_connection_that_is_cut_off_is_worth_a_retry(sql: SQLSource, postgres:
     with postgres.connect(autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(%s)", (pid,))
     with pytest.raises(QueryError) as caught:
-        one(sql, ask(ratio(COUNTED)))
+        one(sql, request_of(ratio(COUNTED)))
     assert (caught.value.reason, caught.value.transient) == ("connection", True)

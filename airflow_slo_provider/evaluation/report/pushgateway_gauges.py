@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_slo_provider.core.exposition_format import format_gauge
 from airflow_slo_provider.evaluation.verdict.assessment import Assessment
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
@@ -11,23 +12,15 @@ def gauges(assessment: Assessment, *, at: float) -> str:
 
     :param at: evaluation time in seconds since 1970; a pushed gauge outlives its run, so its age must be visible
     """
-    lines = [
-        "# TYPE golden_set_metric gauge",
-        *(
-            f'golden_set_metric{{metric="{_escaped(name)}",bound="{bound}"}} {number!r}'
-            for name, one in assessment.estimates.items()
-            for bound, number in (("value", one.value), ("low", one.low), ("high", one.high))
-            if number is not None
-        ),
-        "# TYPE golden_set_coverage_ratio gauge",
-        f"golden_set_coverage_ratio {assessment.joined.coverage!r}",
-        "# TYPE golden_set_verdict gauge",
-        *(f'golden_set_verdict{{verdict="{one.value}"}} {int(one is assessment.verdict)}' for one in Outcome),
-        "# TYPE golden_set_evaluated_timestamp_seconds gauge",
-        f"golden_set_evaluated_timestamp_seconds {at!r}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    metrics = (
+        ({"metric": name, "bound": bound}, number)
+        for name, estimate in assessment.estimates.items()
+        for bound, number in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high))
+    )
+    verdicts = (({"verdict": outcome.value}, int(outcome is assessment.verdict)) for outcome in Outcome)
+    return (
+        format_gauge("golden_set_metric", metrics)
+        + format_gauge("golden_set_coverage_ratio", [({}, assessment.joined.coverage)])
+        + format_gauge("golden_set_verdict", verdicts)
+        + format_gauge("golden_set_evaluated_timestamp_seconds", [({}, at)])
+    )

@@ -1,4 +1,4 @@
-"""Tell "no failure happened" from "the query for failures has a typo": both return an empty vector.
+"""Distinguish "no failure happened" from "the query for failures has a typo": both return an empty vector.
 
 An empty ``bad`` counts as zero failures only if every selector of its query names a metric that has series in the window, with
 every label that the selector needs, no matcher requires another value of a label than the total fixes it to, and the query does
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.indicators.prometheus.merged_queries import duration
-from airflow_slo_provider.indicators.prometheus.query_batches import Ask
+from airflow_slo_provider.indicators.prometheus.query_batches import Query
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.count_units import empty_means_none
 from airflow_slo_provider.slo.promql.selectors import Matcher, Selector
@@ -34,7 +34,7 @@ def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
                 pinned.setdefault(matcher.label, set()).add(matcher.value)
     out = set()
     for selector in failing:
-        if any(one.label in pinned and not _could_match(one, pinned[one.label]) for one in selector.matchers):
+        if any(item.label in pinned and not _could_match(item, pinned[item.label]) for item in selector.matchers):
             return None
         out.add(_witness(selector, all_events))
     return frozenset(out)
@@ -45,11 +45,11 @@ def _witness(failing: Selector, all_events: Iterable[Selector]) -> Selector:
 
     Matchers of the total are kept, so that it selects series of the same service.
     """
-    same = [set(one.matchers) for one in all_events if one.name == failing.name]
+    same = [set(selector.matchers) for selector in all_events if selector.name == failing.name]
     kept = set(failing.matchers).intersection(*same) if same else set()
-    known = {one.label for one in kept if one.op == "=" and one.value}
-    kept |= {Matcher(one.label, "!=", "") for one in failing.matchers if one.is_positive and one.label not in known}
-    return Selector(failing.name, tuple(sorted(kept, key=lambda one: (one.label, one.op, one.value))))
+    known = {item.label for item in kept if item.op == "=" and item.value}
+    kept |= {Matcher(item.label, "!=", "") for item in failing.matchers if item.is_positive and item.label not in known}
+    return Selector(failing.name, tuple(sorted(kept, key=lambda item: (item.label, item.op, item.value))))
 
 
 def _could_match(matcher: Matcher, values: Iterable[str]) -> bool:
@@ -59,26 +59,26 @@ def _could_match(matcher: Matcher, values: Iterable[str]) -> bool:
     return any(matcher.matches(value) for value in values)
 
 
-def asks_at_end(selectors: Iterable[Selector]) -> list[Ask]:
+def queries_at_end(selectors: Iterable[Selector], _window: int) -> list[Query]:
     """Return queries that check whether series exist at the end of the window: cheap, and sufficient if they do."""
-    return [Ask(f"count({selector})") for selector in selectors]
+    return [Query(f"count({selector})") for selector in selectors]
 
 
-def asks_in_window(selectors: Iterable[Selector], window: int) -> list[Ask]:
+def queries_in_window(selectors: Iterable[Selector], window: int) -> list[Query]:
     """Return queries that check whether series existed anywhere in the window.
 
     :param selectors: the selectors that must have series
     :param window: length of the window in milliseconds
     """
-    return [Ask(f"count(present_over_time({selector}[{duration(window)}]))") for selector in selectors]
+    return [Query(f"count(present_over_time({selector}[{duration(window)}]))") for selector in selectors]
 
 
 def missing(bad: str, query: str) -> NoData:
     """Create the error for an empty ``bad`` that may not count as zero failures."""
     return NoData(
-        "the query for bad events answers nothing, and nothing shows that there were none: its metric or one of its labels does "
-        "not exist in the window, or it selects other series than the total does; check it for a typo, or write `or vector(0)` "
-        f"behind it if no series means no failure ({' '.join(bad.split())})",
+        "the query for bad events returns nothing, and nothing shows that there were none: its metric or one of its labels does "
+        "not exist in the window, or it selects other series than the total does; check it for a typo, or append `or vector(0)` "
+        f"if no series means no failure ({' '.join(bad.split())})",
         reason="bad_series_missing",
         query=query,
     )

@@ -45,18 +45,16 @@ _SERIES = frozenset({"metric", "value", "values", "histogram", "histograms"})
 
 
 @dataclass(frozen=True)
-class Answer:
+class VerifiedAnswer:
     """A verified envelope.
 
     :param result_type: ``scalar``, ``string``, ``vector`` or ``matrix``; empty for endpoints other than queries
     :param result: its ``data.result``
-    :param warnings: warnings of the server: the answer may be incomplete
     :param infos: remarks that do not make the answer incomplete (Prometheus 3)
     """
 
     result_type: str
     result: Any
-    warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
 
 
@@ -94,11 +92,11 @@ def check_headers(headers: Mapping[str, str], *, query: str | None, source: str,
     :raises QueryError: transient; reason ``cached_answer``, ``partial_answer`` or ``clock_skew``
     """
     # Checked first: a cache repeats an old Date header, which does not mean that a clock is wrong.
-    fault = http_caches.age_fault(headers)
-    if fault:
-        raise QueryError(fault, reason=http_caches.REASON, transient=True, query=query, source=source)
+    stale = http_caches.age_fault(headers)
+    if stale:
+        raise QueryError(stale, reason=http_caches.REASON, transient=True, query=query, source=source)
     if headers.get(_LIMITED):
-        raise _partial(f"{_LIMITED}: {server_text(headers[_LIMITED])}", query, source)
+        raise _partial_error(f"{_LIMITED}: {server_text(headers[_LIMITED])}", query, source)
     check_clock(headers.get("Date"), query=query, source=source, now=now)
 
 
@@ -116,40 +114,40 @@ def read_envelope(
     :raises QueryError: for everything except a documented success
     """
 
-    def wrong(message: str, reason: str, *, transient: bool = False) -> QueryError:
+    def error(message: str, reason: str, *, transient: bool = False) -> QueryError:
         text = redact(message, secrets)
         return QueryError(text, reason=reason, transient=transient, query=query, http_status=status, source=source)
 
     if 300 <= status < 400:
         target = f" to {public_url(location)}" if location else ""
-        message = f"the server redirects{target} (HTTP {status}); put the final address into the connection"
-        raise wrong(message, status_reason(status))
+        raise error(
+            f"the server redirects{target} (HTTP {status}); put the final address into the connection", status_reason(status)
+        )
     payload = read_json(body, source=source, query=query, status=status)
     envelope: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
-    kind, said = str(envelope.get("errorType") or ""), str(envelope.get("error") or "")
-    message = ": ".join(part for part in (kind, said) if part)
+    kind = str(envelope.get("errorType") or "")
+    message = ": ".join(filter(None, (kind, str(envelope.get("error") or ""))))
     if status != 200:
         if not message:
             # Redacted before it is shortened, because half a secret would not be found.
-            plain = server_text(redact(_beginning(body), secrets, limit=None), limit=200)
+            plain = server_text(redact(body[:20_000].decode("utf-8", "replace").strip(), secrets, limit=None), limit=200)
             message = plain if plain and not plain.startswith("<") else "no message"
         hint = f"; {_HINTS[status]}" if status in _HINTS else ""
         transient = status in TRANSIENT_STATUSES
-        raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", status_reason(status), transient=transient)
+        raise error(f"HTTP {status} from Prometheus: {message}{hint}", status_reason(status), transient=transient)
     if envelope.get("status") == "error":
         transient = kind in _TRANSIENT_TYPES
-        raise wrong(f"HTTP 200, but status is error: {message or 'no message'}", "status_error", transient=transient)
+        raise error(f"HTTP 200, but status is error: {message or 'no message'}", "status_error", transient=transient)
     if envelope.get("status") != "success" or "data" not in envelope:
-        raise wrong("HTTP 200 with JSON that is not a Prometheus answer (no status: success with data)", "unexpected_shape")
+        raise error("HTTP 200 with JSON that is not a Prometheus answer (no status: success with data)", "unexpected_shape")
     if message:
-        raise wrong(
-            f"the server says success and names an error: {message}", "contradictory_answer", transient=kind in _TRANSIENT_TYPES
-        )
+        transient = kind in _TRANSIENT_TYPES
+        raise error(f"the server reports success and names an error: {message}", "contradictory_answer", transient=transient)
     refuse_partial(envelope, query=query, source=source)
     return envelope
 
 
-def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> Answer:
+def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> VerifiedAnswer:
     """Verify the ``data`` of a query's envelope and return the answer.
 
     :param envelope: the envelope, as :func:`read_envelope` returned it
@@ -160,9 +158,9 @@ def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> Answ
     data = envelope["data"]
     warnings = _texts(envelope.get("warnings"))
     if warnings:
-        raise _partial("; ".join(server_text(text) for text in warnings), query, source)
+        raise _partial_error("; ".join(server_text(text) for text in warnings), query, source)
     verify_data(data, query=query, source=source)
-    return Answer(data["resultType"], data["result"], warnings, _texts(envelope.get("infos")))
+    return VerifiedAnswer(data["resultType"], data["result"], _texts(envelope.get("infos")))
 
 
 def verify_data(data: Any, *, query: str | None, source: str) -> None:
@@ -171,62 +169,47 @@ def verify_data(data: Any, *, query: str | None, source: str) -> None:
     :raises QueryError: reason ``unexpected_shape``
     """
     if not isinstance(data, dict) or data.get("resultType") not in ("scalar", "string", "vector", "matrix"):
-        raise shape("data has no resultType scalar, string, vector or matrix", query, source)
+        raise shape_error("data has no resultType scalar, string, vector or matrix", query, source)
     if not isinstance(data.get("result"), list):
-        raise shape("data.result is not a list", query, source)
+        raise shape_error("data.result is not a list", query, source)
 
 
 def refuse_partial(envelope: Mapping[str, Any], *, query: str | None, source: str) -> None:
     """Refuse an answer that is marked as partial or faulty by any of its keys, at any depth.
 
+    The list of warnings beside ``data`` is left out: the caller of the query handles it.
+
     :raises QueryError: transient, reason ``partial_answer``
     """
-    found = mark(envelope)
+    found = next(((key, value) for part in _objects(envelope) for key, value in part.items() if _is_mark(key, value)), None)
     if found is not None:
-        raise _partial(f"{found[0][:60]} is {server_text(found[1], limit=200)}", query, source)
+        raise _partial_error(f"{found[0][:60]} is {server_text(found[1], limit=200)}", query, source)
 
 
-def contradictory(message: str, query: str | None, source: str) -> QueryError:
+def answer_error(message: str, reason: str, query: str | None, source: str, *, transient: bool = False) -> QueryError:
+    """Create the error for an answer with HTTP status 200 that cannot be used."""
+    return QueryError(message, reason=reason, transient=transient, query=query, http_status=200, source=source)
+
+
+def contradiction_error(message: str, query: str | None, source: str) -> QueryError:
     """Create the error for an answer that contradicts itself."""
-    return QueryError(
-        f"the answer contradicts itself: {message}", reason="contradictory_answer", query=query, http_status=200, source=source
-    )
+    return answer_error(f"the answer contradicts itself: {message}", "contradictory_answer", query, source)
 
 
-def shape(message: str, query: str | None, source: str) -> QueryError:
+def shape_error(message: str, query: str | None, source: str) -> QueryError:
     """Create the error for an answer that does not have the documented shape."""
-    return QueryError(
-        f"not a documented Prometheus answer: {message}",
-        reason="unexpected_shape", query=query, http_status=200, source=source,
-    )  # fmt: skip
+    return answer_error(f"not a documented Prometheus answer: {message}", "unexpected_shape", query, source)
 
 
-def _partial(said: str, query: str | None, source: str) -> QueryError:
-    return QueryError(
-        f"the server warns that its answer may be incomplete: {redact(said)}",
-        reason="partial_answer", transient=True, query=query, http_status=200, source=source,
-    )  # fmt: skip
-
-
-def _beginning(body: bytes) -> str:
-    return body[:20_000].decode("utf-8", "replace").strip()
+def _partial_error(message: str, query: str | None, source: str) -> QueryError:
+    text = f"the server warns that its answer may be incomplete: {redact(message)}"
+    return answer_error(text, "partial_answer", query, source, transient=True)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     if not value:
         return ()
     return tuple(str(text) for text in value) if isinstance(value, list) else (str(value),)
-
-
-def mark(envelope: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """Return the first key, with its value, that marks an answer as partial or faulty; None if there is none.
-
-    The list of warnings beside ``data`` is left out: the caller of the query handles it.
-    """
-    found: Iterator[tuple[str, Any]] = (
-        (key, value) for part in _objects(envelope) for key, value in part.items() if _is_mark(key, value)
-    )
-    return next(found, None)
 
 
 def _is_mark(key: str, value: Any) -> bool:
@@ -246,14 +229,11 @@ def _objects(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         result = data.get("result")
         series = result if isinstance(result, list) else []
         stack.append({key: value for key, value in data.items() if key != "result" or value is not series})
-        stack += [
-            {key: value for key, value in one.items() if key not in _SERIES}
-            for one in series
-            if isinstance(one, dict) and not one.keys() <= _SERIES
-        ]
+        odd = (item for item in series if isinstance(item, dict) and not item.keys() <= _SERIES)
+        stack += [{key: value for key, value in item.items() if key not in _SERIES} for item in odd]
     while stack:
         part = stack.pop()
         if isinstance(part, Mapping):
             yield part
             part = part.values()
-        stack += [one for one in part if isinstance(one, dict | list)]
+        stack += [item for item in part if isinstance(item, dict | list)]

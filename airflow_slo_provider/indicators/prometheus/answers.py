@@ -17,34 +17,23 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from airflow_slo_provider.core.redaction import public_url, redact
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus.answer_checks import (
-    CLOCK_TOLERANCE,
-    Answer,
-    check_clock,
-    check_headers,
-    contradictory,
-    read_answer,
-    read_envelope,
-    shape,
-    verify_data,
-)
+    VerifiedAnswer,
+    answer_error,
+    contradiction_error,
+    shape_error,
+)  # fmt: skip
 from airflow_slo_provider.slo.promql.tokens import may_be_scalar
 
-__all__ = [
-    "CLOCK_TOLERANCE", "Answer", "RangeSeries", "Sample", "check_clock", "check_headers", "public_url",
-    "read_answer", "read_envelope", "redact", "verify_data",
-]  # fmt: skip
-
-_HINT = """Where it is VictoriaMetrics, write {"nocache": "1"} into the connection's params"""
+_HINT = 'for VictoriaMetrics, set {"nocache": "1"} in the connection\'s params'
 #: Maximum difference of a sample's time in milliseconds: a server that reads ``time`` as a float64 and truncates it is off by
 #: one.
 TIME_TOLERANCE = 1
 # Go writes float64 as 12960, 0.25, 1e+06 or 5e-324. A longer exponent is not a float64 and would make a huge integer.
 _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:[eE][+-]?[0-9]{1,3})?")
 #: No float64 is as large as the first; every whole number with fewer digits than the second is smaller than it.
-_BEYOND, _SURELY_FINITE = 2**1024, 309
+_BEYOND, SURELY_FINITE = 2**1024, 309
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
 
 
@@ -93,7 +82,7 @@ def parse_value(text: object) -> Fraction | None:
     :raises ValueError: when it is not a number
     """
     if isinstance(text, str):
-        if text.isascii() and text.isdigit() and len(text) < _SURELY_FINITE:
+        if text.isascii() and text.isdigit() and len(text) < SURELY_FINITE:
             return Fraction(int(text))
         if text in _SPECIAL:
             return None
@@ -123,7 +112,7 @@ def to_milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1_000_000) // 1000
 
 
-def samples(answer: Answer, *, query: str, source: str, at: int | None = None) -> list[Sample]:
+def samples(answer: VerifiedAnswer, *, query: str, source: str, at: int | None = None) -> list[Sample]:
     """Read the result of an instant query; a scalar is one sample without labels.
 
     :param at: the requested time in unix milliseconds; None if it is not known
@@ -135,32 +124,27 @@ def samples(answer: Answer, *, query: str, source: str, at: int | None = None) -
         ``contradictory_answer``)
     """
     if answer.result_type in ("matrix", "string"):
-        raise QueryError(
-            f"the query answers a {'range vector' if answer.result_type == 'matrix' else 'string'}, not numbers at one instant",
-            reason="wrong_result_type", query=query, http_status=200, source=source,
-        )  # fmt: skip
+        found = "range vector" if answer.result_type == "matrix" else "string"
+        raise answer_error(f"the query returns a {found}, not numbers at one instant", "wrong_result_type", query, source)
     if answer.result_type == "scalar" and not may_be_scalar(query):
-        raise QueryError(
-            "a query over series answers a scalar, which has no labels and is of no series: something else was answered",
-            reason="wrong_result_type", query=query, http_status=200, source=source,
-        )  # fmt: skip
+        message = "the query reads series, but the server answers a scalar, which has no labels: it answered another query"
+        raise answer_error(message, "wrong_result_type", query, source)
     rows = [{"metric": {}, "value": answer.result}] if answer.result_type == "scalar" else answer.result
-    out = []
+    found_samples = []
     try:
         for row in rows:
-            moment, text = row["value"]
-            out.append(Sample(_labels(row["metric"]), parse_value(text), _SPECIAL.get(text, text), round(moment * 1000)))
+            time, text = row["value"]
+            found_samples.append(Sample(_labels(row["metric"]), parse_value(text), _SPECIAL.get(text, text), round(time * 1000)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise shape(f"a sample is not of the form metric, [time, text]: {error}", query, source) from None
-    _refuse_twins((sample.labels for sample in out), query, source)
-    if at is not None:
-        for sample in out:
-            if abs(sample.at - at) > TIME_TOLERANCE:
-                raise _stale(f"it was asked about {_seconds(at)} and answers a sample of {_seconds(sample.at)}", query, source)
-    return out
+        raise shape_error(f"a sample is not of the form metric, [time, text]: {error}", query, source) from None
+    _refuse_duplicates((sample.labels for sample in found_samples), query, source)
+    for sample in found_samples:
+        if at is not None and abs(sample.at - at) > TIME_TOLERANCE:
+            raise _stale_error(f"requested {_seconds(at)}, received a sample of {_seconds(sample.at)}", query, source)
+    return found_samples
 
 
-def matrix(answer: Answer, *, query: str, source: str, grid: range | None = None) -> list[RangeSeries]:
+def matrix(answer: VerifiedAnswer, *, query: str, source: str, grid: range | None = None) -> list[RangeSeries]:
     """Read the result of a range query.
 
     :param grid: the requested times in unix milliseconds; None if they are not known
@@ -171,56 +155,47 @@ def matrix(answer: Answer, *, query: str, source: str, grid: range | None = None
         ``stale_answer``), and for a repeated series or point (reason ``contradictory_answer``)
     """
     if answer.result_type != "matrix":
-        raise shape(f"a range query answered a {answer.result_type}", query, source)
-    out, whole = [], None if grid is None else list(grid)
+        raise shape_error(f"a range query returned a {answer.result_type}", query, source)
+    found, whole = [], None if grid is None else list(grid)
     try:
         for row in answer.result:
             # Fast path: whole seconds and texts, the usual case, need no conversion, which would take most of the time here.
             points = [
-                (moment * 1000 if type(moment) is int else round(moment * 1000), text if type(text) is str else str(text))
-                for moment, text in row["values"]
+                (time * 1000 if type(time) is int else round(time * 1000), text if type(text) is str else str(text))
+                for time, text in row["values"]
             ]
-            moments = [moment for moment, _ in points]
+            times = [time for time, _ in points]
             # Most series have every point of the grid, and equal lists compare fast.
-            if moments != whole:
-                if grid is not None and not all(map(grid.__contains__, moments)):
-                    points = [(_on_grid(moment, grid, query, source), text) for moment, text in points]
-                if not all(one[0] < other[0] for one, other in pairwise(points)):
-                    raise contradictory("the points of a series are not in the order of time, each once", query, source)
-            out.append(RangeSeries(_labels(row["metric"]), tuple(points)))
+            if times != whole:
+                if grid is not None and not all(map(grid.__contains__, times)):
+                    points = [(_grid_point(time, grid, query, source), text) for time, text in points]
+                if not all(first[0] < second[0] for first, second in pairwise(points)):
+                    raise contradiction_error("the points of a series are not in the order of time, each once", query, source)
+            found.append(RangeSeries(_labels(row["metric"]), tuple(points)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise shape(f"a series is not of the form metric, [[time, text], ...]: {error}", query, source) from None
-    _refuse_twins((series.labels for series in out), query, source)
-    return out
+        raise shape_error(f"a series is not of the form metric, [[time, text], ...]: {error}", query, source) from None
+    _refuse_duplicates((series.labels for series in found), query, source)
+    return found
 
 
-def _on_grid(moment: int, grid: range, query: str, source: str) -> int:
+def _grid_point(time: int, grid: range, query: str, source: str) -> int:
     """Return the grid point that a time belongs to."""
-    for near in (moment, moment - TIME_TOLERANCE, moment + TIME_TOLERANCE):
+    for near in (time, time - TIME_TOLERANCE, time + TIME_TOLERANCE):
         if near in grid:
             return near
-    raise _stale(
-        f"it was asked about every {grid.step / 1000:g} s from {_seconds(grid[0])} to {_seconds(grid[-1])}, and a point of its "
-        f"answer is of {_seconds(moment)}. {_HINT}",
-        query,
-        source,
-    )
+    requested = f"every {grid.step / 1000:g} s from {_seconds(grid[0])} to {_seconds(grid[-1])}"
+    raise _stale_error(f"requested {requested}, received a point of {_seconds(time)}; {_HINT}", query, source)
 
 
-def _refuse_twins(labels: Iterable[Mapping[str, str]], query: str, source: str) -> None:
-    seen: set[frozenset[tuple[str, str]]] = set()
-    for one in labels:
-        key = frozenset(one.items())
-        if key in seen:
-            raise contradictory("one series comes twice", query, source)
-        seen.add(key)
+def _refuse_duplicates(labels: Iterable[Mapping[str, str]], query: str, source: str) -> None:
+    keys = [frozenset(item.items()) for item in labels]
+    if len(set(keys)) < len(keys):
+        raise contradiction_error("it holds the same series twice", query, source)
 
 
-def _stale(message: str, query: str, source: str) -> QueryError:
-    return QueryError(
-        f"the server answers about another time than it was asked about: {message}",
-        reason="stale_answer", transient=True, query=query, http_status=200, source=source,
-    )  # fmt: skip
+def _stale_error(message: str, query: str, source: str) -> QueryError:
+    text = f"the server answered for another time than requested: {message}"
+    return answer_error(text, "stale_answer", query, source, transient=True)
 
 
 def _seconds(milliseconds: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from airflow_slo_provider.http.async_client import AsyncHttpClient
 from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.answer_checks import check_headers, read_answer, read_envelope
 from airflow_slo_provider.indicators.prometheus.answers import Sample
 from airflow_slo_provider.indicators.prometheus.settings import Settings
 
@@ -44,10 +45,10 @@ class AsyncPrometheusClient:
         form = {**self.settings.server_params, "query": query, "time": answers.format_time(at)}
         where: dict[str, Any] = {"form": form} if self.settings.method == "POST" else {"params": form}
         answer = await self._http.request(self.settings.method, "/api/v1/query", query=query, **where)
-        answers.check_headers(answer.headers, now=answer.began, query=query, source=self.url)
-        envelope = answers.read_envelope(
+        check_headers(answer.headers, now=answer.began, query=query, source=self.url)
+        envelope = read_envelope(
             answer.status, answer.body, query=query, source=self.url, secrets=self.settings.secrets,
             location=answer.headers.get("Location"),
         )  # fmt: skip
-        result = answers.read_answer(envelope, query=query, source=self.url)
+        result = read_answer(envelope, query=query, source=self.url)
         return answers.samples(result, query=query, source=self.url, at=answers.to_milliseconds(at))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.time_limits import at_most
 from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.answer_checks import VerifiedAnswer, read_answer
 from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
 from airflow_slo_provider.indicators.prometheus.settings import Settings
 
@@ -57,7 +58,7 @@ class PrometheusClient:
         :raises QueryError: when the server returned no complete, valid answer
         """
         self.connect.custom_query(query, params={"time": answers.format_time(at), **self._server_limit()})
-        return answers.samples(self._answer(query), query=query, source=self.url, at=answers.to_milliseconds(at))
+        return answers.samples(self._verified_answer(query), query=query, source=self.url, at=answers.to_milliseconds(at))
 
     def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
         """Run a range query at ``start``, ``start + step``, ... up to ``end``, both included.
@@ -75,7 +76,7 @@ class PrometheusClient:
             params = {"start": answers.format_time(first), "end": answers.format_time(last), **self._server_limit()}
             self.connect.custom_query_range(query, first, last, f"{step.total_seconds():.3f}", params=params)
             grid = range(answers.to_milliseconds(first), answers.to_milliseconds(last) + 1, step // timedelta(milliseconds=1))
-            for series in answers.matrix(self._answer(query), query=query, source=self.url, grid=grid):
+            for series in answers.matrix(self._verified_answer(query), query=query, source=self.url, grid=grid):
                 joined.setdefault(tuple(sorted(series.labels.items())), []).extend(series.points)
         return [RangeSeries(dict(labels), tuple(points)) for labels, points in joined.items()]
 
@@ -87,9 +88,9 @@ class PrometheusClient:
             return {}
         return {"timeout": f"{max(1, math.ceil(left))}s"}
 
-    def _answer(self, query: str) -> answers.Answer:
+    def _verified_answer(self, query: str) -> VerifiedAnswer:
         session: Any = self.connect._session
-        return answers.read_answer(session.envelope, query=query, source=self.url)
+        return read_answer(session.envelope, query=query, source=self.url)
 
     def close(self) -> None:
         """Close the open connections."""

@@ -10,7 +10,7 @@ from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
 
 
-def source_of(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
+def make_source(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
     """Create an indicator source from a Prometheus client.
 
     :param client: a URL, a ``PrometheusHook``, our ``PrometheusClient``, prometheus-api-client's ``PrometheusConnect`` (its
@@ -25,13 +25,13 @@ def source_of(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
     if isinstance(client, str):
         client = PrometheusClient(client)
     elif callable(getattr(client, "custom_query", None)) and isinstance(getattr(client, "url", None), str):
-        client = _of_connect(client)
+        client = _make_client(client)
     if isinstance(client, PrometheusClient):
         return PrometheusSource(client)
     raise TypeError(f"metrics_client must be a Prometheus URL, hook, client or an indicator source, not {type(client).__name__}")
 
 
-def _of_connect(connect: Any) -> PrometheusClient:
+def _make_client(connect: Any) -> PrometheusClient:
     session = getattr(connect, "_session", None)
     auth = getattr(connect, "auth", None) or getattr(session, "auth", None)
     if auth is not None and not isinstance(auth, tuple):

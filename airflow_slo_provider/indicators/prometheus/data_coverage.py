@@ -14,22 +14,22 @@ from fractions import Fraction
 
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus.merged_queries import duration, mergeable, render
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration, format_count, mergeable
 from airflow_slo_provider.indicators.prometheus.queries import milliseconds, points_query
-from airflow_slo_provider.indicators.prometheus.query_batches import Ask, Rows, When
+from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Query, Rows
+from airflow_slo_provider.indicators.span_slices import PARTS
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import ThresholdMetric
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.selectors import Count
 from airflow_slo_provider.slo.promql.text import has_window, with_window
 
-_PARTS = 100
 #: Milliseconds for which a sample shows that there was data: longer than every scrape interval in use. Too long would hide a
 #: gap; too short would report a complete history as partial, and a partial history may not freeze deployments.
 _LEAST, _MOST = 900_000, 3_600_000
 
 
-def coverage_times(start: datetime, end: datetime) -> When:
+def coverage_times(start: datetime, end: datetime) -> EvaluationTimes:
     """Return the ends of the span's hundredths; fewer parts if they would be shorter than a second.
 
     :raises NoData: for an empty span
@@ -37,26 +37,26 @@ def coverage_times(start: datetime, end: datetime) -> When:
     length = milliseconds(end - start)
     if length < 1000:
         raise NoData(f"the window {start} to {end} is empty", reason="empty")
-    step = max(1000, length // _PARTS)
-    parts = min(_PARTS, length // step)
+    step = max(1000, length // PARTS)
+    parts = min(PARTS, length // step)
     width = timedelta(milliseconds=step)
-    return When(end - width * (parts - 1), end, width)
+    return EvaluationTimes(end - width * (parts - 1), end, width)
 
 
-def coverage_ask(request: MeasureRequest, when: When, *, source: str) -> tuple[int, Ask]:
+def coverage_query(request: MeasureRequest, times: EvaluationTimes, *, source: str) -> tuple[int, Query]:
     """Return the query that has a value where there is data.
 
     :param request: the indicator and its span
-    :param when: the times, as :func:`coverage_times` returned them
+    :param times: the times, as :func:`coverage_times` returned them
     :param source: the server, for messages
     :return: its window in milliseconds, and the query
     :raises QueryError: reason ``window_missing``
     """
-    assert when.step is not None
-    metric, step, span = request.indicator.metric, milliseconds(when.step), milliseconds(request.end - request.start)
+    assert times.step is not None
+    metric, step, span = request.indicator.metric, milliseconds(times.step), milliseconds(request.end - request.start)
     if isinstance(metric, ThresholdMetric):
         query, _ = points_query(metric, request, step)
-        return step, Ask(f"count((\n{query}\n) >= -Inf)")
+        return step, Query(f"count((\n{query}\n) >= -Inf)")
     query_source = metric.raw or metric.total
     assert query_source is not None
     text = query_source.query
@@ -64,17 +64,17 @@ def coverage_ask(request: MeasureRequest, when: When, *, source: str) -> tuple[i
     if count is not None:
         window = min(max(step, _LEAST), _MOST, span)
         present = Count("present_over_time", count.selector)
-        return window, Ask(render(present.function, present.selector, window), present if mergeable(present) else None)
+        return window, Query(format_count(present.function, present.selector, window), present if mergeable(present) else None)
     if not has_window(text):
         raise promql.window_missing(text, source)
     window = min(max(step, _LEAST), span)
-    return window, Ask(with_window(text, duration(window)))
+    return window, Query(with_window(text, duration(window)))
 
 
-def share_present(rows: Rows, when: When) -> Fraction:
+def share_present(rows: Rows, times: EvaluationTimes) -> Fraction:
     """Return the share of the times at which any series has a value."""
-    assert when.step is not None
-    step, first, last = milliseconds(when.step), to_milliseconds(when.start), to_milliseconds(when.end)
-    seen = {moment for _, points in rows for moment in points}
-    moments = range(first, last + 1, step)
-    return Fraction(sum(moment in seen for moment in moments), len(moments))
+    assert times.step is not None
+    step, first, last = milliseconds(times.step), to_milliseconds(times.start), to_milliseconds(times.end)
+    seen = {time for _, points in rows for time in points}
+    requested = range(first, last + 1, step)
+    return Fraction(sum(time in seen for time in requested), len(requested))

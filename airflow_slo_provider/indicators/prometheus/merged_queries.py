@@ -22,26 +22,26 @@ _CHARACTERS = 8_000
 _LABELS = 4
 
 _Points = TypeVar("_Points")
+#: The labels of a series, and its points.
+_Series = tuple[Mapping[str, str], _Points]
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedQuery:
     """One query that answers several counts.
 
     :param query: PromQL
-    :param given: matchers that the query applies itself
+    :param applied: matchers that the query applies itself
     :param labels: labels of its grouping
     :param pivot: label whose values are joined by the alternation, or None
     """
 
     query: str
-    given: frozenset[Matcher]
+    applied: frozenset[Matcher]
     labels: frozenset[str]
     pivot: str | None
 
-    def share(
-        self, rows: Sequence[tuple[Mapping[str, str], _Points]], counts: Sequence[Count]
-    ) -> list[list[tuple[Mapping[str, str], _Points]]]:
+    def assign(self, rows: Sequence[_Series[_Points]], counts: Sequence[Count]) -> list[list[_Series[_Points]]]:
         """Assign the rows of the answer to the counts that select them.
 
         :param rows: the labels and points of each series in the answer
@@ -51,19 +51,19 @@ class Merged:
             break: whether ``.`` matches one differs between versions of Prometheus
         """
         if len({tuple(sorted(labels.items())) for labels, _ in rows}) < len(rows):
-            raise QueryError("the same series came twice", reason="unmergeable", query=self.query)
-        by_pivot: dict[str, list[tuple[Mapping[str, str], _Points]]] = defaultdict(list)
+            raise QueryError("the answer holds the same series twice", reason="unmergeable", query=self.query)
+        by_pivot: dict[str, list[_Series[_Points]]] = defaultdict(list)
         for row in rows:
             if not row[0].keys() <= self.labels or any("\n" in text for text in row[0].values()):
                 raise QueryError("a series with labels that cannot be matched here", reason="unmergeable", query=self.query)
             by_pivot[row[0].get(self.pivot or "", "")].append(row)
-        out = []
+        assigned = []
         for count in counts:
-            rest = [matcher for matcher in count.selector.matchers if matcher not in self.given]
+            rest = [matcher for matcher in count.selector.matchers if matcher not in self.applied]
             pinned = next((item.value for item in rest if item.label == self.pivot and item.op == "="), None)
-            candidates: Sequence[tuple[Mapping[str, str], _Points]] = rows if pinned is None else by_pivot[pinned]
-            out.append([row for row in candidates if all(item.matches(row[0].get(item.label, "")) for item in rest)])
-        return out
+            candidates = rows if pinned is None else by_pivot[pinned]
+            assigned.append([row for row in candidates if all(item.matches(row[0].get(item.label, "")) for item in rest)])
+        return assigned
 
 
 def duration(milliseconds: int) -> str:
@@ -71,7 +71,7 @@ def duration(milliseconds: int) -> str:
     return f"{milliseconds}ms" if milliseconds % 1000 else format_seconds(milliseconds // 1000)
 
 
-def render(function: str, selector: Selector | str, window: int, by: Iterable[str] = ()) -> str:
+def format_count(function: str, selector: Selector | str, window: int, by: Iterable[str] = ()) -> str:
     """Write a count as PromQL.
 
     :param function: ``increase``, ``sum_over_time``, ...
@@ -91,7 +91,7 @@ def mergeable(count: Count) -> bool:
     return all(safe_regex(matcher.value) for matcher in count.selector.matchers if matcher.is_regex)
 
 
-def plan(counts: Iterable[Count], window: int) -> list[tuple[Merged, list[Count]]]:
+def merge_counts(counts: Iterable[Count], window: int) -> list[tuple[MergedQuery, list[Count]]]:
     """Merge counts over one window.
 
     :param counts: mergeable counts
@@ -101,10 +101,10 @@ def plan(counts: Iterable[Count], window: int) -> list[tuple[Merged, list[Count]
     metrics: dict[tuple[str, str], list[Count]] = defaultdict(list)
     for count in dict.fromkeys(counts):
         metrics[count.function, count.selector.name].append(count)
-    return [merged for members in metrics.values() for merged in _plan_metric(members, window)]
+    return [merged for members in metrics.values() for merged in _merge_metric(members, window)]
 
 
-def _plan_metric(counts: list[Count], window: int) -> list[tuple[Merged, list[Count]]]:
+def _merge_metric(counts: list[Count], window: int) -> list[tuple[MergedQuery, list[Count]]]:
     families: dict[Count, list[Count]] = {}
     wholes: dict[Count, frozenset[Matcher]] = {}
     for count in sorted(counts, key=lambda item: len(item.selector.matchers)):
@@ -115,16 +115,16 @@ def _plan_metric(counts: list[Count], window: int) -> list[tuple[Merged, list[Co
                 break
         else:
             families[count], wholes[count] = [count], own
-    out = []
+    merged = []
     for pivot, heads in _alternations(list(families)):
         for chunk in _chunks(heads, pivot):
             members = [count for head in chunk for count in families[head]]
-            out.append((_merge(chunk, members, pivot if len(chunk) > 1 else None, window), members))
-    return out
+            merged.append((_merge(chunk, members, pivot if len(chunk) > 1 else None, window), members))
+    return merged
 
 
-def _free_labels(counts: Iterable[Count], given: frozenset[Matcher]) -> set[str]:
-    return {matcher.label for count in counts for matcher in count.selector.matchers if matcher not in given}
+def _free_labels(counts: Iterable[Count], applied: frozenset[Matcher]) -> set[str]:
+    return {matcher.label for count in counts for matcher in count.selector.matchers if matcher not in applied}
 
 
 def _pins(count: Count) -> dict[str, str]:
@@ -138,18 +138,18 @@ def _alternations(heads: list[Count]) -> list[tuple[str | None, list[Count]]]:
         pins = _pins(head)
         rest = frozenset(item for item in head.selector.matchers if not (item.op == "=" and item.value))
         signatures[frozenset(pins), rest].append(head)
-    out: list[tuple[str | None, list[Count]]] = []
+    alternations: list[tuple[str | None, list[Count]]] = []
     for (labels, rest), members in signatures.items():
         usable = sorted(labels - {item.label for item in rest})
         if not usable:
-            out += [(None, [head]) for head in members]
+            alternations += [(None, [head]) for head in members]
             continue
         pivot = max(usable, key=lambda label: len({_pins(head)[label] for head in members}))
         groups: dict[frozenset[tuple[str, str]], list[Count]] = defaultdict(list)
         for head in members:
             groups[frozenset((label, value) for label, value in _pins(head).items() if label != pivot)].append(head)
-        out += [(pivot, group) for group in groups.values()]
-    return out
+        alternations += [(pivot, group) for group in groups.values()]
+    return alternations
 
 
 def _chunks(heads: list[Count], pivot: str | None) -> list[list[Count]]:
@@ -165,13 +165,13 @@ def _chunks(heads: list[Count], pivot: str | None) -> list[list[Count]]:
     return chunks
 
 
-def _merge(heads: list[Count], members: list[Count], pivot: str | None, window: int) -> Merged:
+def _merge(heads: list[Count], members: list[Count], pivot: str | None, window: int) -> MergedQuery:
     first = heads[0]
-    given = [item for item in first.selector.matchers if item.label != pivot]
-    asked = list(given)
+    applied = [item for item in first.selector.matchers if item.label != pivot]
+    alternation = []
     if pivot is not None:
         values = sorted({_pins(head)[pivot] for head in heads})
-        asked.append(Matcher(pivot, "=~", "|".join(map(escape_regex, values))))
-    labels = sorted(_free_labels(members, frozenset(given)))
-    selector = Selector(first.selector.name, tuple(asked))
-    return Merged(render(first.function, selector, window, labels), frozenset(given), frozenset(labels), pivot)
+        alternation = [Matcher(pivot, "=~", "|".join(map(escape_regex, values)))]
+    labels = sorted(_free_labels(members, frozenset(applied)))
+    selector = Selector(first.selector.name, (*applied, *alternation))
+    return MergedQuery(format_count(first.function, selector, window, labels), frozenset(applied), frozenset(labels), pivot)

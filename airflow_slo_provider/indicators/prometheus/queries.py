@@ -9,8 +9,9 @@ from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus.answers import format_time
-from airflow_slo_provider.indicators.prometheus.merged_queries import duration, mergeable, render
-from airflow_slo_provider.indicators.prometheus.query_batches import Ask, Points, Rows, Value
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration, format_count, mergeable
+from airflow_slo_provider.indicators.prometheus.query_batches import Points, Query, Rows, Value
+from airflow_slo_provider.indicators.span_slices import check_threshold
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, shown
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql import selectors as promql
@@ -28,7 +29,7 @@ def milliseconds(length: timedelta) -> int:
     return length // timedelta(milliseconds=1)
 
 
-def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]:
+def write_queries(request: MeasureRequest, window: int, *, source: str) -> dict[str, Query]:
     """Write the queries of one indicator over one window.
 
     :param request: the indicator and its span
@@ -41,19 +42,19 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
     metric = request.indicator.metric
     if isinstance(metric, ThresholdMetric):
         _refuse_vector(metric.source.query, source)
-        return _threshold_asks(metric, request, window)
+        return _threshold_queries(metric, request, window)
     if metric.raw is not None:
         if not has_window(metric.raw.query):
             raise promql.window_missing(metric.raw.query, source)
         _refuse_vector(metric.raw.query, source)
         _refuse_wrong_window(metric.raw.query, source)
-        return {"raw": Ask(with_window(metric.raw.query, duration(window)))}
-    queries = _queries(metric)
+        return {"raw": Query(with_window(metric.raw.query, duration(window)))}
+    queries = _query_texts(metric)
     for query in queries.values():
         if not has_window(query) and promql.recognise(query, counter=metric.counter) is None:
             raise promql.window_missing(query, source)
     as_written = not _are_counts(queries, source)
-    return {role: _count_ask(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
+    return {role: _count_query(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
 
 
 def hides_absence(text: str) -> bool:
@@ -68,8 +69,8 @@ def _refuse_vector(text: str, source: str) -> None:
     """
     if hides_absence(text):
         raise QueryError(
-            "with vector() a query may answer a number where no series is, and a server which is gone would look well; write the "
-            "numerator as bad (there `or vector(0)` may stay) and the denominator as total",
+            "with vector() a query may return a number where there is no series, and a missing server would look healthy; write "
+            "the numerator as bad (where `or vector(0)` is allowed) and the denominator as total",
             reason="hidden_absence", query=text, source=source,
         )  # fmt: skip
 
@@ -79,9 +80,9 @@ def _refuse_wrong_window(text: str, source: str) -> None:
 
     :raises QueryError: reason ``wrong_window``
     """
-    fault = window_fault(text)
-    if fault:
-        raise QueryError(fault, reason="wrong_window", query=text, source=source)
+    error = window_fault(text)
+    if error:
+        raise QueryError(error, reason="wrong_window", query=text, source=source)
 
 
 def _are_counts(queries: Mapping[str, str], source: str) -> bool:
@@ -96,11 +97,11 @@ def _are_counts(queries: Mapping[str, str], source: str) -> bool:
         raise QueryError(str(error), reason="mixed_units", query=shown, source=source) from error
 
 
-def _queries(metric: RatioMetric) -> dict[str, str]:
+def _query_texts(metric: RatioMetric) -> dict[str, str]:
     return {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
 
 
-def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_written: bool) -> Ask:
+def _count_query(text: str, metric: RatioMetric, window: int, source: str, *, as_written: bool) -> Query:
     """Write the query of one count, in events.
 
     :param as_written: do not convert its unit to events
@@ -109,7 +110,7 @@ def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_w
     count = promql.recognise(text, counter=metric.counter)
     if count is not None and as_written and count.function == "increase" and not has_window(text):
         raise QueryError(
-            f"{count.selector.name} is named like a recorded rate, which is no counter; ask for the counter it is made of",
+            f"{count.selector.name} is named like a recorded rate, which is not a counter; query the counter it is computed from",
             reason="mixed_units", query=text, source=source,
         )  # fmt: skip
     if count is not None and not (as_written and has_window(text)):
@@ -119,33 +120,28 @@ def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_w
                 "in the ratioMetric, or write the query with increase()",
                 reason="counter_not_declared", query=text, source=source,
             )  # fmt: skip
-        return Ask(render(count.function, count.selector, window), count if mergeable(count) else None)
+        return Query(format_count(count.function, count.selector, window), count if mergeable(count) else None)
     if not has_window(text):
         raise promql.window_missing(text, source)
     _refuse_wrong_window(text, source)
     filled = with_window(text, duration(window))
     if not as_written and unit(text).per_second:
-        return Ask(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
-    return Ask(filled)
+        return Query(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
+    return Query(filled)
 
 
-def _threshold_asks(metric: ThresholdMetric, request: MeasureRequest, window: int) -> dict[str, Ask]:
+def _threshold_queries(metric: ThresholdMetric, request: MeasureRequest, window: int) -> dict[str, Query]:
     """Write the queries that count a threshold metric's points.
 
     The points are those of an absolute grid of ``resolution``. A subquery includes its start in Prometheus 2 and not in 3; one
     millisecond less makes it hold exactly the grid points in (start, end] in both. NaN is not a point: the total leaves it out,
     and in the comparison it is 0.
     """
-    if request.value is None or request.op not in _OPERATORS:
-        raise InvalidMeasurement(
-            "a threshold metric needs an objective with op (lt, lte, gt, gte) and value; "
-            f"got op {request.op!r}, value {request.value}",
-            reason="no_threshold", query=metric.source.query,
-        )  # fmt: skip
+    op, value = check_threshold(request.op, request.value, query=metric.source.query)
     query, step = points_query(metric, request, window)
     span = f"[{window - 1}ms:{duration(step)}]"
-    holds = f"((\n{query}\n) {_OPERATORS[request.op]} bool {_decimal(request.value)})"
-    return {"good": Ask(f"sum_over_time({holds}{span})"), "total": Ask(f"count_over_time(((\n{query}\n) >= -Inf){span})")}
+    holds = f"((\n{query}\n) {_OPERATORS[op]} bool {_decimal(value)})"
+    return {"good": Query(f"sum_over_time({holds}{span})"), "total": Query(f"count_over_time(((\n{query}\n) >= -Inf){span})")}
 
 
 def points_query(metric: ThresholdMetric, request: MeasureRequest, window: int) -> tuple[str, int]:
@@ -159,31 +155,32 @@ def _decimal(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 else repr(float(value))
 
 
-def one_series(rows: Rows, ask: Ask) -> Points | None:
+def one_series(rows: Rows, query: Query) -> Points | None:
     """Return the only series of an answer, or None if there is none.
 
     :raises QueryError: reason ``several_series``
     """
     if len(rows) > 1:
-        shown = " and ".join(_show(labels) for labels, _ in rows[:2])
+        shown = " and ".join(_format_series(labels) for labels, _ in rows[:2])
         raise QueryError(
             f"{len(rows)} series where one is expected, e.g. {shown}; put sum(...) around the query or pin the labels",
-            reason="several_series", query=ask.text, http_status=200,
+            reason="several_series", query=query.text, http_status=200,
         )  # fmt: skip
     return rows[0][1] if rows else None
 
 
-def _show(labels: Mapping[str, str]) -> str:
+def _format_series(labels: Mapping[str, str]) -> str:
     pairs = ",".join(f"{name}={quote(text)}" for name, text in sorted(labels.items()) if name != "__name__")
     return f"{labels.get('__name__', '')}{{{pairs}}}"
 
 
-def evidence(queries: Mapping[str, Ask], at: datetime) -> str:
+def format_queries(queries: Mapping[str, Query], at: datetime) -> str:
     """Return the queries and their time as text."""
-    return "; ".join([*(f"{role}: {' '.join(ask.text.split())}" for role, ask in queries.items()), f"time: {format_time(at)}"])
+    texts = (f"{role}: {' '.join(query.text.split())}" for role, query in queries.items())
+    return "; ".join([*texts, f"time: {format_time(at)}"])
 
 
-def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: str) -> Measurement:
+def compute_measurement(request: MeasureRequest, values: Mapping[str, Value | None], query: str) -> Measurement:
     """Compute a measurement from the values of one window.
 
     A missing ``good`` or ``bad`` counts as 0 here; the caller decides before whether a missing ``bad`` may.
@@ -195,15 +192,15 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
     :raises InvalidMeasurement: for NaN, infinities, negative counts and more good events than events
     """
     if "raw" in values:
-        return _judge_raw(request, values["raw"], query)
+        return _measure_raw_ratio(request, values["raw"], query)
     total = values["total"]
     if total is None:
-        raise NoData("the query for the total answers nothing: no such series in the window", reason="empty", query=query)
+        raise NoData("the query for the total returns nothing: no such series in the window", reason="empty", query=query)
     events = _count(total, "total", query)
     metric = request.indicator.metric
     if not events and isinstance(metric, RatioMetric) and metric.total is not None and hides_absence(metric.total.query):
         raise NoData(
-            "the total is 0, and for its vector() nobody can tell whether there is such a series; remove vector() from the total",
+            "the total is 0, and with vector() that may mean that there is no such series; remove vector() from the total",
             reason="empty", query=query,
         )  # fmt: skip
     role = "good" if "good" in values else "bad"
@@ -219,23 +216,21 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
     if part < 0:
         raise InvalidMeasurement(f"negative count: {role} {shown(part)}, total {shown(events)}", query=query)
     found = Measurement.of_counts(part if role == "good" else events - part, events, query=query)
-    if isinstance(metric, RatioMetric) and not are_counts(_queries(metric)):
+    if isinstance(metric, RatioMetric) and not are_counts(_query_texts(metric)):
         found = Measurement.of_ratio(found.ratio, query=query)
     if role == "good" and values[role] is None:
-        found = replace(found, note="the query for good answers nothing: no such series in the window; check it for a typo")
+        found = replace(found, note="the query for good returns nothing: no such series in the window; check it for a typo")
     return found
 
 
-def _judge_raw(request: MeasureRequest, value: Value | None, query: str) -> Measurement:
+def _measure_raw_ratio(request: MeasureRequest, value: Value | None, query: str) -> Measurement:
     if value is None:
-        raise NoData("the query for the ratio answers nothing: no such series in the window", reason="empty", query=query)
+        raise NoData("the query for the ratio returns nothing: no such series in the window", reason="empty", query=query)
     if value == "NaN":
         raise NoData("the ratio is 0/0 (NaN): no events in the window", reason="no_events", query=query)
     ratio = _count(value, "ratio", query)
-    if 1 < ratio <= 1 + _ROUNDING:
-        ratio = Fraction(1)
-    if -_ROUNDING <= ratio < 0:
-        ratio = Fraction(0)
+    if -_ROUNDING <= ratio <= 1 + _ROUNDING:
+        ratio = min(max(ratio, Fraction(0)), Fraction(1))
     metric = request.indicator.metric
     failure = isinstance(metric, RatioMetric) and metric.raw_type == "failure"
     return Measurement.of_ratio(1 - ratio if failure else ratio, query=query)

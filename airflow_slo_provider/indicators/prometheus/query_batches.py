@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus.answers import parse_value, to_milliseconds
-from airflow_slo_provider.indicators.prometheus.merged_queries import Merged
+from airflow_slo_provider.indicators.prometheus.answer_checks import shape_error
+from airflow_slo_provider.indicators.prometheus.answers import SURELY_FINITE, parse_value, to_milliseconds
+from airflow_slo_provider.indicators.prometheus.merged_queries import MergedQuery
 from airflow_slo_provider.indicators.prometheus.request_limits import Client
 from airflow_slo_provider.slo.promql.selectors import Count
 from airflow_slo_provider.slo.promql.tokens import is_balanced
@@ -22,18 +23,10 @@ _UNION_SIZE = 25
 _UNION_LENGTH = 50_000
 _UNION_LABEL = "slo_q"
 #: Reasons of refusals that may be due to one member, or to the size of the batch.
-_SPLIT = frozenset(
-    {
-        "bad_query",
-        "query_failed",
-        "too_large",
-        "request_too_large",
-        "http_error",
-        "status_error",
-        "unexpected_shape",
-        "unmergeable",
-    }
-)
+_SPLIT = frozenset({
+    "bad_query", "query_failed", "too_large", "request_too_large",
+    "http_error", "status_error", "unexpected_shape", "unmergeable",
+})  # fmt: skip
 
 #: An exact number, or ``NaN``, ``+Inf``, ``-Inf``.
 Value = int | Fraction | str
@@ -43,7 +36,7 @@ Rows = list[tuple[Mapping[str, str], Points]]
 
 
 @dataclass(frozen=True)
-class Ask:
+class Query:
     """One query.
 
     :param text: the query as it would be sent alone
@@ -54,11 +47,11 @@ class Ask:
     count: Count | None = None
 
 
-Replies = dict[Ask, Rows | QueryError]
+Replies = dict[Query, Rows | QueryError]
 
 
 @dataclass(frozen=True)
-class When:
+class EvaluationTimes:
     """The evaluation times of a query: ``start``, ``start + step``, ... up to ``end``.
 
     :param start: the first time
@@ -70,103 +63,98 @@ class When:
     end: datetime
     step: timedelta | None = None
 
-    def ask(self, client: Client, query: str) -> Rows:
+    def run(self, client: Client, text: str) -> Rows:
         """Run a query.
 
         :raises QueryError: when no answer that can be trusted arrived
         """
         if self.step is None:
             key = to_milliseconds(self.end)
-            return [
-                (sample.labels, {key: sample.text if sample.value is None else sample.value})
-                for sample in client.instant(query, self.end)
-            ]
+            found = client.instant(text, self.end)
+            return [(sample.labels, {key: sample.text if sample.value is None else sample.value}) for sample in found]
         try:
             return [
-                (series.labels, {moment: _value(text) for moment, text in series.points})
-                for series in client.range(query, self.start, self.end, self.step)
+                (series.labels, {time: _parse(value) for time, value in series.points})
+                for series in client.range(text, self.start, self.end, self.step)
             ]
         except ValueError as error:
-            raise QueryError(
-                f"not a documented Prometheus answer: {error}", reason="unexpected_shape", query=query, source=client.url
-            ) from None
+            raise shape_error(str(error), text, client.url) from None
 
 
 #: A unit of work: queries the server and returns a reply for each of its members. Never raises QueryError.
 Job = Callable[[Client], Replies]
 
 
-def merged_job(merged: Merged, members: Sequence[tuple[Ask, Count]], when: When) -> Job:
+def merged_job(merged: MergedQuery, members: Sequence[tuple[Query, Count]], times: EvaluationTimes) -> Job:
     """Return a job that runs one merged query and assigns its rows to the members."""
 
-    def together(client: Client) -> Replies:
-        shares = merged.share(when.ask(client, merged.query), [count for _, count in members])
+    def run(client: Client) -> Replies:
+        shares = merged.assign(times.run(client, merged.query), [count for _, count in members])
         return {
-            ask: [({}, add([points for _, points in rows]))] if rows else []
-            for (ask, _), rows in zip(members, shares, strict=True)
+            query: [({}, add_series([points for _, points in rows]))] if rows else []
+            for (query, _), rows in zip(members, shares, strict=True)
         }
 
-    return _or_alone(together, [ask for ask, _ in members], when)
+    return _with_fallback(run, [query for query, _ in members], times)
 
 
-def union_jobs(asks: Sequence[Ask], when: When) -> list[Job]:
+def union_jobs(queries: Sequence[Query], times: EvaluationTimes) -> list[Job]:
     """Return jobs that run several queries in one: each gets its own label and is joined with ``or``."""
-    jobs, batch, length = [], list[Ask](), 0
-    for ask in asks:
-        if not is_balanced(ask.text):
-            jobs.append(_or_alone(None, [ask], when))  # sent alone: in brackets it could merge with its neighbour
+    jobs, batch, length = [], list[Query](), 0
+    for query in queries:
+        if not is_balanced(query.text):
+            jobs.append(_with_fallback(None, [query], times))  # sent alone: in brackets it could merge with its neighbour
             continue
-        if batch and (len(batch) == _UNION_SIZE or length + len(ask.text) > _UNION_LENGTH):
-            jobs.append(_union_job(batch, when))
+        if batch and (len(batch) == _UNION_SIZE or length + len(query.text) > _UNION_LENGTH):
+            jobs.append(_union_job(batch, times))
             batch, length = [], 0
-        batch.append(ask)
-        length += len(ask.text)
-    return [*jobs, _union_job(batch, when)] if batch else jobs
+        batch.append(query)
+        length += len(query.text)
+    return [*jobs, _union_job(batch, times)] if batch else jobs
 
 
-def _union_job(asks: list[Ask], when: When) -> Job:
-    if len(asks) == 1:
-        return _or_alone(None, asks, when)
+def _union_job(queries: list[Query], times: EvaluationTimes) -> Job:
+    if len(queries) == 1:
+        return _with_fallback(None, queries, times)
+    numbered = {str(number): query for number, query in enumerate(queries)}
 
-    numbered = {str(number): ask for number, ask in enumerate(asks)}
-
-    def together(client: Client) -> Replies:
+    def run(client: Client) -> Replies:
         # The newline ends a comment at the end of a query.
-        parts = [f'label_replace((\n{ask.text}\n),"{_UNION_LABEL}","{number}","","")' for number, ask in numbered.items()]
-        ask_text = " or ".join(parts)
-        replies: dict[Ask, Rows] = {ask: [] for ask in asks}
-        for labels, points in when.ask(client, ask_text):
-            ask = numbered.get(labels.get(_UNION_LABEL, ""))
-            if ask is None:
-                raise QueryError("a series that belongs to no query", reason="unmergeable", query=ask_text)
-            replies[ask].append(({name: text for name, text in labels.items() if name != _UNION_LABEL}, points))
+        parts = (f'label_replace((\n{query.text}\n),"{_UNION_LABEL}","{number}","","")' for number, query in numbered.items())
+        union = " or ".join(parts)
+        replies: dict[Query, Rows] = {query: [] for query in queries}
+        for labels, points in times.run(client, union):
+            query = numbered.get(labels.get(_UNION_LABEL, ""))
+            if query is None:
+                raise QueryError("a series that belongs to no query", reason="unmergeable", query=union)
+            replies[query].append(({name: text for name, text in labels.items() if name != _UNION_LABEL}, points))
         return dict(replies)
 
-    return _or_alone(together, asks, when)
+    return _with_fallback(run, queries, times)
 
 
-def _or_alone(together: Job | None, asks: Sequence[Ask], when: When) -> Job:
+def _with_fallback(run_together: Job | None, queries: Sequence[Query], times: EvaluationTimes) -> Job:
     """Return a job that runs the queries together, and one by one if one member may have caused a refusal."""
 
-    def job(client: Client) -> Replies:
-        if together is not None:
+    def run(client: Client) -> Replies:
+        if run_together is not None:
             try:
-                return together(client)
+                return run_together(client)
             except QueryError as error:
                 if error.transient or error.reason not in _SPLIT:
-                    return {ask: of(error, ask.text) for ask in asks}
+                    return {query: _with_query(error, query.text) for query in queries}
         replies: Replies = {}
-        for ask in asks:
+        for query in queries:
             try:
-                replies[ask] = when.ask(client, ask.text)
+                replies[query] = times.run(client, query.text)
             except QueryError as error:
-                replies[ask] = of(error, ask.text)
+                replies[query] = _with_query(error, query.text)
         return replies
 
-    return job
+    return run
 
 
-def of(error: QueryError, query: str) -> QueryError:
+def _with_query(error: QueryError, query: str) -> QueryError:
     """Return the error with a member's own query."""
     return QueryError(
         error.message,
@@ -174,14 +162,14 @@ def of(error: QueryError, query: str) -> QueryError:
     )  # fmt: skip
 
 
-def add(series: Sequence[Points]) -> Points:
+def add_series(series: Sequence[Points]) -> Points:
     """Add series up point by point; a point of only some of them is the sum of those, as with ``sum``."""
     if len(series) == 1:
         return series[0]
     total: Points = {}
     for points in series:
-        for moment, value in points.items():
-            total[moment] = _sum(total[moment], value) if moment in total else value
+        for time, value in points.items():
+            total[time] = _sum(total[time], value) if time in total else value
     return total
 
 
@@ -192,8 +180,8 @@ def _sum(left: Value, right: Value) -> Value:
     return left + right
 
 
-def _value(text: str) -> Value:
-    if text.isdigit() and text.isascii() and len(text) < 309:
+def _parse(text: str) -> Value:
+    if text.isdigit() and text.isascii() and len(text) < SURELY_FINITE:
         return int(text)
     value = parse_value(text)
     return text if value is None else value

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.time_limits import within
 from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
+from airflow_slo_provider.indicators.request_errors import check_deadline
 from airflow_slo_provider.slo.budget.deadline import Deadline
 
 
@@ -45,26 +48,20 @@ class LimitedClient:
 
         :raises QueryError: reason ``not_asked`` or ``deadline`` if the query is not sent
         """
-        self._observe(query)
-        try:
-            with within(self._deadline.left):
-                return self._client.instant(query, at)
-        except QueryError as error:
-            self._deadline.note(self._source, [error])
-            raise
+        with self._limited(query):
+            return self._client.instant(query, at)
 
     def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
         """Run a range query; errors are those of :meth:`instant`."""
-        self._observe(query)
+        with self._limited(query):
+            return self._client.range(query, start, end, step)
+
+    @contextmanager
+    def _limited(self, query: str) -> Iterator[None]:
+        check_deadline(self._deadline, self._source, query=query, url=self.url)
         try:
             with within(self._deadline.left):
-                return self._client.range(query, start, end, step)
+                yield
         except QueryError as error:
             self._deadline.note(self._source, [error])
             raise
-
-    def _observe(self, query: str) -> None:
-        refusal = self._deadline.refusal(self._source)
-        if refusal is not None:
-            refusal.query, refusal.source = query, self.url
-            raise refusal

@@ -30,7 +30,7 @@ SHAPES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class TimedRow:
     """A row with a timestamp; numbers by column name (``good``, ``bad``, ``total`` or ``value``), None for NULL."""
 
     at: datetime
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryResult:
     """The result of a query.
 
     :param columns: lower-case column names, without the timestamp
@@ -49,7 +49,7 @@ class Answer:
 
     columns: tuple[str, ...]
     query: str
-    rows: tuple[Row, ...] | None = None
+    rows: tuple[TimedRow, ...] | None = None
     numbers: Mapping[str, Fraction | None] | None = None
 
     @property
@@ -58,7 +58,7 @@ class Answer:
         return self.rows is not None
 
 
-def read_answer(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, query: str, zone: tzinfo | None = None) -> Answer:
+def read_result(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, query: str, zone: tzinfo | None = None) -> QueryResult:
     """Read the result of a query with exact numbers.
 
     :param columns: column names, in order
@@ -69,43 +69,46 @@ def read_answer(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, query:
     :raises InvalidMeasurement: for NaN, text that is not a number, or a timestamp without a zone
     """
     names = tuple(str(column).lower() for column in columns)
-    if len(set(names)) != len(names):
-        raise _shape(f"two columns have the same name: {', '.join(names)}", query)
+    _check_columns(names, len(rows), query)
+    cells = [
+        {name: _read_number(cell, name, query) for name, cell in zip(names, row, strict=True) if name != "timestamp"}
+        for row in rows
+    ]
     numbers = tuple(name for name in names if name != "timestamp")
-    if "timestamp" not in names:
-        _check_aggregate(names, len(rows), query)
-        if not rows:
-            return Answer(numbers, query)
-        only = {name: _number(cell, name, query) for name, cell in zip(names, rows[0], strict=True)}
-        return Answer(numbers, query, numbers=only)
-    if not numbers or not (numbers == ("value",) or set(numbers) <= set(COUNTS)) or {"good", "bad"} <= set(numbers):
-        raise _shape(f"the columns are {', '.join(names)}", query)
+    if numbers == names:
+        return QueryResult(numbers, query, numbers=next(iter(cells), None))
     where = names.index("timestamp")
-    read = []
-    for row in rows:
-        cells = {name: _number(cell, name, query) for name, cell in zip(names, row, strict=True) if name != "timestamp"}
-        read.append(Row(read_timestamp(row[where], zone=zone, query=query), cells))
-    return Answer(numbers, query, rows=tuple(sorted(read, key=lambda item: item.at)))
+    times = [read_timestamp(row[where], zone=zone, query=query) for row in rows]
+    return QueryResult(numbers, query, rows=tuple(sorted(map(TimedRow, times, cells), key=lambda row: row.at)))
 
 
-def _check_aggregate(names: tuple[str, ...], count: int, query: str) -> None:
-    known = set(names) in ({"good", "total"}, {"bad", "total"})
-    if not known and len(names) != 1:
+def _check_columns(names: tuple[str, ...], count: int, query: str) -> None:
+    """Check the column names and the number of rows of a result.
+
+    :raises QueryError: reason ``wrong_shape``
+    """
+
+    def error(message: str) -> QueryError:
+        return QueryError(f"the answer has the wrong shape: {message}; {SHAPES}", reason="wrong_shape", query=query)
+
+    numbers = set(names) - {"timestamp"}
+    if len(set(names)) != len(names):
+        raise error(f"two columns have the same name: {', '.join(names)}")
+    if "timestamp" in names:
+        known = numbers == {"value"} or numbers <= set(COUNTS)
+        if not numbers or not known or {"good", "bad"} <= numbers:
+            raise error(f"the columns are {', '.join(names)}")
+        return
+    if len(names) != 1 and numbers not in ({"good", "total"}, {"bad", "total"}):
         alias = "; alias them: SELECT ... AS good, ... AS total" if len(names) == 2 else ""
-        raise _shape(f"the columns are {', '.join(names)}{alias}", query)
+        raise error(f"the columns are {', '.join(names)}{alias}")
     if count > 1:
-        raise _shape(f"{count} rows where one is expected; aggregate them, or add a column named timestamp", query)
+        raise error(f"{count} rows where one is expected; aggregate them, or add a column named timestamp")
 
 
-def _shape(message: str, query: str) -> QueryError:
-    return QueryError(f"the answer has the wrong shape: {message}; {SHAPES}", reason="wrong_shape", query=query)
-
-
-def _number(cell: Any, name: str, query: str) -> Fraction | None:
-    if cell is None:
-        return None
+def _read_number(cell: Any, name: str, query: str) -> Fraction | None:
     try:
-        return exact(cell, what=f"column {name}")
+        return None if cell is None else exact(cell, what=f"column {name}")
     except InvalidMeasurement as error:
         raise InvalidMeasurement(error.message, reason=error.reason, query=query) from None
 
@@ -121,7 +124,7 @@ def read_zone(name: object) -> tzinfo | None:
     try:
         return UTC if name == "UTC" else ZoneInfo(str(name))
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        message = f"metricSource.spec.timeZone {name!r} is no IANA time zone, e.g. UTC or Europe/Berlin"
+        message = f"metricSource.spec.timeZone {name!r} is not an IANA time zone, e.g. UTC or Europe/Berlin"
         raise QueryError(message, reason="bad_query") from None
 
 
@@ -134,31 +137,31 @@ def read_timestamp(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
     :raises InvalidMeasurement: reason ``bad_timestamp``, for any other value
     """
 
-    def wrong(message: str) -> InvalidMeasurement:
+    def error(message: str) -> InvalidMeasurement:
         return InvalidMeasurement(f"column timestamp: {message}", reason="bad_timestamp", query=query)
 
     if cell is None:
-        raise wrong("a row has NULL")
-    moment: datetime | None = cell if isinstance(cell, datetime) else None
+        raise error("a row has NULL")
+    time = cell
     if isinstance(cell, str):
         try:
-            moment = datetime.fromisoformat(cell.strip())
+            time = datetime.fromisoformat(cell.strip())
         except ValueError:
-            raise wrong(f"{cell!r} is neither ISO 8601 with an offset (2026-01-31T12:00:00Z) nor seconds since 1970") from None
-    if moment is None:
+            raise error(f"{cell!r} is neither ISO 8601 with an offset (2026-01-31T12:00:00Z) nor seconds since 1970") from None
+    if not isinstance(time, datetime):
         try:
             return _EPOCH + timedelta(microseconds=round(exact(cell) * 1_000_000))
         except (MeasurementError, OverflowError):
-            raise wrong(f"{cell!r} is no timestamp; return one with time zone, ISO 8601 text or seconds since 1970") from None
-    if zone is None and moment.utcoffset() is None:
-        raise wrong(f"{cell} has no time zone; convert it in the query, or declare it: metricSource.spec.timeZone: UTC")
+            raise error(f"{cell!r} is not a timestamp; return one with time zone, ISO 8601 text or seconds since 1970") from None
+    if zone is None and time.utcoffset() is None:
+        raise error(f"{cell} has no time zone; convert it in the query, or declare it: metricSource.spec.timeZone: UTC")
     try:
-        return in_utc(moment, zone=zone)
-    except ValueError as error:
-        raise wrong(str(error)) from None
+        return in_utc(time, zone=zone)
+    except ValueError as cause:
+        raise error(str(cause)) from None
 
 
-def within(answer: Answer, start: datetime, end: datetime, *, slack: timedelta = LONGEST_BUCKET) -> list[Row]:
+def rows_in_window(result: QueryResult, start: datetime, end: datetime, *, slack: timedelta = LONGEST_BUCKET) -> list[TimedRow]:
     """Return the rows of a window [start, end).
 
     A row with the start of its bucket as its timestamp may lie a little before the window: the query's WHERE has already cut
@@ -166,32 +169,31 @@ def within(answer: Answer, start: datetime, end: datetime, *, slack: timedelta =
     means that the query ignores its bounds.
 
     :param slack: maximum time by which a row may lie before ``start``
-    :param answer: the result with its rows
+    :param result: the result with its rows
     :param start: start of the window
     :param end: end of the window, exclusive
     :raises InvalidMeasurement: reason ``outside_window``, for a row further outside
     """
     kept = []
-    for row in answer.rows or ():
+    for row in result.rows or ():
         if row.at > end or row.at <= start - slack:
             raise InvalidMeasurement(
                 f"a row of {row.at.isoformat()} lies outside of {start.isoformat()} to {end.isoformat()}; "
                 "write WHERE ts >= :date_from AND ts < :date_to, and check the zone of the column",
-                reason="outside_window",
-                query=answer.query,
-            )
+                reason="outside_window", query=result.query,
+            )  # fmt: skip
         if row.at < end:
-            kept.append(row if row.at >= start else Row(start, row.numbers))
+            kept.append(row if row.at >= start else TimedRow(start, row.numbers))
     return kept
 
 
-def total_of(rows: Sequence[Row], column: str) -> Fraction | None:
+def sum_column(rows: Sequence[TimedRow], column: str) -> Fraction | None:
     """Add up a column; None if no row has a number."""
     found = [number for row in rows if (number := row.numbers[column]) is not None]
     return sum(found, Fraction(0)) if found else None
 
 
-def counts(first: Fraction | None, total: Fraction | None, *, column: str, query: str) -> tuple[Fraction, Fraction]:
+def check_counts(first: Fraction | None, total: Fraction | None, *, column: str, query: str) -> tuple[Fraction, Fraction]:
     """Check two counts for NULL, and return good and total.
 
     SUM over no rows is NULL. NULL with a total of NULL or 0 therefore means no data; NULL although there were events means that
@@ -208,9 +210,6 @@ def counts(first: Fraction | None, total: Fraction | None, *, column: str, query
         raise NoData("no events in the window", reason="no_events", query=query)
     if first is None or total is None:
         null, other, number = (column, "total", total) if first is None else ("total", column, first)
-        raise InvalidMeasurement(
-            f"{null} is NULL while {other} is {float(number or 0):g}; write COALESCE(SUM(...), 0)",
-            reason="null_count",
-            query=query,
-        )
+        message = f"{null} is NULL while {other} is {float(number or 0):g}; write COALESCE(SUM(...), 0)"
+        raise InvalidMeasurement(message, reason="null_count", query=query)
     return (first if column == "good" else total - first), total

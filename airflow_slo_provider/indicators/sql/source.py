@@ -22,10 +22,11 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from airflow_slo_provider.core.database_faults import database_error
-from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.indicators.request_errors import check_deadline, result_or_error, result_or_none, unwrap
 from airflow_slo_provider.indicators.span_slices import slice_count
-from airflow_slo_provider.indicators.sql.measurement import buckets, check_shape, coverage, measurement, text_of
-from airflow_slo_provider.indicators.sql.result_rows import Answer, read_answer, read_zone
+from airflow_slo_provider.indicators.sql.measurement import check_shape, coverage, group_by_slice, measurement, query_text
+from airflow_slo_provider.indicators.sql.result_rows import QueryResult, read_result, read_zone
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import MetricSource
@@ -38,7 +39,7 @@ __all__ = ["DbApiRunner", "SQLRunner", "SQLSource", "dbapi_runner"]
 MOST_SLICE_QUERIES = 2_000
 
 _T = TypeVar("_T")
-_Cache = dict[tuple[str, datetime, datetime], Answer | MeasurementError]
+_Cache = dict[tuple[str, datetime, datetime], QueryResult | MeasurementError]
 
 
 class SQLSource:
@@ -63,7 +64,7 @@ class SQLSource:
         :param requests: the indicators and their spans
         :return: a measurement for each request, in order, or the error of that request
         """
-        return self._each(requests, lambda request, cache: measurement(request, self._answers(request, cache)))
+        return self._each(requests, lambda request, cache: measurement(request, self._results(request, cache)))
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
         """Measure each span slice by slice: one query for the whole span if rows have timestamps, otherwise one per slice.
@@ -82,133 +83,102 @@ class SQLSource:
         :param requests: the spans
         :return: the share of each request, in order, or the error of that request
         """
-        return self._each(requests, lambda request, cache: coverage(request, self._answers(request, cache)))
+        return self._each(requests, lambda request, cache: coverage(request, self._results(request, cache)))
 
     def _each(
-        self, requests: Sequence[MeasureRequest], one: Callable[[MeasureRequest, _Cache], _T]
+        self, requests: Sequence[MeasureRequest], compute: Callable[[MeasureRequest, _Cache], _T]
     ) -> list[_T | MeasurementError]:
         answers: list[_T | MeasurementError] = []
         cache: _Cache = {}
         self._deadline = deadline_of(requests)
         try:
             with self._session():
-                for request in requests:
-                    try:
-                        answers.append(one(request, cache))
-                    except MeasurementError as error:
-                        error.source = error.source or self._name
-                        answers.append(error)
-        except Exception as error:  # drivers raise any exception when a connection fails
-            fault = database_error(error, source=self._name)
-            if self._deadline is not None and fault.transient:
-                self._deadline.give_up(self, fault)  # the next attempt might wait for the network as long as this one
-            return [fault] * len(requests)
+                answers = [result_or_error(compute, request, cache) for request in requests]
+        except Exception as cause:  # drivers raise any exception when a connection fails
+            error = database_error(cause, source=self._name)
+            if self._deadline is not None and error.transient:
+                self._deadline.give_up(self, error)  # the next attempt might wait for the network as long as this one
+            return [error] * len(requests)
         finally:
             self._deadline = None
+        for answer in answers:
+            if isinstance(answer, MeasurementError):
+                answer.source = answer.source or self._name
         return answers
 
     def _session(self) -> AbstractContextManager[Any]:
         session = getattr(self._run, "session", None)
         return session() if session is not None else nullcontext()
 
-    def _ask(self, source: MetricSource, start: datetime, end: datetime, cache: _Cache) -> Answer:
+    def _cached(self, source: MetricSource, start: datetime, end: datetime, cache: _Cache) -> QueryResult:
         key = (f"{source.spec.get('timeFormat')} {source.spec.get('timeZone')} {source.query}", start, end)
         if key not in cache:
-            try:
-                cache[key] = self._query(source, start, end)
-            except MeasurementError as error:
-                cache[key] = error
-        answer = cache[key]
-        if isinstance(answer, MeasurementError):
-            raise answer
-        return answer
+            cache[key] = result_or_error(self._query, source, start, end)
+        return unwrap(cache[key])
 
-    def _query(self, source: MetricSource, start: datetime, end: datetime) -> Answer:
+    def _query(self, source: MetricSource, start: datetime, end: datetime) -> QueryResult:
         query = source.query.strip()
         zone = read_zone(source.spec.get("timeZone"))
         read_statement(query, backslashes=self._dialect in BACKSLASHES)
         parameters = {"date_from": self._date(start, source), "date_to": self._date(end, source)}
-        self._observe_deadline(query)
+        check_deadline(self._deadline, self, query=query)
+        if self._deadline is not None and hasattr(self._run, "limit"):
+            self._run.limit(self._deadline.left())
         try:
             columns, rows = self._run(query, parameters)
-        except Exception as error:  # drivers have no common base class
-            fault = database_error(error, query=query, source=self._name)
+        except Exception as cause:  # drivers have no common base class
+            error = database_error(cause, query=query, source=self._name)
             if self._deadline is not None:
-                self._deadline.note(self, [fault])
+                self._deadline.note(self, [error])
             # Not chained: drivers quote rows and addresses, and a traceback would print them.
-            raise fault from None
-        return read_answer(columns, rows, query=query, zone=zone)
+            raise error from None
+        return read_result(columns, rows, query=query, zone=zone)
 
-    def _observe_deadline(self, query: str) -> None:
-        """Limit the next query to the time that the evaluation has left.
-
-        :raises QueryError: reason ``not_asked`` or ``deadline``, when no more query may run
-        """
-        if self._deadline is None:
-            return
-        refusal = self._deadline.refusal(self)
-        if refusal is not None:
-            refusal.query = query
-            raise refusal
-        limit = getattr(self._run, "limit", None)
-        if limit is not None:
-            limit(self._deadline.left())
-
-    def _date(self, moment: datetime, source: MetricSource) -> object:
+    def _date(self, bound: datetime, source: MetricSource) -> object:
         """Format a bound of the window as the query compares it."""
         form = source.spec.get("timeFormat", "iso" if self._dialect == "sqlite" else "timestamp")
-        moment = moment.astimezone(UTC)
+        bound = bound.astimezone(UTC)
         if form == "timestamp":
-            return moment
+            return bound
         if form == "iso":
             # The shortest form: text of any precision sorts correctly against it, unlike "...00.000000".
-            return moment.replace(tzinfo=None).isoformat(" ").rstrip("0") if moment.microsecond else f"{moment:%Y-%m-%d %H:%M:%S}"
+            return bound.replace(tzinfo=None).isoformat(" ").rstrip("0") if bound.microsecond else f"{bound:%Y-%m-%d %H:%M:%S}"
         if form == "epoch":
-            seconds = moment.timestamp()
-            return seconds if moment.microsecond else int(seconds)
-        raise QueryError(
-            f"metricSource.spec.timeFormat {form!r} is none of timestamp, iso, epoch", reason="bad_query", query=source.query
-        )
+            return bound.timestamp() if bound.microsecond else int(bound.timestamp())
+        message = f"metricSource.spec.timeFormat {form!r} is none of timestamp, iso, epoch"
+        raise QueryError(message, reason="bad_query", query=source.query)
 
-    def _answers(self, request: MeasureRequest, cache: _Cache) -> tuple[Answer, ...]:
+    def _results(self, request: MeasureRequest, cache: _Cache) -> tuple[QueryResult, ...]:
         """Run all queries of an indicator over a span."""
         metric = request.indicator.metric
-        answers = tuple(self._ask(source, request.start, request.end, cache) for source in metric.sources)
-        check_shape(metric, answers)
-        return answers
+        results = tuple(self._cached(source, request.start, request.end, cache) for source in metric.sources)
+        check_shape(metric, results)
+        return results
 
     def _slices(self, request: MeasureRequest, width: timedelta, cache: _Cache) -> Slices:
         count = slice_count(request.start, request.end, width)
-        answers = self._answers(request, cache)
-        query = text_of(answers)
-        if all(answer.timestamped for answer in answers):
-            rows = [buckets(answer, request, width, count) for answer in answers]
+        results = self._results(request, cache)
+        query = query_text(results)
+        if all(result.timestamped for result in results):
+            rows = [group_by_slice(result, request, width, count) for result in results]
 
-            def one(number: int) -> Measurement:
-                return measurement(request, answers, [found[number] for found in rows])
+            def measure_slice(number: int) -> Measurement:
+                return measurement(request, results, [slices[number] for slices in rows])
         else:
-            _refuse_many(count * len(set(map(id, answers))), query)
+            _refuse_many(count * len(set(map(id, results))), query)
 
-            def one(number: int) -> Measurement:
+            def measure_slice(number: int) -> Measurement:
                 start = request.start + number * width
                 part = replace(request, start=start, end=start + width)
-                return measurement(part, self._answers(part, cache))
+                return measurement(part, self._results(part, cache))
 
-        return Slices(request.start, width, tuple(_or_none(one, number) for number in range(count)), query)
-
-
-def _or_none(one: Callable[[int], Measurement], number: int) -> Measurement | None:
-    try:
-        return one(number)
-    except NoData:
-        return None
+        return Slices(request.start, width, tuple(result_or_none(measure_slice, number) for number in range(count)), query)
 
 
 def _refuse_many(number: int, query: str) -> None:
     if number > MOST_SLICE_QUERIES:
-        raise QueryError(
+        message = (
             f"{number} queries, one per slice, are more than {MOST_SLICE_QUERIES}; return rows with timestamp, good and total "
-            "(GROUP BY the slice), then one query is enough",
-            reason="too_many_slices",
-            query=query,
+            "(GROUP BY the slice), then one query is enough"
         )
+        raise QueryError(message, reason="too_many_slices", query=query)

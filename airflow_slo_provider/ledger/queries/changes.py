@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.mapped_task_names import LABEL
@@ -26,7 +27,7 @@ _MOST_DECISIONS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Happening:
+class HistoryEntry:
     """A decision, a change of the serving version, or an evaluation that prevented one.
 
     :param kind: ``decision``, or one of :data:`CHANGES` or :data:`EVALUATIONS`
@@ -56,7 +57,7 @@ class Happening:
     map_label: str | None = None
 
 
-def happenings(
+def history_entries(
     ledger: Ledger,
     *,
     slos: Collection[str] = (),
@@ -64,7 +65,7 @@ def happenings(
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int = 20,
-) -> list[Happening]:
+) -> list[HistoryEntry]:
     """Return decisions, changes, and evaluations that did not pass, newest first.
 
     :param ledger: the ledger
@@ -88,25 +89,20 @@ def happenings(
         rows += [row for row in found if not slos or (row.key.dag_id, row.key.run_id) in runs]
     for kind in EVALUATIONS:
         found = ledger.checks(kind, dag_id=dag_id, since=since, until=until, limit=min(most * _PARTS, _MOST_DECISIONS))
-        rows += [row for row in _stopping(found) if not slos or (row.key.dag_id, row.key.run_id) in runs]
+        rows += [row for row in _failed_evaluations(found) if not slos or (row.key.dag_id, row.key.run_id) in runs]
     rows.sort(key=lambda row: row.result.checked_at, reverse=True)
-    return [_happening(ledger, row) for row in rows[:limit]]
+    return [_history_entry(ledger, row) for row in rows[:limit]]
 
 
-def _stopping(rows: Sequence[Recorded]) -> list[Recorded]:
+def _failed_evaluations(rows: Sequence[Recorded]) -> list[Recorded]:
     """Return the evaluations that did not pass, without their parts: ``churn``, not ``churn/accuracy``."""
     names = {(row.key, row.result.name) for row in rows}
-    return [
-        row
-        for row in rows
-        if row.result.verdict not in (Verdict.PASS, Verdict.WARN)
-        and not any((row.key, parent) in names for parent in _parents(row.result.name))
-    ]
 
+    def is_part(row: Recorded) -> bool:
+        parents = accumulate(row.result.name.split("/")[:-1], "{}/{}".format)
+        return any((row.key, parent) in names for parent in parents)
 
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:length]) for length in range(1, len(parts))]
+    return [row for row in rows if row.result.verdict not in (Verdict.PASS, Verdict.WARN) and not is_part(row)]
 
 
 def changed_to(result: CheckResult) -> str:
@@ -138,17 +134,14 @@ def first_text(source: Any, *keys: str) -> str:
     return ""
 
 
-def _happening(ledger: Ledger, row: Recorded) -> Happening:
+def _history_entry(ledger: Ledger, row: Recorded) -> HistoryEntry:
     result = row.result
-    if result.kind in EVALUATIONS:
-        outcome, version, before, by = "", result.model_version or "", "", ""
-    elif result.kind == DECISION:
-        outcome = first_text(result.evidence, "outcome")
-        version, before, by = _version_of_run(ledger, row.key), "", ""
-    else:
-        outcome = ""
+    outcome, version, before, by = "", result.model_version or "", "", ""
+    if result.kind == DECISION:
+        outcome, version = first_text(result.evidence, "outcome"), _version_of_run(ledger, row.key)
+    elif result.kind in CHANGES:
         version, before, by = changed_to(result), changed_from(result), changed_by(result)
-    return Happening(
+    return HistoryEntry(
         at=result.checked_at,
         kind=result.kind,
         name=result.name,
@@ -167,10 +160,11 @@ def _version_of_run(ledger: Ledger, key: RunKey) -> str:
     """Return the version that a gate decided about, from other tasks of its run, since the gate records no model version."""
     from airflow_slo_provider.ledger.queries.checks import of_run
 
-    rows = [row.result for row in reversed(of_run(ledger, key.dag_id, key.run_id))]
-    evaluated = [one.model_version for one in rows if one.kind == GOLDEN_SET and one.model_version]
+    results = [row.result for row in reversed(of_run(ledger, key.dag_id, key.run_id))]
+    evaluated = (result.model_version or "" for result in results if result.kind == GOLDEN_SET)
     # A run may put several versions into service, e.g. promote one and then roll it back.
-    return next(iter([*evaluated, *filter(None, (changed_to(one) for one in rows if one.kind in CHANGES))]), "")
+    changed = (changed_to(result) for result in results if result.kind in CHANGES)
+    return next(filter(None, chain(evaluated, changed)), "")
 
 
 def _statuses(result: CheckResult) -> dict[str, str]:

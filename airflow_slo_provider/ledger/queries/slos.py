@@ -11,80 +11,25 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_slo_provider.core.slo_key import SLOKey
-from airflow_slo_provider.ledger.queries.checks import (
-    COLUMN_LIST,
-    MOST_ROWS,
-    NAMES,
-    NAMES_OF_DAGS,
-    before,
-    in_dags,
-    last,
-    rows_of,
-    spans,
-    table_of,
-)
-from airflow_slo_provider.ledger.records import Recorded, moment, recorded_of, service_column
+from airflow_slo_provider.ledger.queries import sql_text as sql
+from airflow_slo_provider.ledger.records import Recorded, from_microseconds, from_row, service_column
 from airflow_slo_provider.results import Verdict
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
 #: Maximum number of SLOs to read; an SLO checked by several DAGs counts once per DAG.
-MOST_PLACES = 4 * MOST_ROWS
-#: All services of the found names.
-_SERVICES = """
-services(name, service) AS (
-    SELECT f.name, (SELECT MIN(c.service) FROM visible_checks c WHERE c.kind = :kind AND c.name = f.name)
-    FROM found f WHERE f.name IS NOT NULL
-    UNION ALL
-    SELECT services.name,
-        (SELECT MIN(c.service) FROM visible_checks c
-        WHERE c.kind = :kind AND c.name = services.name AND c.service > services.service)
-    FROM services WHERE services.service IS NOT NULL
-)"""
-#: The same for each of some DAGs.
-_SERVICES_OF_DAGS = """
-services(dag_id, name, service) AS (
-    SELECT f.dag_id, f.name,
-        (SELECT MIN(c.service) FROM visible_checks c WHERE c.dag_id = f.dag_id AND c.kind = :kind AND c.name = f.name)
-    FROM found f WHERE f.name IS NOT NULL
-    UNION ALL
-    SELECT services.dag_id, services.name,
-        (SELECT MIN(c.service) FROM visible_checks c
-        WHERE c.dag_id = services.dag_id AND c.kind = :kind AND c.name = services.name AND c.service > services.service)
-    FROM services WHERE services.service IS NOT NULL
-)"""
-#: All groups of the found services.
-_GROUPS = """
-slos(name, service, labels) AS (
-    SELECT s.name, s.service,
-        (SELECT MIN(c.labels) FROM visible_checks c WHERE c.kind = :kind AND c.name = s.name AND c.service = s.service)
-    FROM services s WHERE s.service IS NOT NULL
-    UNION ALL
-    SELECT slos.name, slos.service,
-        (SELECT MIN(c.labels) FROM visible_checks c
-        WHERE c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels > slos.labels)
-    FROM slos WHERE slos.labels IS NOT NULL
-)"""
-#: The same for each of some DAGs.
-_GROUPS_OF_DAGS = """
-slos(dag_id, name, service, labels) AS (
-    SELECT s.dag_id, s.name, s.service,
-        (SELECT MIN(c.labels) FROM visible_checks c
-        WHERE c.dag_id = s.dag_id AND c.kind = :kind AND c.name = s.name AND c.service = s.service)
-    FROM services s WHERE s.service IS NOT NULL
-    UNION ALL
-    SELECT slos.dag_id, slos.name, slos.service,
-        (SELECT MIN(c.labels) FROM visible_checks c
-        WHERE c.dag_id = slos.dag_id AND c.kind = :kind AND c.name = slos.name AND c.service = slos.service
-            AND c.labels > slos.labels)
-    FROM slos WHERE slos.labels IS NOT NULL
-)"""
-_PLACES = "found(dag_id, name) AS (SELECT dags.dag_id, names.name FROM dags CROSS JOIN names)"
-_THIS = "c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels = slos.labels"
+MOST_SLOS = 20_000
+#: All services of the names, all groups of the services, and the same for each of some DAGs.
+_SERVICES = sql.values_of("service", "services", "found", "name")
+_SERVICES_OF_DAGS = sql.values_of("service", "services", "found", "dag_id", "name")
+_GROUPS = sql.values_of("labels", "slos", "services", "name", "service")
+_GROUPS_OF_DAGS = sql.values_of("labels", "slos", "services", "dag_id", "name", "service")
+_NAME_OF_DAGS = "found(dag_id, name) AS (SELECT dags.dag_id, names.name FROM dags CROSS JOIN names)"
+_SAME_SLO = "c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels = slos.labels"
 
 
-class Sample(NamedTuple):
+class SLOSample(NamedTuple):
     """The last check of a time slice, with only the fields that a small chart needs."""
 
     slo: SLOKey
@@ -96,7 +41,7 @@ class Sample(NamedTuple):
 
 
 def newest(
-    ledger: Ledger, *, name: str | None = None, dags: Collection[str] | None = None, limit: int = MOST_PLACES
+    ledger: Ledger, *, name: str | None = None, dags: Collection[str] | None = None, limit: int = MOST_SLOS
 ) -> list[Recorded]:
     """Return the newest check of each SLO, ordered by name and service, except those more than a day in the future.
 
@@ -107,21 +52,21 @@ def newest(
     """
     if dags is not None and not dags:
         return []
-    values: dict[str, Any] = {"kind": "slo", "limit": limit, "before": before()}
-    tables, where = [NAMES, _SERVICES, _GROUPS], f"{_THIS} AND c.checked_at < :before"
+    values: dict[str, Any] = {"kind": "slo", "limit": limit, "before": sql.latest_time()}
+    tables, where = [sql.NAMES, _SERVICES, _GROUPS], f"{_SAME_SLO} AND c.checked_at < :before"
     if name is not None:
-        tables[0] = table_of("found", [(name,)], values, "name")
+        tables[0] = sql.values_table("found", [(name,)], values, "name")
     if dags is not None:
-        tables = [table_of("dags", [(dag,) for dag in dags], values, "dag_id"), NAMES_OF_DAGS, _SERVICES_OF_DAGS, _GROUPS_OF_DAGS]
+        dag_table = sql.values_table("dags", [(dag,) for dag in dags], values, "dag_id")
+        tables = [dag_table, sql.NAMES_OF_DAGS, _SERVICES_OF_DAGS, _GROUPS_OF_DAGS]
         if name is not None:
-            tables[1] = f"{table_of('names', [(name,)], values, 'name')}, {_PLACES}"
+            tables[1] = f"{sql.values_table('names', [(name,)], values, 'name')}, {_NAME_OF_DAGS}"
         where += " AND c.dag_id = slos.dag_id"
     slos = "(SELECT * FROM slos WHERE labels IS NOT NULL LIMIT :limit) slos"
-    rows = rows_of(
-        ledger, f"WITH RECURSIVE {', '.join(tables)} {last(ledger, COLUMN_LIST, slos, where)} ORDER BY c.checked_at, c.id", values
-    )
+    statement = f"WITH RECURSIVE {', '.join(tables)} {sql.newest_of_each(ledger, sql.COLUMN_LIST, slos, where)}"
+    rows = sql.read_rows(ledger, f"{statement} ORDER BY c.checked_at, c.id", values)
     # With several DAGs an SLO occurs once per DAG; the last one is the newest.
-    found = {SLOKey.of(one.result): one for one in map(recorded_of, rows)}
+    found = {SLOKey.of(row.result): row for row in map(from_row, rows)}
     return sorted(found.values(), key=lambda row: (row.result.name, *SLOKey.of(row.result)))
 
 
@@ -129,10 +74,10 @@ def newest_with_value(ledger: Ledger, slos: Collection[SLOKey], *, dags: Collect
     """Return for each SLO the newest check with a value: the last known state before its source stopped reporting."""
     if not slos or (dags is not None and not dags):
         return []
-    values: dict[str, Any] = {"kind": "slo", "before": before()}
-    where = f"{_THIS} AND c.value IS NOT NULL AND c.checked_at < :before {in_dags(dags, values)}"
-    rows = rows_of(ledger, f"WITH {_table(slos, values)} {last(ledger, COLUMN_LIST, 'slos', where)}", values)
-    return [recorded_of(row) for row in rows]
+    values: dict[str, Any] = {"kind": "slo", "before": sql.latest_time()}
+    where = f"{_SAME_SLO} AND c.value IS NOT NULL AND c.checked_at < :before{sql.in_dags(dags, values)}"
+    found = sql.newest_of_each(ledger, sql.COLUMN_LIST, "slos", where)
+    return [from_row(row) for row in sql.read_rows(ledger, f"WITH {_slos_table(slos, values)} {found}", values)]
 
 
 def samples(
@@ -142,7 +87,7 @@ def samples(
     *,
     field: str,
     dags: Collection[str] | None = None,
-) -> list[Sample]:
+) -> list[SLOSample]:
     """Return the last check of each SLO in each time slice, oldest first.
 
     :param ledger: the ledger
@@ -159,13 +104,13 @@ def samples(
         picked, values["field"] = "json_extract(c.evidence, :field)", f'$."{field}"'
     columns = f"c.name, c.service, c.labels, c.dag_id, c.checked_at, c.verdict, c.value, {picked} AS field"
     return [
-        Sample(
-            SLOKey(row["service"], row["name"], row["labels"]),
-            row["dag_id"],
-            moment(row["checked_at"]),
-            Verdict(row["verdict"]),
-            row["value"],
-            _number(row["field"]),
+        SLOSample(
+            slo=SLOKey(row["service"], row["name"], row["labels"]),
+            dag_id=row["dag_id"],
+            checked_at=from_microseconds(row["checked_at"]),
+            verdict=Verdict(row["verdict"]),
+            value=row["value"],
+            field=_to_number(row["field"]),
         )
         for row in _last_of_slices(ledger, columns, slos, slices, dags, values)
     ]
@@ -183,7 +128,7 @@ def history(
     """
     if not slices or (dags is not None and not dags):
         return []
-    return [recorded_of(row) for row in _last_of_slices(ledger, COLUMN_LIST, [slo], slices, dags, {})]
+    return [from_row(row) for row in _last_of_slices(ledger, sql.COLUMN_LIST, [slo], slices, dags, {})]
 
 
 def _last_of_slices(
@@ -195,16 +140,18 @@ def _last_of_slices(
     values: dict[str, Any],
 ) -> list[dict[str, Any]]:
     values["kind"] = "slo"
-    where = f"{_THIS} AND c.checked_at >= slices.low AND c.checked_at < slices.high {in_dags(dags, values)}"
-    found = last(ledger, columns, "slos CROSS JOIN slices", where)
-    return rows_of(ledger, f"WITH {_table(slos, values)}, {spans(slices)} {found} ORDER BY c.checked_at, c.id", values)
+    where = f"{_SAME_SLO} AND c.checked_at >= slices.low AND c.checked_at < slices.high{sql.in_dags(dags, values)}"
+    found = sql.newest_of_each(ledger, columns, "slos CROSS JOIN slices", where)
+    tables = f"{_slos_table(slos, values)}, {sql.slices_table(slices)}"
+    return sql.read_rows(ledger, f"WITH {tables} {found} ORDER BY c.checked_at, c.id", values)
 
 
-def _table(slos: Iterable[SLOKey], values: dict[str, Any]) -> str:
-    return table_of("slos", [(service_column(slo.service), slo.name, slo.labels) for slo in slos], values, *SLOKey._fields)
+def _slos_table(slos: Iterable[SLOKey], values: dict[str, Any]) -> str:
+    rows = [(service_column(slo.service), slo.name, slo.labels) for slo in slos]
+    return sql.values_table("slos", rows, values, *SLOKey._fields)
 
 
-def _number(value: Any) -> float | None:
+def _to_number(value: Any) -> float | None:
     """Return a number of the evidence; None for any other type."""
     import math
 

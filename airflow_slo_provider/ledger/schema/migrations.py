@@ -87,12 +87,12 @@ def _add_service(connection: Connection) -> None:
 
     connection.execute(text("ALTER TABLE checks ADD COLUMN service VARCHAR(250) DEFAULT '' NOT NULL"))
     if connection.dialect.name == "postgresql":
-        told = "CASE json_typeof(CAST(evidence AS json) -> 'service') WHEN 'string' THEN CAST(evidence AS json) ->> 'service' END"
+        name = "CASE json_typeof(CAST(evidence AS json) -> 'service') WHEN 'string' THEN CAST(evidence AS json) ->> 'service' END"
         # Rewrites the table once; an UPDATE would double its size and take five times as long.
-        fill = f"ALTER TABLE checks ALTER COLUMN service TYPE VARCHAR(250) USING substr(COALESCE({told}, ''), 1, 250)"
+        fill = f"ALTER TABLE checks ALTER COLUMN service TYPE VARCHAR(250) USING substr(COALESCE({name}, ''), 1, 250)"
     else:
-        told, is_text = "json_extract(evidence, '$.service')", "json_type(evidence, '$.service') = 'text'"
-        fill = f"UPDATE checks SET service = substr({told}, 1, 250) WHERE {is_text}"  # noqa: S608 - only our own words
+        name, is_text = "json_extract(evidence, '$.service')", "json_type(evidence, '$.service') = 'text'"
+        fill = f"UPDATE checks SET service = substr({name}, 1, 250) WHERE {is_text}"  # noqa: S608 - only our own words
     connection.execute(text(fill))
     columns = ("dag_id", "kind", "name", "service", "checked_at", "id")
     table = Table("checks", MetaData(), *(Column(name) for name in columns))
@@ -103,12 +103,7 @@ def _add_service(connection: Connection) -> None:
         index.create(connection, checkfirst=False)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (
-    _create_checks,
-    _index_dags_and_runs,
-    _add_service,
-    add_environments,
-)
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create_checks, _index_dags_and_runs, _add_service, add_environments)
 
 
 def version_of(connection: Connection) -> int | None:
@@ -132,11 +127,8 @@ def check_version(version: int | None, *, where: str) -> bool:
     """
     newest = newest_schema()
     if version is not None and version > newest:
-        raise LedgerError(
-            f"ledger {where} has schema {version}, this release of airflow-slo-provider knows up to {newest}; "
-            "upgrade airflow-slo-provider here, or use another ledger",
-            reason="newer_schema",
-        )
+        found = f"ledger {where} has schema {version}, this release of airflow-slo-provider knows up to {newest}"
+        raise LedgerError(f"{found}; upgrade airflow-slo-provider here, or use another ledger", reason="newer_schema")
     return version == newest
 
 
@@ -163,11 +155,8 @@ def migrate(connection: Connection, *, where: str) -> None:
     )
     if version is None:
         if inspect(connection).has_table("checks"):
-            raise LedgerError(
-                f"database {where} already has a table 'checks' that is not this ledger's; "
-                "give the ledger a database or schema of its own",
-                reason="foreign_table",
-            )
+            found = f"database {where} already has a table 'checks' that is not this ledger's"
+            raise LedgerError(f"{found}; give the ledger a database or schema of its own", reason="foreign_table")
         versions.create(connection, checkfirst=False)
     for number, step in enumerate(MIGRATIONS[version or 0 :], start=(version or 0) + 1):
         step(connection)

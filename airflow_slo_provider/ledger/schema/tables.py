@@ -9,50 +9,13 @@ if TYPE_CHECKING:
     from sqlalchemy import TableClause
 
 COLUMNS = (
-    "id",
-    "identity",
-    "dag_id",
-    "run_id",
-    "task_id",
-    "map_index",
-    "try_number",
-    "recorded_at",
-    "kind",
-    "name",
-    "verdict",
-    "value",
-    "unit",
-    "good",
-    "total",
-    "target",
-    "op",
-    "message",
-    "checked_at",
-    "interval_start",
-    "interval_end",
-    "model_version",
-    "evidence",
-    "result_version",
-    "service",
-    "instance",
-    "environment",
-    "labels",
-    "test_run",
-    "attempt",
-)
+    "id", "identity", "dag_id", "run_id", "task_id", "map_index", "try_number", "recorded_at", "kind", "name", "verdict", "value",
+    "unit", "good", "total", "target", "op", "message", "checked_at", "interval_start", "interval_end", "model_version",
+    "evidence", "result_version", "service", "instance", "environment", "labels", "test_run", "attempt",
+)  # fmt: skip
 CORRECTION_COLUMNS = (
-    "id",
-    "identity",
-    "environment",
-    "service",
-    "name",
-    "labels",
-    "starts",
-    "ends",
-    "reason",
-    "recorded_by",
-    "recorded_at",
-)
+    "id", "identity", "environment", "service", "name", "labels", "starts", "ends", "reason", "recorded_by", "recorded_at",
+)  # fmt: skip
 
 
 @cache

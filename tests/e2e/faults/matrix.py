@@ -61,7 +61,7 @@ CELLS = (
         fault=KILLED,
         where="a record, in the middle of its transaction (SQLite and PostgreSQL)",
         sees="all rows of the record or none; the retry's in their place",
-        tests=("tests/services/test_ledger_writers.py::test_a_killed_writer_and_its_retry_leave_one_row_per_check",),
+        tests=("tests/services/test_ledger_writers.py::test_killed_writer_and_its_retry_leave_one_row_per_check",),
     ),
     Cell(
         fault=KILLED,
@@ -171,12 +171,12 @@ CELLS = (
             "tests/airflow/test_error_budget_faults.py::"
             "test_senseless_answers_go_the_way_for_the_unknown_or_fail_without_a_retry",
             "tests/airflow/test_error_budget_faults.py::test_what_was_frozen_stays_so_and_is_asked_again",
-            "tests/services/test_failing_open.py::test_1_a_typo_in_a_query_is_not_100_percent_good",
-            "tests/services/test_failing_open.py::test_3_minus_one_for_no_data_does_not_enter_a_sum",
-            "tests/services/test_failing_open.py::test_9_no_data_is_not_a_full_budget",
-            "tests/services/test_failing_open.py::test_10_a_success_that_takes_itself_back_is_none",
-            "tests/services/test_failing_open.py::test_12_slices_that_a_server_moved_are_not_slices_without_failures",
-            "tests/services/test_failing_open.py::test_13_a_series_that_is_answered_twice_is_not_twice_the_traffic",
+            "tests/services/test_failing_open.py::test_01_query_with_a_typo_is_not_100_percent_good",
+            "tests/services/test_failing_open.py::test_03_no_data_is_not_added_as_minus_one",
+            "tests/services/test_failing_open.py::test_09_no_data_is_not_a_full_budget",
+            "tests/services/test_failing_open.py::test_10_success_with_an_error_is_refused",
+            "tests/services/test_failing_open.py::test_12_slices_moved_by_the_server_are_refused",
+            "tests/services/test_failing_open.py::test_13_repeated_series_is_not_counted_twice",
         ),
     ),
     Cell(
@@ -186,8 +186,8 @@ CELLS = (
         tests=(
             "tests/airflow/test_evaluation_deadline.py::test_a_gate_whose_server_hangs_decides_within_its_deadline",
             "tests/airflow/test_evaluation_deadline.py::test_a_gate_with_an_execution_timeout_records_that_it_is_unknown",
-            "tests/services/test_deadline_sources.py::test_a_database_that_hangs_is_asked_one_statement_for_one_objective",
-            "tests/services/test_deadline_sources.py::test_a_prometheus_that_hangs_is_not_asked_again",
+            "tests/services/test_deadline_sources.py::test_hanging_database_gets_one_statement",
+            "tests/services/test_deadline_sources.py::test_hanging_prometheus_is_queried_once",
         ),
     ),
     Cell(
@@ -315,7 +315,7 @@ CELLS = (
         fault=MANY,
         where="eight processes that write 1,000 records each (SQLite and PostgreSQL)",
         sees="8,000 rows",
-        tests=("tests/services/test_ledger_writers.py::test_eight_processes_that_write_a_thousand_rows_each_lose_none",),
+        tests=("tests/services/test_ledger_writers.py::test_concurrent_writers_lose_no_rows",),
     ),
     Cell(
         fault=PAST,
@@ -337,7 +337,7 @@ CELLS = (
         fault=PAST,
         where="eight processes that observe the same at once, for runs that are caught up (SQLite and PostgreSQL)",
         sees="one row that counts",
-        tests=("tests/services/test_ledger_writers.py::test_runs_that_observe_the_same_at_once_leave_one_row_that_counts",),
+        tests=("tests/services/test_ledger_writers.py::test_concurrent_equal_observations_leave_one_counted_row",),
     ),
     Cell(
         fault=PAST,
@@ -356,8 +356,8 @@ CELLS = (
         where="a log, counters or checks that stopped, with `airflow-slo/max-silence` (Prometheus, PostgreSQL, the ledger)",
         sees="the status is NO_DATA, the decision unknown",
         tests=(
-            "tests/services/test_silence_services.py::test_prometheus_counter_that_stands_still_is_silent",
-            "tests/services/test_silence_services.py::test_sql_log_that_stopped_twenty_days_ago_is_silent",
+            "tests/services/test_silence_services.py::test_prometheus_counter_without_increase_is_silent",
+            "tests/services/test_silence_services.py::test_sql_log_without_recent_events_is_silent",
             "tests/unit/slo/test_silence.py::TestLedger::test_checks_that_stopped_are_unknown",
         ),
     ),
@@ -408,9 +408,9 @@ CELLS = (
         where="a process that opened the ledger before it was upgraded, of this release and of the one before",
         sees="what it writes is refused; the message says to restart it",
         tests=(
-            "tests/unit/ledger/test_environments.py::TestMigration::test_an_insert_of_a_release_with_schema_3_is_refused_and_told_why",
-            "tests/unit/ledger/test_environments.py::TestMigration::test_an_older_upsert_of_a_row_that_is_there_is_refused",
-            "tests/unit/ledger/test_environments.py::TestMigration::test_a_process_that_opened_an_older_schema_stops",
+            "tests/unit/ledger/test_environments.py::TestMigration::test_insert_of_an_older_release_is_refused_with_a_reason",
+            "tests/unit/ledger/test_environments.py::TestMigration::test_upsert_of_an_older_release_is_refused",
+            "tests/unit/ledger/test_environments.py::TestMigration::test_process_with_an_older_schema_is_refused",
         ),
     ),
 )

@@ -15,13 +15,14 @@ from tests.e2e.faults.killed_process import Step, killed_at
 from tests.e2e.faults.models import Models
 
 LEDGER, GATE = "airflow_slo_provider.ledger.store", "airflow_slo_provider.runtime.error_budget.decision"
+ROW_WRITER = "airflow_slo_provider.ledger.row_writer"
 REGISTRY, MOVES = "airflow_slo_provider.deployment.registries.directory", "airflow_slo_provider.operators.model_registry"
 
 #: Step of the gate -> number of rows that the killed try has recorded.
 GATE_STEPS = {
     Step("nothing is measured", f"{GATE}:read_documents", False): 0,
     Step("measured, nothing recorded", f"{LEDGER}:Ledger.record_decision", False): 0,
-    Step("in the middle of the record", f"{LEDGER}:upsert", True): 0,
+    Step("in the middle of the record", f"{ROW_WRITER}:upsert", True): 0,
     Step("recorded, not told to Airflow", f"{LEDGER}:Ledger.record_decision", True): 2,
     Step("told, no way taken", "airflow_slo_provider.runtime.error_budget.decision:evaluate_gate", True): 2,
 }
@@ -81,9 +82,9 @@ def test_version_change_killed_at_each_step_happens_once(
 @pytest.mark.parametrize(
     ("kind", "place", "done", "moved", "rows"),
     [
-        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records: the change is about to start
-        ("promote", f"{LEDGER}:upsert", True, True, ["unknown"]),
-        ("rollback", f"{LEDGER}:upsert", True, True, []),
+        ("promote", f"{LEDGER}:from_row", False, False, []),  # the first of its two records, that it is about to begin
+        ("promote", f"{ROW_WRITER}:upsert", True, True, ["unknown"]),
+        ("rollback", f"{ROW_WRITER}:upsert", True, True, []),
     ],
 )
 def test_version_change_killed_during_its_record_happens_once(

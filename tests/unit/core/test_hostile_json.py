@@ -67,7 +67,7 @@ def _recorded_move(data: bytes, _: Path) -> None:
 
 
 def _check_spec(data: bytes, directory: Path) -> None:
-    from airflow_slo_provider.XX
+    from airflow_slo_provider.__main__ import _read_spec
 
     file = directory / "spec.json"
     file.write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from xml.dom import minidom
 
@@ -308,6 +309,6 @@ def test_the_report_of_a_regression_and_of_nothing() -> None:
 def test_gauges() -> None:
     text = gauges(full(), at=1.5)
     assert 'golden_set_metric{metric="accuracy",bound="low"}' in text
-    assert text.count(" 1\n") >= 1
+    assert len(re.findall(r'^golden_set_verdict\{verdict="\w+"\} 1\.0$', text, re.MULTILINE)) == 1
     assert "golden_set_coverage_ratio 1.0\n" in text
     assert "golden_set_evaluated_timestamp_seconds 1.5\n" in text

@@ -15,7 +15,7 @@ from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.incidents.incident import Incident, incident_id
 from airflow_slo_provider.incidents.playbook_choice import choose_playbook
 from airflow_slo_provider.incidents.playbook_library import shipped_playbooks
-from airflow_slo_provider.indicators.alertmanager import _alert
+from airflow_slo_provider.indicators.alertmanager import _read_alert
 
 values: Any = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just("2026-11-01T00:00:00Z")),
@@ -33,7 +33,7 @@ incidents = st.fixed_dictionaries({"id": st.text(min_size=1, max_size=20)}, opti
 @given(data=st.one_of(alerts, values))
 def test_an_alert_is_one_or_is_refused(data: Any) -> None:
     try:
-        alert = _alert(data)
+        alert = _read_alert(data)
     except (ValueError, KeyError, TypeError, AttributeError):  # what the client turns into a QueryError
         return
     json.dumps([alert.labels, alert.annotations, alert.fingerprint, alert.generator_url]).encode()

@@ -1,4 +1,4 @@
-"""Short ways to write indicators and requests."""
+"""Builders of indicators and requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def threshold(text: str) -> Indicator:
     return Indicator("indicator", ThresholdMetric(query(text)))
 
 
-def over(
+def request_over(
     indicator: Indicator,
     end: datetime,
     window: timedelta,

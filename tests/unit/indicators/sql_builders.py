@@ -28,7 +28,7 @@ def source(query: str, **spec: Any) -> MetricSource:
 
 
 def ratio(good: str, total: str | None = None, **spec: Any) -> Indicator:
-    """Good and total; one query where the second is not given."""
+    """Make an indicator of good and total; of one query if the second is not set."""
     return Indicator("i", RatioMetric(good=source(good, **spec), total=source(total or good, **spec)))
 
 
@@ -44,7 +44,7 @@ def threshold(query: str, **spec: Any) -> Indicator:
     return Indicator("i", ThresholdMetric(source(query, **spec)))
 
 
-def ask(indicator: Indicator, start: datetime = T0, end: datetime = T0 + HOUR, **more: Any) -> MeasureRequest:
+def request_of(indicator: Indicator, start: datetime = T0, end: datetime = T0 + HOUR, **more: Any) -> MeasureRequest:
     return MeasureRequest(indicator, start, end, **more)
 
 
@@ -52,26 +52,26 @@ def limit(op: str, value: str) -> dict[str, Any]:
     return {"op": op, "value": Fraction(value)}
 
 
-class Canned:
-    """A runner that answers what it is told to, and remembers what it was asked."""
+class FixedRunner:
+    """A runner that returns fixed rows or raises an error, and records its calls."""
 
     def __init__(self, columns: list[str], *rows: tuple[Any, ...], error: Exception | None = None) -> None:
-        self.answer, self.error, self.asked = (columns, rows), error, []  # type: ignore[var-annotated]
+        self.answer, self.error, self.calls = (columns, rows), error, []  # type: ignore[var-annotated]
 
     def __call__(self, query: str, parameters: Any, /) -> Any:
-        self.asked.append((query, parameters))
+        self.calls.append((query, parameters))
         if self.error:
             raise self.error
         return self.answer
 
 
-def one(source: SQLSource, request: Any) -> Measurement:
-    """Return the one measurement, or raise the error that came instead."""
+def measure(source: SQLSource, request: Any) -> Measurement:
+    """Measure one request, and return the measurement or raise its error."""
     (answer,) = source.measure([request])
     if isinstance(answer, MeasurementError):
         raise answer
     return answer
 
 
-def canned(*rows: tuple[Any, ...], columns: str = "good total", **more: Any) -> Measurement:
-    return one(SQLSource(Canned(columns.split(), *rows), name="x"), ask(ratio(ONE_ROW), **more))
+def measure_rows(*rows: tuple[Any, ...], columns: str = "good total", **more: Any) -> Measurement:
+    return measure(SQLSource(FixedRunner(columns.split(), *rows), name="x"), request_of(ratio(ONE_ROW), **more))

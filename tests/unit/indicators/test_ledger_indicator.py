@@ -48,115 +48,113 @@ def ratio(name: str = "golden", **spec: Any) -> Indicator:
     return Indicator("i", RatioMetric(good=metric(name, **spec), total=metric(name, **spec)))
 
 
-def ask(asked: Indicator, start: datetime = T0, end: datetime = T0 + HOUR, **more: Any) -> MeasureRequest:
-    return MeasureRequest(asked, start, end, **more)
+def request_of(indicator: Indicator, start: datetime = T0, end: datetime = T0 + HOUR, **more: Any) -> MeasureRequest:
+    return MeasureRequest(indicator, start, end, **more)
 
 
-def one(source: LedgerSource, request: MeasureRequest) -> Measurement:
+def measure(source: LedgerSource, request: MeasureRequest) -> Measurement:
     (answer,) = source.measure([request])
     if isinstance(answer, MeasurementError):
         raise answer
     return answer
 
 
-def test_passed_and_warned_checks_are_good_and_unknown_ones_are_not(ledger: Ledger, source: LedgerSource) -> None:
+def test_ratio_counts_passed_and_warned_checks_as_good(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "ppwfuppppp")
     protocol: IndicatorSource = source
-    assert protocol.measure([ask(ratio())]) == [Measurement(F(8, 10), F(8), F(10), "ledger: */golden")]
-    assert one(source, ask(ratio(unknown="ignore"))) == Measurement(F(8, 9), F(8), F(9), "ledger: */golden")
-    assert one(source, ask(ratio(kind="golden_set"))).query == "ledger: golden_set/golden"
+    assert protocol.measure([request_of(ratio())]) == [Measurement(F(8, 10), F(8), F(10), "ledger: */golden")]
+    assert measure(source, request_of(ratio(unknown="ignore"))) == Measurement(F(8, 9), F(8), F(9), "ledger: */golden")
+    assert measure(source, request_of(ratio(kind="golden_set"))).query == "ledger: golden_set/golden"
     bad = Indicator("i", RatioMetric(bad=metric(), total=metric()))
-    assert one(source, ask(bad)).ratio == F(8, 10)
-    assert one(source, ask(Indicator("i", RatioMetric(raw=metric(), raw_type="success")))).ratio == F(8, 10)
+    assert measure(source, request_of(bad)).ratio == F(8, 10)
+    assert measure(source, request_of(Indicator("i", RatioMetric(raw=metric(), raw_type="success")))).ratio == F(8, 10)
 
 
-def test_the_window_is_half_open(ledger: Ledger, source: LedgerSource) -> None:
+def test_measure_excludes_the_end_of_the_window(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pfpf")
-    assert one(source, ask(ratio(), T0 + MINUTE, T0 + 3 * MINUTE)).good == 1
-    assert one(source, ask(ratio(), T0, T0 + MINUTE)).total == 1
+    assert measure(source, request_of(ratio(), T0 + MINUTE, T0 + 3 * MINUTE)).good == 1
+    assert measure(source, request_of(ratio(), T0, T0 + MINUTE)).total == 1
 
 
-def test_a_retried_check_counts_once(ledger: Ledger, source: LedgerSource) -> None:
+def test_measure_retried_check_counts_once(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "fff")
     ledger.record([check("golden", kind="golden_set", at=T0 + 5 * MINUTE, verdict="pass")], key("golden0", try_number=2))
-    assert one(source, ask(ratio())) == Measurement(F(1, 3), F(1), F(3), "ledger: */golden")
+    assert measure(source, request_of(ratio())) == Measurement(F(1, 3), F(1), F(3), "ledger: */golden")
 
 
-def test_nothing_recorded_is_no_data(ledger: Ledger, source: LedgerSource) -> None:
+def test_measure_without_checks_is_no_data(ledger: Ledger, source: LedgerSource) -> None:
     with pytest.raises(NoData, match="no check named 'golden' was ever recorded"):
-        one(source, ask(ratio()))
+        measure(source, request_of(ratio()))
     fill(ledger, "p")
     with pytest.raises(NoData, match="no checks in the window"):
-        one(source, ask(ratio(), T0 + DAY, T0 + 2 * DAY))
+        measure(source, request_of(ratio(), T0 + DAY, T0 + 2 * DAY))
     with pytest.raises(NoData):
-        one(source, ask(ratio(kind="drift")))
+        measure(source, request_of(ratio(kind="drift")))
     fill(ledger, "u", "mute")
     with pytest.raises(NoData):
-        one(source, ask(ratio("mute", unknown="ignore")))
-    assert one(source, ask(ratio("mute"))).ratio == 0
+        measure(source, request_of(ratio("mute", unknown="ignore")))
+    assert measure(source, request_of(ratio("mute"))).ratio == 0
 
 
 @pytest.mark.parametrize(("op", "good"), [("gte", 2), ("gt", 1), ("lte", 2), ("lt", 1)])
-def test_values_against_a_threshold(ledger: Ledger, source: LedgerSource, op: str, good: int) -> None:
+def test_threshold_metric_compares_values(ledger: Ledger, source: LedgerSource, op: str, good: int) -> None:
     values = [0.8, 0.9, 1.0]
     for number, value in enumerate(values):
         ledger.record([check("acc", kind="golden_set", at=T0 + number * MINUTE, verdict="fail", value=value)], key(f"r{number}"))
     ledger.record([check("acc", kind="golden_set", at=T0 + 5 * MINUTE, verdict="unknown")], key("without a value"))
     ledger.record([check("acc", kind="golden_set", at=T0 + 6 * MINUTE, verdict="unknown", value=0.9)], key("a stale value"))
     held = Indicator("i", ThresholdMetric(metric("acc")))
-    assert one(source, ask(held, op=op, value=F(9, 10))).good == good
-    assert one(source, ask(held, op=op, value=F(9, 10))).total == 5
+    assert measure(source, request_of(held, op=op, value=F(9, 10))).good == good
+    assert measure(source, request_of(held, op=op, value=F(9, 10))).total == 5
     ignoring = Indicator("i", ThresholdMetric(metric("acc", unknown="ignore")))
-    assert one(source, ask(ignoring, op=op, value=F(9, 10))).total == 3
+    assert measure(source, request_of(ignoring, op=op, value=F(9, 10))).total == 3
     with pytest.raises(InvalidMeasurement, match="needs an objective with op"):
-        one(source, ask(held))
+        measure(source, request_of(held))
 
 
-def test_the_events_that_checks_counted(ledger: Ledger, source: LedgerSource) -> None:
+def test_events_option_adds_up_counted_events(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pp", good=95.0, total=100.0)
     fill(ledger, "u", "golden unknown")
-    assert one(source, ask(ratio(events=True))) == Measurement(F(190, 200), F(190), F(200), "ledger: */golden")
+    assert measure(source, request_of(ratio(events=True))) == Measurement(F(190, 200), F(190), F(200), "ledger: */golden")
     ledger.record([check("golden", kind="golden_set", at=T0 + 5 * MINUTE, verdict="unknown")], key("could not count"))
-    blind = one(source, ask(ratio(events=True)))
+    blind = measure(source, request_of(ratio(events=True)))
     assert (blind.good, blind.total) == (190, 300), "as many as the others on average, all of them bad"
-    assert one(source, ask(ratio(events=True, unknown="ignore"))).total == 200
+    assert measure(source, request_of(ratio(events=True, unknown="ignore"))).total == 200
     ledger.record([check("golden", kind="golden_set", at=T0 + 6 * MINUTE, verdict="pass")], key("did not count"))
     with pytest.raises(InvalidMeasurement, match="counted no events; remove events: true") as caught:
-        one(source, ask(ratio(events=True)))
+        measure(source, request_of(ratio(events=True)))
     assert caught.value.reason == "no_counts"
     with pytest.raises(NoData):
-        one(source, ask(ratio("golden unknown", events=True)))
+        measure(source, request_of(ratio("golden unknown", events=True)))
 
 
-def test_what_an_slo_says_about_itself_is_not_its_indicator(ledger: Ledger, source: LedgerSource) -> None:
+def test_own_kinds_are_read_only_when_named(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pp")
     fill(ledger, "fff", kind="slo")
     fill(ledger, "ffff", kind="decision")
-    assert one(source, ask(ratio())).total == 2
-    assert one(source, ask(ratio(kind="slo"))).total == 3
+    assert measure(source, request_of(ratio())).total == 2
+    assert measure(source, request_of(ratio(kind="slo"))).total == 3
     fill(ledger, "p", kind="drift")
-    with pytest.raises(
-        QueryError, match=r"checks of kinds drift, golden_set are named 'golden'; say which with metricSource\.spec\.kind"
-    ):
-        one(source, ask(ratio()))
+    with pytest.raises(QueryError, match=r"checks of kinds drift, golden_set are named 'golden'; set metricSource\.spec\.kind"):
+        measure(source, request_of(ratio()))
 
 
-def test_the_slo_of_one_service_is_not_that_of_another(ledger: Ledger, source: LedgerSource) -> None:
+def test_slo_of_several_services_needs_a_service(ledger: Ledger, source: LedgerSource) -> None:
     for number, (service, verdict) in enumerate([("a", "fail"), ("b", "pass"), ("b", "pass")]):
         moment = T0 + number * MINUTE
         ledger.record([check("av", kind="slo", at=moment, verdict=verdict, evidence={"service": service})], key(f"av{number}"))
-    assert one(source, ask(ratio("av", kind="slo", service="a"))).ratio == 0
-    of_b = one(source, ask(ratio("av", kind="slo", service="b")))
+    assert measure(source, request_of(ratio("av", kind="slo", service="a"))).ratio == 0
+    of_b = measure(source, request_of(ratio("av", kind="slo", service="b")))
     assert (of_b.ratio, of_b.total, of_b.query) == (1, 2, "ledger: slo/av of b")
-    assert one(source, ask(ratio("av", kind="slo"), end=T0 + MINUTE)).total == 1, "only one service in that window"
-    with pytest.raises(QueryError, match=r"services a, b have an SLO named 'av'; say which with metricSource\.spec\.service"):
-        one(source, ask(ratio("av", kind="slo")))
+    assert measure(source, request_of(ratio("av", kind="slo"), end=T0 + MINUTE)).total == 1, "only one service in that window"
+    with pytest.raises(QueryError, match=r"services a, b have an SLO named 'av'; set metricSource\.spec\.service"):
+        measure(source, request_of(ratio("av", kind="slo")))
     with pytest.raises(QueryError, match="service 'a' belongs to kind: slo"):
-        one(source, ask(ratio("av", service="a")))
+        measure(source, request_of(ratio("av", service="a")))
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("indicator", "message"),
     [
         (Indicator("i", RatioMetric(good=metric("a"), total=metric("b"))), "good and total name different checks"),
         (
@@ -170,41 +168,46 @@ def test_the_slo_of_one_service_is_not_that_of_another(ledger: Ledger, source: L
         (Indicator("i", ThresholdMetric(metric(events=True))), "events belongs to a ratio metric"),
     ],
 )
-def test_questions_that_mean_nothing_spoil_no_other(ledger: Ledger, source: LedgerSource, asked: Indicator, message: str) -> None:
+def test_invalid_indicator_does_not_affect_other_requests(
+    ledger: Ledger, source: LedgerSource, indicator: Indicator, message: str
+) -> None:
     fill(ledger, "pf")
-    first, second = source.measure([ask(asked), ask(ratio())])
+    first, second = source.measure([request_of(indicator), request_of(ratio())])
     assert isinstance(first, QueryError)
     assert message in str(first)
     assert (first.reason, first.transient, first.source) == ("bad_query", False, ledger.where)
     assert isinstance(second, Measurement)
 
 
-def test_slices_and_coverage(ledger: Ledger, source: LedgerSource) -> None:
+def test_slices_and_coverage_follow_the_checks(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pf" * 10)
-    (slices,) = source.slices([ask(ratio(), T0, T0 + 40 * MINUTE)], 10 * MINUTE)
+    (slices,) = source.slices([request_of(ratio(), T0, T0 + 40 * MINUTE)], 10 * MINUTE)
     assert not isinstance(slices, MeasurementError)
     assert (slices.start, slices.width, slices.query) == (T0, 10 * MINUTE, "ledger: */golden")
     assert [value and value.ratio for value in slices.values] == [F(1, 2), F(1, 2), None, None]
-    assert source.coverage([ask(ratio(), T0, T0 + 100 * MINUTE), ask(ratio(), T0 + DAY, T0 + 2 * DAY)]) == [F(20, 100), 0]
-    (none,) = source.slices([ask(ratio(), T0, T0 + MINUTE)], HOUR)
+    assert source.coverage([request_of(ratio(), T0, T0 + 100 * MINUTE), request_of(ratio(), T0 + DAY, T0 + 2 * DAY)]) == [
+        F(20, 100),
+        0,
+    ]
+    (none,) = source.slices([request_of(ratio(), T0, T0 + MINUTE)], HOUR)
     assert isinstance(none, InvalidMeasurement)
 
 
-def test_windows_over_the_same_checks_are_read_once(ledger: Ledger, source: LedgerSource) -> None:
+def test_windows_over_the_same_checks_share_one_read(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "ppfpp")
     reads: list[str] = []
     event.listen(ledger._engine, "before_cursor_execute", lambda c, cu, statement, *rest: reads.append(statement))
-    windows = [ask(ratio(kind="golden_set"), T0 + n * MINUTE, T0 + HOUR) for n in range(5)]
+    windows = [request_of(ratio(kind="golden_set"), T0 + n * MINUTE, T0 + HOUR) for n in range(5)]
     assert [answer.total for answer in source.measure(windows)] == [5, 4, 3, 2, 1]  # type: ignore[union-attr]
     assert sum("FROM checks" in statement for statement in reads) == 1
 
 
-def test_a_ledger_that_fails_is_a_query_error(ledger: Ledger, source: LedgerSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_ledger_is_a_query_error(ledger: Ledger, source: LedgerSource, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(ledger, "pp")
     monkeypatch.setattr(indicator, "MOST_POINTS", 1)
     with pytest.raises(QueryError, match="more than 1 checks; use a shorter window"):
-        one(source, ask(ratio()))
+        measure(source, request_of(ratio()))
     ledger.close()
     with pytest.raises(QueryError, match="is closed") as caught:
-        one(source, ask(ratio()))
+        measure(source, request_of(ratio()))
     assert (caught.value.reason, caught.value.transient) == ("closed", False)

@@ -1,4 +1,4 @@
-"""An answer that says of itself that it is partial or faulty, wherever it says so, is none; labels may have any name."""
+"""Answers marked as partial or faulty, at any depth, are refused; labels may have any name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def answer(place: str, more: dict[str, Any], kind: str = "vector") -> bytes:
 @pytest.mark.parametrize("key", MARKS)
 @pytest.mark.parametrize("kind", ["vector", "matrix"])
 @pytest.mark.parametrize("place", ["answer", "data", "stats", "deep", "series", "in a series"])
-def test_answer_with_a_mark_is_refused_wherever_it_stands(place: str, kind: str, key: str) -> None:
+def test_answer_with_a_partial_mark_at_any_depth_is_refused(place: str, kind: str, key: str) -> None:
     with pytest.raises(QueryError) as caught:
         read_answer(read_envelope(200, answer(place, {key: MARKS[key]}, kind), query="q", source="s"), query="q", source="s")
     assert caught.value.reason in ("partial_answer", "contradictory_answer")
@@ -69,10 +69,10 @@ def test_answer_with_a_mark_is_refused_wherever_it_stands(place: str, kind: str,
 
 @pytest.mark.parametrize("kind", ["vector", "matrix"])
 @pytest.mark.parametrize("place", ["answer", "data", "deep", "series"])
-def test_answer_that_says_that_nothing_is_missing_is_read(place: str, kind: str) -> None:
+def test_answer_marked_complete_is_read(place: str, kind: str) -> None:
     assert read_envelope(200, answer(place, INNOCENT, kind), query="q", source="s")["status"] == "success"
 
 
 @pytest.mark.parametrize("data", [["partial", "error"], [{"__name__": "a", "error": "yes"}]])
-def test_lists_of_names_and_of_labels_hold_no_marks(data: Any) -> None:
+def test_names_and_labels_are_not_read_as_marks(data: Any) -> None:
     assert read_envelope(200, json.dumps({"status": "success", "data": data}).encode(), query=None, source="s")["data"] == data

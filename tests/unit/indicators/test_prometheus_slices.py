@@ -1,4 +1,4 @@
-"""A count that is NaN beside events is a fault of the whole; slices without events, and raw ratios of 0/0, are missing slices."""
+"""A NaN count in a slice with events is an error; slices without events, and raw ratios of 0/0, are missing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus.paired_slices import judge_slices
-from airflow_slo_provider.indicators.prometheus.query_batches import Value, When
+from airflow_slo_provider.indicators.prometheus.paired_slices import compute_slices
+from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Value
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric
 
@@ -27,7 +27,7 @@ def missing(second: dict[str, Value]) -> bool:
     request = MeasureRequest(Indicator("i", metric), END - 2 * STEP, END)
     sound: dict[str, Value] = {role: {"total": 10, "good": 9, "bad": 1, "raw": 1}[role] for role in second}
     series = {role: {FIRST: sound[role], FIRST + 300_000: value} for role, value in second.items()}
-    found = judge_slices(request, series, When(END - STEP, END, STEP), "q")
+    found = compute_slices(request, series, EvaluationTimes(END - STEP, END, STEP), "q")
     assert found.values[0] is not None
     return found.values[1] is None
 
@@ -36,7 +36,7 @@ def missing(second: dict[str, Value]) -> bool:
     "counts",
     [{"good": "NaN", "total": 10}, {"bad": "NaN", "total": 10}, {"bad": "NaN", "total": "NaN"}, {"good": 1, "total": "NaN"}],
 )
-def test_count_that_is_nan_beside_events_is_a_fault(counts: dict[str, Value]) -> None:
+def test_slice_with_events_and_nan_count_is_an_error(counts: dict[str, Value]) -> None:
     with pytest.raises(InvalidMeasurement, match="is NaN, not a number"):
         missing(counts)
 

@@ -20,12 +20,12 @@ A = Selector("x_total", (Matcher("service", "=", "a"),))
         "\n sum ( increase ( x_total { service = `a` } [ {{  .window}} ] ) ) # all of them\n",
     ],
 )
-def test_sums_of_increases_and_rates_are_counts_whatever_counter_says(query: str) -> None:
+def test_recognise_sum_of_increase_or_rate_is_a_count(query: str) -> None:
     assert promql.recognise(query, counter=False) == Count("increase", A)
 
 
 @pytest.mark.parametrize("query", ['x_total{service="a"}', 'sum(x_total{service="a"})', 'sum by () (x_total{service="a"})'])
-def test_a_query_without_a_window_is_read_by_what_it_counts(query: str) -> None:
+def test_recognise_query_without_window_depends_on_counter(query: str) -> None:
     assert promql.recognise(query, counter=True) == Count("increase", A)
     assert promql.recognise(query, counter=False) == Count("sum_over_time", A)
 
@@ -52,11 +52,11 @@ def test_a_query_without_a_window_is_read_by_what_it_counts(query: str) -> None:
         "§",
     ],
 )
-def test_everything_else_is_left_to_the_server(query: str) -> None:
+def test_recognise_other_queries_is_none(query: str) -> None:
     assert promql.recognise(query, counter=True) is None
 
 
-def test_strings_are_read_and_written_as_promql_does() -> None:
+def test_quote_and_unquote_follow_promql() -> None:
     for text in ("plain", 'quo"te', "back\\slash", "5\\..", "new\nline", "tab\t", "ü"):
         assert promql.unquote(quote(text)) == text
     assert promql.unquote("`a\\.b`") == "a\\.b"
@@ -67,7 +67,7 @@ def test_strings_are_read_and_written_as_promql_does() -> None:
 @pytest.mark.parametrize(
     "regex", ["5..", "a|b", "/api/.*", "4(04|29)", "(?:x|y)?", "\\.json", "[0-9]+", "[^a-c_]x*", "a-b c", ""]
 )
-def test_plain_regular_expressions_are_safe(regex: str) -> None:
+def test_safe_regex_accepts_plain_expressions(regex: str) -> None:
     assert promql.safe_regex(regex)
 
 
@@ -79,11 +79,11 @@ def test_plain_regular_expressions_are_safe(regex: str) -> None:
         "[[:alpha:]]", "\\b",
     ],
 )  # fmt: skip
-def test_regular_expressions_that_may_differ_are_not_safe(regex: str) -> None:
+def test_safe_regex_refuses_expressions_that_go_and_python_read_differently(regex: str) -> None:
     assert not promql.safe_regex(regex)
 
 
-def test_matchers_are_anchored_and_see_a_missing_label_as_empty() -> None:
+def test_matcher_is_anchored_and_reads_a_missing_label_as_empty() -> None:
     assert Matcher("code", "=~", "5..").matches("503")
     assert not Matcher("code", "=~", "5..").matches("1503")
     assert not Matcher("code", "!~", "a|b").matches("b")
@@ -92,7 +92,7 @@ def test_matchers_are_anchored_and_see_a_missing_label_as_empty() -> None:
     assert Matcher("code", "!=", "x").matches("")
 
 
-def test_the_selectors_of_any_query() -> None:
+def test_selectors_finds_all_selectors_of_a_query() -> None:
     query = (
         'sum by (service, x_total) (rate(errors_total{code=~"5..", service="a"}[{{.window}}] offset 5m)) '
         "/ on (service) group_left (zone) sum(rate(requests_total[{{.window}}:1m])) without (le) > bool Inf or vector(0) # x{y}"
@@ -106,11 +106,11 @@ def test_the_selectors_of_any_query() -> None:
 
 
 @pytest.mark.parametrize("query", ['{__name__="x"}', 'x{a="\\x41"}', 'x{__name__="y"}', "x{a}", "sum by (a", "", "§"])
-def test_selectors_that_cannot_be_read_for_sure(query: str) -> None:
+def test_selectors_of_unreadable_query_are_empty(query: str) -> None:
     assert not promql.selectors(query)
 
 
-def test_brackets() -> None:
+def test_is_balanced_ignores_strings_and_comments() -> None:
     assert is_balanced('sum(x{a=")"}[5m]) # )')
     for query in ("sum(x)) or (sum(y)", "sum(x", "sum(x]", ""):
         assert not is_balanced(query)

@@ -1,4 +1,4 @@
-"""Numbers, columns and timestamps that a query may answer with, and those it may not."""
+"""Numbers, columns and timestamps of a SQL result: which are read and which are refused."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.unit.indicators.sql_builders import (
     ONE_ROW,
     PER_MINUTE,
     T0,
-    Canned,
-    ask,
-    canned,
-    one,
+    FixedRunner,
+    measure,
+    measure_rows,
     ratio,
+    request_of,
 )
 
 
@@ -39,22 +39,22 @@ from tests.unit.indicators.sql_builders import (
         (0, 7, F(0)),
     ],
 )
-def test_numbers_are_read_exactly(good: Any, total: Any, expected: F) -> None:
-    assert canned((good, total)).ratio == expected
+def test_numbers_are_exact(good: Any, total: Any, expected: F) -> None:
+    assert measure_rows((good, total)).ratio == expected
 
 
 @pytest.mark.parametrize("row", [(None, None), (None, 0), (0, None), (0, 0)])
-def test_nothing_counted_is_no_data(row: tuple[Any, Any]) -> None:
+def test_zero_or_null_counts_are_no_data(row: tuple[Any, Any]) -> None:
     with pytest.raises(NoData) as caught:
-        canned(row)
+        measure_rows(row)
     assert caught.value.query == ONE_ROW
 
 
-def test_no_rows_at_all_is_no_data() -> None:
+def test_result_without_rows_is_no_data() -> None:
     with pytest.raises(NoData):
-        canned()
+        measure_rows()
     with pytest.raises(NoData):
-        canned(columns="timestamp good total")
+        measure_rows(columns="timestamp good total")
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_no_rows_at_all_is_no_data() -> None:
         ((-1, 10), "negative count"),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(row: tuple[Any, Any], message: str) -> None:
+def test_invalid_numbers_are_refused(row: tuple[Any, Any], message: str) -> None:
     with pytest.raises(InvalidMeasurement, match=message) as caught:
-        canned(row)
+        measure_rows(row)
     assert caught.value.query == ONE_ROW
     assert caught.value.source == "x"
 
 
-def test_a_complete_outage_is_not_taken_for_no_data(sql: SQLSource) -> None:
+def test_null_good_with_events_is_an_error_and_not_no_data(sql: SQLSource) -> None:
     good = f"SELECT SUM(ok) AS good FROM requests WHERE latency > 9 AND {BOUNDS}"  # NULL: nothing was good
     with pytest.raises(InvalidMeasurement, match="good is NULL while total is 60"):
-        one(sql, ask(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}")))
+        measure(sql, request_of(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}")))
     listed = PER_MINUTE.replace("WHERE", "WHERE latency > 9 AND")
-    assert one(sql, ask(ratio(listed, PER_MINUTE + " "))).ratio == 0
+    assert measure(sql, request_of(ratio(listed, PER_MINUTE + " "))).ratio == 0
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_complete_outage_is_not_taken_for_no_data(sql: SQLSource) -> None:
         ("timestamp value", [(T0, 1)], "no column good .* the columns are timestamp, value"),
     ],
 )
-def test_wrong_shapes_say_what_to_write(columns: str, rows: list[tuple[Any, ...]], message: str) -> None:
+def test_wrong_shape_error_describes_the_expected_shape(columns: str, rows: list[tuple[Any, ...]], message: str) -> None:
     with pytest.raises(QueryError, match=message) as caught:
-        canned(*rows, columns=columns)
+        measure_rows(*rows, columns=columns)
     assert (caught.value.reason, caught.value.transient, caught.value.query) == ("wrong_shape", False, ONE_ROW)
 
 
@@ -122,9 +122,9 @@ def test_wrong_shapes_say_what_to_write(columns: str, rows: list[tuple[Any, ...]
         Decimal(int((T0 + MINUTE).timestamp())),
     ],
 )
-def test_timestamps(stamp: Any) -> None:
-    request = ask(ratio(ONE_ROW))
-    (found,) = SQLSource(Canned(["timestamp", "good", "total"], (stamp, 1, 2)), name="x").slices([request], MINUTE)
+def test_timestamp_forms_are_read(stamp: Any) -> None:
+    request = request_of(ratio(ONE_ROW))
+    (found,) = SQLSource(FixedRunner(["timestamp", "good", "total"], (stamp, 1, 2)), name="x").slices([request], MINUTE)
     assert not isinstance(found, MeasurementError)
     assert [number for number, value in enumerate(found.values) if value] == [1]
 
@@ -137,23 +137,23 @@ def test_timestamps(stamp: Any) -> None:
         ("1793491260", "'1793491260' is neither ISO 8601 with an offset"),
         ("yesterday", "'yesterday' is neither ISO 8601 with an offset"),
         (None, "a row has NULL"),
-        (float("nan"), "nan is no timestamp"),
-        (10**30, "is no timestamp"),
-        (True, "True is no timestamp"),
+        (float("nan"), "nan is not a timestamp"),
+        (10**30, "is not a timestamp"),
+        (True, "True is not a timestamp"),
         ("9999-12-31T23:00:00-12:00", "9999-12-31 23:00:00-12:00 is beyond the years 1 to 9999"),
-        (-(10**11), "is no timestamp"),
+        (-(10**11), "is not a timestamp"),
     ],
 )
-def test_timestamps_that_could_mean_anything_are_refused(stamp: Any, message: str) -> None:
+def test_ambiguous_timestamps_are_refused(stamp: Any, message: str) -> None:
     with pytest.raises(InvalidMeasurement, match=f"column timestamp: .*{message}") as caught:
-        canned((stamp, 1, 2), columns="timestamp good total")
+        measure_rows((stamp, 1, 2), columns="timestamp good total")
     assert (caught.value.reason, caught.value.query) == ("bad_timestamp", ONE_ROW)
 
 
-def test_the_zone_of_naive_timestamps_can_be_declared() -> None:
+def test_naive_timestamps_use_the_declared_zone() -> None:
     def bucket(stamp: Any, zone: str) -> list[int]:
-        source = SQLSource(Canned(["timestamp", "good", "total"], (stamp, 1, 2)), name="x")
-        (found,) = source.slices([ask(ratio(ONE_ROW, timeZone=zone), T0, T0 + DAY)], HOUR)
+        source = SQLSource(FixedRunner(["timestamp", "good", "total"], (stamp, 1, 2)), name="x")
+        (found,) = source.slices([request_of(ratio(ONE_ROW, timeZone=zone), T0, T0 + DAY)], HOUR)
         assert not isinstance(found, MeasurementError), found
         return [number for number, value in enumerate(found.values) if value]
 
@@ -162,24 +162,24 @@ def test_the_zone_of_naive_timestamps_can_be_declared() -> None:
     assert bucket("2026-11-01T03:00:00Z", "Europe/Berlin") == [3]
 
 
-def test_a_bucket_at_a_time_that_clocks_jump_over_is_in_another_zone() -> None:
-    source = SQLSource(Canned(["timestamp", "good", "total"], ("2026-03-29 02:30:00", 1, 2)), name="x")
-    (found,) = source.slices([ask(ratio(ONE_ROW, timeZone="Europe/Berlin"), T0, T0 + DAY)], HOUR)
+def test_local_time_that_does_not_exist_is_refused() -> None:
+    source = SQLSource(FixedRunner(["timestamp", "good", "total"], ("2026-03-29 02:30:00", 1, 2)), name="x")
+    (found,) = source.slices([request_of(ratio(ONE_ROW, timeZone="Europe/Berlin"), T0, T0 + DAY)], HOUR)
     assert isinstance(found, InvalidMeasurement)
     assert "does not exist in Europe/Berlin" in str(found)
-    with pytest.raises(QueryError, match="timeZone 'Mars/Base' is no IANA time zone"):
-        one(SQLSource(Canned([]), name="x"), ask(ratio(ONE_ROW, timeZone="Mars/Base")))
+    with pytest.raises(QueryError, match="timeZone 'Mars/Base' is not an IANA time zone"):
+        measure(SQLSource(FixedRunner([]), name="x"), request_of(ratio(ONE_ROW, timeZone="Mars/Base")))
 
 
 @pytest.mark.parametrize("stamp", [T0 + HOUR + timedelta(seconds=1), T0 - DAY, T0 - 30 * DAY])
-def test_rows_from_outside_of_the_window_are_a_wrong_query(stamp: datetime) -> None:
+def test_rows_outside_the_window_are_refused(stamp: datetime) -> None:
     with pytest.raises(InvalidMeasurement, match="lies outside of 2026-11-01T00:00:00") as caught:
-        canned((stamp, 1, 2), columns="timestamp good total")
+        measure_rows((stamp, 1, 2), columns="timestamp good total")
     assert caught.value.reason == "outside_window"
 
 
-def test_a_row_at_the_end_belongs_to_the_next_window() -> None:
-    assert canned((T0, 1, 2), (T0 + HOUR, 5, 5), columns="timestamp good total").total == 2
+def test_row_at_the_end_is_not_counted() -> None:
+    assert measure_rows((T0, 1, 2), (T0 + HOUR, 5, 5), columns="timestamp good total").total == 2
 
 
 @pytest.mark.parametrize(
@@ -193,29 +193,29 @@ def test_a_row_at_the_end_belongs_to_the_next_window() -> None:
         ("epoch", "postgresql", 1793491200, 1793494800),
     ],
 )
-def test_bounds_as_the_query_compares_them(form: str | None, dialect: str | None, start: Any, end: Any) -> None:
-    runner = Canned(["good", "total"], (1, 2))
+def test_bounds_have_the_declared_time_format(form: str | None, dialect: str | None, start: Any, end: Any) -> None:
+    runner = FixedRunner(["good", "total"], (1, 2))
     spec = {} if form is None else {"timeFormat": form}
     moment = T0.astimezone(timezone(timedelta(hours=3)))
     runner.dialect = dialect
-    one(SQLSource(runner, name="x"), ask(ratio(ONE_ROW, **spec), moment, moment + HOUR))
-    assert runner.asked == [(ONE_ROW, {"date_from": start, "date_to": end})]
-    assert type(runner.asked[0][1]["date_from"]) is type(start)
+    measure(SQLSource(runner, name="x"), request_of(ratio(ONE_ROW, **spec), moment, moment + HOUR))
+    assert runner.calls == [(ONE_ROW, {"date_from": start, "date_to": end})]
+    assert type(runner.calls[0][1]["date_from"]) is type(start)
 
 
-def test_bounds_with_fractions_of_a_second() -> None:
-    runner = Canned(["good", "total"], (1, 2))
+def test_bounds_keep_fractions_of_a_second() -> None:
+    runner = FixedRunner(["good", "total"], (1, 2))
     source = SQLSource(runner, name="x")
     half = T0 + timedelta(milliseconds=500)
-    source.measure([ask(ratio(ONE_ROW, timeFormat="iso"), half), ask(ratio(ONE_ROW, timeFormat="epoch"), half)])
-    assert [asked[1]["date_from"] for asked in runner.asked] == ["2026-11-01 00:00:00.5", 1793491200.5]
+    source.measure([request_of(ratio(ONE_ROW, timeFormat="iso"), half), request_of(ratio(ONE_ROW, timeFormat="epoch"), half)])
+    assert [parameters["date_from"] for _, parameters in runner.calls] == ["2026-11-01 00:00:00.5", 1793491200.5]
     with pytest.raises(QueryError, match="timeFormat 'unix' is none of timestamp, iso, epoch"):
-        one(source, ask(ratio(ONE_ROW, timeFormat="unix")))
+        measure(source, request_of(ratio(ONE_ROW, timeFormat="unix")))
 
 
 @pytest.mark.parametrize("suffix", ["", ".000000", "+00:00", ".0"])
-def test_text_of_any_precision_sorts_right_against_the_bounds(database: sqlite3.Connection, sql: SQLSource, suffix: str) -> None:
+def test_iso_bounds_sort_correctly_against_any_precision(database: sqlite3.Connection, sql: SQLSource, suffix: str) -> None:
     database.execute("UPDATE requests SET ts = ts || ?", (suffix,))
     database.commit()
-    assert one(sql, ask(ratio(ONE_ROW), T0, T0 + 10 * MINUTE)).total == 10
-    assert one(sql, ask(ratio(ONE_ROW), T0 + 10 * MINUTE, T0 + 20 * MINUTE)).total == 10
+    assert measure(sql, request_of(ratio(ONE_ROW), T0, T0 + 10 * MINUTE)).total == 10
+    assert measure(sql, request_of(ratio(ONE_ROW), T0 + 10 * MINUTE, T0 + 20 * MINUTE)).total == 10

@@ -1,4 +1,4 @@
-"""SQL indicators slice by slice, and how much of a window holds data."""
+"""Slices and coverage of SQL indicators."""
 
 from __future__ import annotations
 
@@ -21,34 +21,38 @@ from tests.unit.indicators.sql_builders import (
     ONE_ROW,
     PER_MINUTE,
     T0,
-    Canned,
-    ask,
+    FixedRunner,
     limit,
     ratio,
     raw,
+    request_of,
     threshold,
 )
 
 
-def test_slices_of_rows_with_timestamps_take_one_query(database: sqlite3.Connection, sql: SQLSource) -> None:
+def test_slices_of_timed_rows_use_one_query(database: sqlite3.Connection, sql: SQLSource) -> None:
     statements: list[str] = []
     database.set_trace_callback(statements.append)
-    (found,) = sql.slices([ask(ratio(PER_MINUTE), T0, T0 + 2 * HOUR)], 10 * MINUTE)
+    (found,) = sql.slices([request_of(ratio(PER_MINUTE), T0, T0 + 2 * HOUR)], 10 * MINUTE)
     assert not isinstance(found, MeasurementError)
     assert (found.start, found.width, found.query) == (T0, 10 * MINUTE, PER_MINUTE)
     assert found.values == (Measurement(F(9, 10), F(9), F(10), PER_MINUTE),) * 6 + (None,) * 6
     assert sum("FROM requests" in statement for statement in statements) == 1
 
 
-def test_slices_of_an_aggregate_take_a_query_each(sql: SQLSource) -> None:
-    (found,) = sql.slices([ask(ratio(ONE_ROW), T0, T0 + 2 * HOUR)], 10 * MINUTE)
+def test_slices_of_an_aggregate_use_one_query_each(sql: SQLSource) -> None:
+    (found,) = sql.slices([request_of(ratio(ONE_ROW), T0, T0 + 2 * HOUR)], 10 * MINUTE)
     assert not isinstance(found, MeasurementError)
     assert found.values == (Measurement(F(9, 10), F(9), F(10), ONE_ROW),) * 6 + (None,) * 6
 
 
-def test_slices_of_points_and_of_raw_ratios(sql: SQLSource) -> None:
+def test_slices_of_points_and_raw_ratios_are_measured(sql: SQLSource) -> None:
     points, ratios = sql.slices(
-        [ask(threshold(LATENCIES), **limit("lt", "0.30")), ask(raw(f"SELECT AVG(ok) FROM requests WHERE {BOUNDS}"))], 20 * MINUTE
+        [
+            request_of(threshold(LATENCIES), **limit("lt", "0.30")),
+            request_of(raw(f"SELECT AVG(ok) FROM requests WHERE {BOUNDS}")),
+        ],
+        20 * MINUTE,
     )
     assert not isinstance(points, MeasurementError)
     assert not isinstance(ratios, MeasurementError)
@@ -56,43 +60,45 @@ def test_slices_of_points_and_of_raw_ratios(sql: SQLSource) -> None:
     assert [value and value.ratio for value in ratios.values] == [F(9, 10)] * 3
 
 
-def test_slices_where_good_is_a_query_of_its_own(sql: SQLSource) -> None:
+def test_slices_of_separate_queries_are_measured(sql: SQLSource) -> None:
     good = PER_MINUTE.replace("WHERE", "WHERE ok AND").replace(", COUNT(*) AS total", "")
     total = PER_MINUTE.replace("SUM(ok) AS good, ", "")
-    (found,) = sql.slices([ask(ratio(good, total))], MINUTE)
+    (found,) = sql.slices([request_of(ratio(good, total))], MINUTE)
     assert not isinstance(found, MeasurementError)
     assert [value and value.ratio for value in found.values] == [F(n % 10 != 0) for n in range(60)]
 
 
-def test_a_part_of_a_slice_at_the_end_is_left_out(sql: SQLSource) -> None:
-    (found,) = sql.slices([ask(ratio(PER_MINUTE), T0, T0 + 25 * MINUTE)], 10 * MINUTE)
+def test_partial_slice_at_the_end_is_left_out(sql: SQLSource) -> None:
+    (found,) = sql.slices([request_of(ratio(PER_MINUTE), T0, T0 + 25 * MINUTE)], 10 * MINUTE)
     assert not isinstance(found, MeasurementError)
     assert len(found.values) == 2
-    (none,) = sql.slices([ask(ratio(PER_MINUTE), T0, T0 + 5 * MINUTE)], 10 * MINUTE)
+    (none,) = sql.slices([request_of(ratio(PER_MINUTE), T0, T0 + 5 * MINUTE)], 10 * MINUTE)
     assert isinstance(none, InvalidMeasurement)
 
 
-def test_too_many_slices_of_an_aggregate_are_refused(sql: SQLSource) -> None:
-    (found,) = sql.slices([ask(ratio(ONE_ROW), T0, T0 + 2 * DAY)], MINUTE)
+def test_too_many_slice_queries_are_refused(sql: SQLSource) -> None:
+    (found,) = sql.slices([request_of(ratio(ONE_ROW), T0, T0 + 2 * DAY)], MINUTE)
     assert isinstance(found, QueryError)
     assert found.reason == "too_many_slices"
     assert "2880 queries, one per slice, are more than 2000; return rows with timestamp, good and total" in str(found)
-    (enough,) = sql.slices([ask(ratio(PER_MINUTE), T0, T0 + 2 * DAY)], MINUTE)
+    (enough,) = sql.slices([request_of(ratio(PER_MINUTE), T0, T0 + 2 * DAY)], MINUTE)
     assert not isinstance(enough, MeasurementError)
 
 
-def test_one_wrong_slice_spoils_the_answer() -> None:
+def test_invalid_slice_fails_the_whole_request() -> None:
     rows = [(T0, 1, 1), (T0 + MINUTE, float("nan"), 1)]
-    (found,) = SQLSource(Canned(["timestamp", "good", "total"], *rows), name="x").slices([ask(ratio(ONE_ROW))], MINUTE)
+    (found,) = SQLSource(FixedRunner(["timestamp", "good", "total"], *rows), name="x").slices(
+        [request_of(ratio(ONE_ROW))], MINUTE
+    )
     assert isinstance(found, InvalidMeasurement)
 
 
-def test_coverage(sql: SQLSource) -> None:
+def test_coverage_is_the_share_of_hundredths_with_rows(sql: SQLSource) -> None:
     requests = [
-        ask(ratio(PER_MINUTE), T0, T0 + 4 * HOUR),
-        ask(threshold(LATENCIES), T0, T0 + 100 * MINUTE),
-        ask(ratio(PER_MINUTE), T0 + DAY, T0 + 2 * DAY),
-        ask(ratio(ONE_ROW)),
+        request_of(ratio(PER_MINUTE), T0, T0 + 4 * HOUR),
+        request_of(threshold(LATENCIES), T0, T0 + 100 * MINUTE),
+        request_of(ratio(PER_MINUTE), T0 + DAY, T0 + 2 * DAY),
+        request_of(ratio(ONE_ROW)),
     ]
     quarter, sixty, nothing, unknown = sql.coverage(requests)
     assert (quarter, sixty, nothing) == (F(1, 4), F(60, 100), 0)
@@ -100,21 +106,24 @@ def test_coverage(sql: SQLSource) -> None:
     assert unknown.reason == "coverage_unknown"
 
 
-def test_rows_of_zero_events_cover_nothing() -> None:
-    source = SQLSource(Canned(["timestamp", "good", "total"], *((T0 + n * MINUTE, 0, 0) for n in range(60))), name="x")
-    assert source.coverage([ask(ratio(ONE_ROW))]) == [0]
-    zeros = SQLSource(Canned(["timestamp", "value"], *((T0 + n * MINUTE, 0) for n in range(60))), name="x")
-    assert zeros.coverage([ask(threshold(ONE_ROW))]) == [F(60, 100)]
+def test_coverage_ignores_rows_without_events() -> None:
+    source = SQLSource(FixedRunner(["timestamp", "good", "total"], *((T0 + n * MINUTE, 0, 0) for n in range(60))), name="x")
+    assert source.coverage([request_of(ratio(ONE_ROW))]) == [0]
+    zeros = SQLSource(FixedRunner(["timestamp", "value"], *((T0 + n * MINUTE, 0) for n in range(60))), name="x")
+    assert zeros.coverage([request_of(threshold(ONE_ROW))]) == [F(60, 100)]
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3599), st.integers(0, 5), st.integers(0, 5)), max_size=40), st.sampled_from([1, 5, 12, 30])
 )
-def test_slices_add_up_to_the_whole(rows: list[tuple[int, int, int]], minutes: int) -> None:
+def test_slices_add_up_to_the_measurement(rows: list[tuple[int, int, int]], minutes: int) -> None:
     table = [(T0 + timedelta(seconds=at), good, good + bad) for at, good, bad in rows]
-    source = SQLSource(Canned(["timestamp", "good", "total"], *table), name="x")
-    (found,), (whole,) = source.slices([ask(ratio(ONE_ROW))], minutes * MINUTE), source.measure([ask(ratio(ONE_ROW))])
+    source = SQLSource(FixedRunner(["timestamp", "good", "total"], *table), name="x")
+    (found,), (whole,) = (
+        source.slices([request_of(ratio(ONE_ROW))], minutes * MINUTE),
+        source.measure([request_of(ratio(ONE_ROW))]),
+    )
     assert not isinstance(found, MeasurementError)
     total = sum((value.total or F(0) for value in found.values if value), F(0))
     good = sum((value.good or F(0) for value in found.values if value), F(0))

@@ -1,4 +1,4 @@
-"""What the ledger's tests share."""
+"""Shared builders of the ledger's tests."""
 
 from __future__ import annotations
 

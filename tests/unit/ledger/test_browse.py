@@ -1,4 +1,4 @@
-"""What the pages ask the ledger for, on SQLite. tests/services/test_browse_postgres.py runs the same tests on PostgreSQL."""
+"""Queries of the SLO pages, on SQLite. tests/services/test_browse_postgres.py runs the same tests on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
+from airflow_slo_provider.ledger.queries import sql_text
 from airflow_slo_provider.results import Verdict
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, explain
 
@@ -47,7 +48,7 @@ def full(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_the_newest_of_each_name(full: Ledger) -> None:
+def test_newest_returns_one_check_of_each_name(full: Ledger) -> None:
     rows = browse.newest(full, "slo")
     assert [(row.result.name, row.key.dag_id, row.result.value) for row in rows] == [
         ("a", "one", 0.47),
@@ -60,7 +61,7 @@ def test_the_newest_of_each_name(full: Ledger) -> None:
     assert browse_slos.newest(full)[1].key.dag_id == "two"
 
 
-def test_the_newest_that_a_person_may_see(full: Ledger) -> None:
+def test_newest_is_limited_to_the_dags(full: Ledger) -> None:
     rows = browse.newest(full, "slo", dags={"one"})
     assert [(row.result.name, row.key.dag_id) for row in rows] == [("a", "one"), ("b", "one")]
     assert [row.result.name for row in browse.newest(full, "slo", dags=["two", "one"])] == ["a", "b", "c"]
@@ -69,14 +70,14 @@ def test_the_newest_that_a_person_may_see(full: Ledger) -> None:
     assert browse.newest(full, "slo", dags=["absent"]) == []
 
 
-def test_the_newest_is_the_latest_checked_not_the_latest_written(ledger: Ledger) -> None:
+def test_newest_is_the_last_checked_rather_than_the_last_written(ledger: Ledger) -> None:
     ledger.record([check("a", at=T0 + DAY, value=2.0)], RunKey("one", "r2", "t"))
     ledger.record([check("a", at=T0, value=1.0)], RunKey("one", "r1", "t"))
     assert [row.result.value for row in browse.newest(ledger, "slo")] == [2.0]
     assert [row.result.value for row in browse.newest(ledger, "slo", dags=["one"])] == [2.0]
 
 
-def test_the_last_known_value(full: Ledger) -> None:
+def test_newest_with_value_skips_checks_without_value(full: Ledger) -> None:
     full.record([check("a", at=T0 + 3 * DAY, verdict="unknown")], RunKey("one", "late", "gate"))
     full.record([check("never", at=T0, verdict="unknown")], RunKey("one", "late", "gate"))
     assert browse.newest(full, "slo")[0].result.value is None
@@ -86,7 +87,7 @@ def test_the_last_known_value(full: Ledger) -> None:
     assert browse_slos.newest_with_value(full, slos()) == []
 
 
-def test_one_sample_a_slice(full: Ledger) -> None:
+def test_samples_are_the_last_check_of_each_slice(full: Ledger) -> None:
     slices = [(T0 + n * DAY / 2, T0 + (n + 1) * DAY / 2) for n in range(4)]
     found = browse_slos.samples(full, slos("a", "c"), slices, field="remaining")
     assert [(one.slo.name, one.value) for one in found] == [(n, v) for v in (0.11, 0.23, 0.35, 0.47) for n in ("a", "c")]
@@ -97,21 +98,21 @@ def test_one_sample_a_slice(full: Ledger) -> None:
 
 
 @pytest.mark.parametrize("odd", ["NaN", "a lot", None, [1], {"x": 1}, True])
-def test_evidence_that_is_no_number_does_not_stop_the_page(ledger: Ledger, odd: Any) -> None:
+def test_samples_read_non_numeric_evidence_as_none(ledger: Ledger, odd: Any) -> None:
     ledger.record([check("a", evidence={"remaining": odd})], RunKey("one", "r", "t"))
     (found,) = browse_slos.samples(ledger, slos("a"), [(T0, T0 + DAY)], field="remaining")
     assert found.field is None or odd is True
     assert found.verdict is Verdict.PASS
 
 
-def test_a_history_holds_the_last_row_of_each_slice(full: Ledger) -> None:
+def test_history_is_the_last_check_of_each_slice(full: Ledger) -> None:
     slices = [(T0 + n * DAY, T0 + (n + 1) * DAY) for n in range(3)]
     rows = browse.history(full, "slo", "b", slices)
     assert [(row.result.value, row.key.dag_id) for row in rows] == [(0.23, "two"), (0.47, "two")]
     assert [row.key.dag_id for row in browse.history(full, "slo", "b", slices, dags={"one"})] == ["one", "one"]
 
 
-def test_recent_checks_of_some_kinds(full: Ledger) -> None:
+def test_recent_returns_the_newest_checks_of_the_kinds(full: Ledger) -> None:
     full.record([check("gate", kind="decision", at=T0 + DAY)], RunKey("one", "d", "t"))
     rows = browse.recent(full, ["decision", "slo"], limit=3)
     assert [row.result.kind for row in rows] == ["slo", "slo", "slo", "decision"]
@@ -119,7 +120,7 @@ def test_recent_checks_of_some_kinds(full: Ledger) -> None:
     assert len(browse.recent(full, ["slo"], name="a", since=T0 + 47 * timedelta(hours=1))) == 1
 
 
-def test_what_one_run_found(full: Ledger) -> None:
+def test_of_run_returns_the_checks_of_the_run(full: Ledger) -> None:
     full.record([check("m", at=T0)], RunKey("one", "run 1", "mapped", map_index=3))
     assert {row.result.name for row in browse.of_run(full, "one", "run 1")} == {"a", "b", "m"}
     assert {row.result.name for row in browse.of_run(full, "one", "run 1", task_id="gate")} == {"a", "b"}
@@ -128,7 +129,7 @@ def test_what_one_run_found(full: Ledger) -> None:
     assert browse.of_run(full, "three", "run 1") == []
 
 
-def test_one_check_by_its_identity(full: Ledger) -> None:
+def test_by_identity_returns_one_check(full: Ledger) -> None:
     key = RunKey("one", "run 7", "gate")
     found = browse.by_identity(full, key.identity("slo", "a"))
     assert found is not None
@@ -136,14 +137,14 @@ def test_one_check_by_its_identity(full: Ledger) -> None:
     assert browse.by_identity(full, "0" * 64) is None
 
 
-def test_dags_and_kinds(full: Ledger) -> None:
+def test_dag_ids_and_all_kinds_list_what_is_recorded(full: Ledger) -> None:
     full.record([check("x", kind="drift")], RunKey("three", "r", "t"))
     assert browse.dag_ids(full) == ["one", "three", "two"]
     assert browse.all_kinds(full) == ["drift", "slo"]
 
 
 @pytest.mark.parametrize("name", ["' OR 1=1 --", "a:b", ":kind", "%", "<img onerror=x>", "🙂"])
-def test_names_are_values_never_words_of_the_query(full: Ledger, name: str) -> None:
+def test_names_with_sql_are_bound_as_values(full: Ledger, name: str) -> None:
     full.record([check(name, at=T0, value=0.5, evidence={"remaining": 0.5})], RunKey(name, name, name))
     assert [row.result.value for row in browse.newest(full, "slo", dags=[name])] == [0.5]
     assert [one.slo.name for one in browse_slos.samples(full, slos(name), [(T0, T0 + DAY)], field="remaining", dags=[name])] == [
@@ -168,7 +169,7 @@ def teams(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_slos_of_one_name_are_told_apart_by_their_service(teams: Ledger) -> None:
+def test_slos_with_one_name_are_distinguished_by_service(teams: Ledger) -> None:
     def seen(**more: Any) -> list[tuple[str, str, float | None]]:
         return [(*SLOKey.of(row.result)[:2], row.result.value) for row in browse_slos.newest(teams, **more)]
 
@@ -182,7 +183,7 @@ def test_slos_of_one_name_are_told_apart_by_their_service(teams: Ledger) -> None
     assert seen(name="absent") == seen(dags=[]) == seen(name="a", dags=["absent"]) == []
 
 
-def test_what_is_known_of_one_service_is_not_known_of_another(teams: Ledger) -> None:
+def test_queries_of_one_service_return_no_other(teams: Ledger) -> None:
     rows = browse_slos.newest_with_value(teams, [SLOKey("checkout", "a"), SLOKey("", "a"), SLOKey("absent", "a")])
     assert sorted((SLOKey.of(row.result).service, row.result.value) for row in rows) == [("", 7.0), ("checkout", 40.0)]
     halves = [(T0, T0 + DAY), (T0 + DAY, T0 + 2 * DAY)]
@@ -196,7 +197,7 @@ def test_what_is_known_of_one_service_is_not_known_of_another(teams: Ledger) -> 
     assert [row.result.value for row in recent] == [47.1, 46.1, 45.1]
 
 
-def test_an_slo_that_is_checked_seldom_stands_beside_one_of_its_name_that_is_checked_often(ledger: Ledger) -> None:
+def test_rarely_checked_slo_is_found_beside_a_frequent_one_of_its_name(ledger: Ledger) -> None:
     spent = check("a", at=T0, verdict="fail", value=0.5, evidence={"service": "pay", "remaining": -1.0})
     ledger.record([spent], RunKey("gates", "r", "pay"))
     for number in range(1200):
@@ -217,7 +218,7 @@ def test_an_slo_that_is_checked_seldom_stands_beside_one_of_its_name_that_is_che
 
 
 @pytest.mark.parametrize("more", [{}, {"dags": ["one"]}])
-def test_what_was_recorded_of_the_future_does_not_hide_what_is_found_now(ledger: Ledger, more: dict[str, Any]) -> None:
+def test_checks_in_the_future_do_not_hide_current_ones(ledger: Ledger, more: dict[str, Any]) -> None:
     now = datetime.now(UTC)
     for name, ahead in (("a", 3 * DAY), ("b", timedelta(hours=20))):
         for kind in ("slo", "drift"):
@@ -230,7 +231,7 @@ def test_what_was_recorded_of_the_future_does_not_hide_what_is_found_now(ledger:
     assert sorted((row.result.name, row.result.value) for row in known) == [("a", 0.0), ("b", 1.0)]
 
 
-def test_services_of_an_older_ledger_are_filled_in(teams: Ledger) -> None:
+def test_migration_fills_in_services(teams: Ledger) -> None:
     odd: list[Any] = [5, None, ["x"], "", "é" * 600, "a\x00b", "\ud800"]
     for number, service in enumerate(odd):
         teams.record([check("odd", evidence={"service": service})], RunKey("three", "r", str(number)))
@@ -243,11 +244,11 @@ def test_services_of_an_older_ledger_are_filled_in(teams: Ledger) -> None:
 
 
 def _services(ledger: Ledger) -> list[str]:
-    return [row["service"] for row in browse.rows_of(ledger, "SELECT service FROM visible_checks c ORDER BY id", {})]
+    return [row["service"] for row in sql_text.read_rows(ledger, "SELECT service FROM visible_checks c ORDER BY id", {})]
 
 
 @pytest.mark.parametrize("odd", [5, None, ["x"], {"x": "y"}, True, "' OR 1=1 --"])
-def test_a_service_may_be_anything(ledger: Ledger, odd: Any) -> None:
+def test_service_of_any_type_is_stored(ledger: Ledger, odd: Any) -> None:
     ledger.record([check("a", evidence={"service": odd})], RunKey("one", "r", "t"))
     ledger.record([check("a", evidence={"service": "shop"})], RunKey("one", "r", "u"))
     told = odd if isinstance(odd, str) else ""
@@ -290,7 +291,7 @@ _SLICES = [(T0 + n * DAY, T0 + (n + 1) * DAY) for n in range(10)]
         "identity",
     ],
 )
-def test_no_question_looks_at_every_row(ledger: Ledger, ask: Callable[[Ledger], object]) -> None:
+def test_queries_scan_no_table(ledger: Ledger, ask: Callable[[Ledger], object]) -> None:
     for number in range(40):
         at = T0 + number * timedelta(hours=6)
         rows = [check(f"slo {n}", at=at, evidence={"text": "x" * 200}) for n in range(50)]

@@ -1,4 +1,4 @@
-"""What gates decided, and what was changed: newest first, each with the version it is about."""
+"""The history of decisions and changes: newest first, each with its version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
-from airflow_slo_provider.ledger.queries.changes import Happening, happenings
+from airflow_slo_provider.ledger.queries.changes import HistoryEntry, history_entries
 from airflow_slo_provider.results import CheckResult
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ def history(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def shown(found: list[Happening]) -> list[tuple[str, str, str | None]]:
+def shown(found: list[HistoryEntry]) -> list[tuple[str, str, str | None]]:
     return [(one.kind, one.outcome, one.version) for one in found]
 
 
@@ -64,7 +64,7 @@ ALL = [
 ]
 
 
-def test_an_evaluation_that_stood_in_the_way_is_told_and_its_parts_are_not(history: Ledger) -> None:
+def test_history_has_failed_evaluations_without_their_parts(history: Ledger) -> None:
     key = RunKey("release", "five", "evaluate")
     results = [
         CheckResult(kind="golden_set", name=name, verdict=verdict, checked_at=T0 + 40 * MINUTE, model_version="5", message=why)
@@ -75,13 +75,13 @@ def test_an_evaluation_that_stood_in_the_way_is_told_and_its_parts_are_not(histo
     history.record(results, key)
     put(history, 41, "drift", "features", "six", "unknown", message="too few rows")
     put(history, 41, "drift", "others", "six", "warn")
-    found = happenings(history)
+    found = history_entries(history)
     assert shown(found[:2]) == [("drift", "unknown", None), ("golden_set", "fail", "5")] and shown(found[2:]) == ALL
     assert found[1].why == "accuracy is 0.5"
 
 
-def test_newest_first_with_their_versions(history: Ledger) -> None:
-    found = happenings(history)
+def test_history_is_newest_first_with_versions(history: Ledger) -> None:
+    found = history_entries(history)
     assert shown(found) == ALL
     assert (found[0].by, found[0].why, found[0].key.dag_id) == ("anna", "refused", "mend")
     assert (found[2].before, found[5].before) == ("1", None)
@@ -89,23 +89,23 @@ def test_newest_first_with_their_versions(history: Ledger) -> None:
     assert [one.at for one in found] == sorted((one.at for one in found), reverse=True)
 
 
-def test_filters(history: Ledger) -> None:
-    assert shown(happenings(history, limit=2)) == ALL[:2]
-    assert shown(happenings(history, dag_id="mend")) == ALL[:1]
-    assert shown(happenings(history, since=T0 + 11 * MINUTE, until=T0 + 22 * MINUTE)) == ALL[2:5]
-    assert shown(happenings(history, slos=["answers"])) == ALL[4:]
-    assert shown(happenings(history, slos=["latency"])) == ALL[1:5], "an objective of several is found by the SLO's name"
-    assert shown(happenings(history, slos=["answers"], limit=1)) == ALL[4:5], "the newest about it, however many are newer"
-    assert happenings(history, slos=["nothing"]) == []
+def test_history_filters_by_slo_dag_and_time(history: Ledger) -> None:
+    assert shown(history_entries(history, limit=2)) == ALL[:2]
+    assert shown(history_entries(history, dag_id="mend")) == ALL[:1]
+    assert shown(history_entries(history, since=T0 + 11 * MINUTE, until=T0 + 22 * MINUTE)) == ALL[2:5]
+    assert shown(history_entries(history, slos=["answers"])) == ALL[4:]
+    assert shown(history_entries(history, slos=["latency"])) == ALL[1:5], "an objective of several is found by the SLO's name"
+    assert shown(history_entries(history, slos=["answers"], limit=1)) == ALL[4:5], "the newest about it, however many are newer"
+    assert history_entries(history, slos=["nothing"]) == []
     for limit in (0, 10_001):
         with pytest.raises(ValueError, match="between 1 and 10000"):
-            happenings(history, limit=limit)
+            history_entries(history, limit=limit)
 
 
 @pytest.mark.parametrize("odd", [None, ["answers"], "answers", {"answers": {"deep": 1}}])
-def test_odd_evidence_is_shown_all_the_same(ledger: Ledger, odd: object) -> None:
+def test_history_with_odd_evidence_is_returned(ledger: Ledger, odd: object) -> None:
     put(ledger, 0, "decision", "gate", "run", "unknown", evidence={"outcome": ["frozen"], "slos": odd})
     put(ledger, 1, "deployment", "server", "run", "unknown", evidence={"to_revision": 4, "from_revision": True, "user": {}})
-    found = happenings(ledger)
+    found = history_entries(ledger)
     assert shown(found) == [("deployment", "unknown", "4"), ("decision", "unknown", "4")]
     assert (found[0].before, found[0].by) == (None, None)

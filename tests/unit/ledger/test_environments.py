@@ -1,4 +1,4 @@
-"""Whose rows a ledger reads and writes, on SQLite; tests/services/test_environments_postgres.py runs the same on PostgreSQL."""
+"""Environments of a ledger, on SQLite; tests/services/test_environments_postgres.py runs the same tests on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger, store
+from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger, row_writer
 from airflow_slo_provider.ledger import prometheus_text as exposition
 from airflow_slo_provider.ledger.corrections import Correction, corrections, record_correction
 from airflow_slo_provider.ledger.environments import Adopted, Environment, adopt, environments
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
-from airflow_slo_provider.ledger.queries.changes import happenings
-from airflow_slo_provider.ledger.records import row_of
+from airflow_slo_provider.ledger.queries.changes import history_entries
+from airflow_slo_provider.ledger.records import to_row
 from airflow_slo_provider.ledger.schema.migration_4 import OLDER_WRITER
 from airflow_slo_provider.ledger.schema.tables import COLUMNS
 from airflow_slo_provider.results import CheckResult
@@ -43,7 +43,7 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 def old_row(result: CheckResult, run_key: RunKey) -> dict[str, Any]:
     """A row as a release with schema 3 writes it."""
-    return {column: value for column, value in row_of(result, run_key, recorded_at=0).items() if column not in NEW}
+    return {column: value for column, value in to_row(result, run_key, recorded_at=0).items() if column not in NEW}
 
 
 def insert_as_of_schema_3(ledger: Ledger, row: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ def insert_as_of_schema_3(ledger: Ledger, row: dict[str, Any]) -> None:
 
 
 class TestMigration:
-    def test_a_filled_ledger_of_schema_3_keeps_its_rows_and_their_identities(self, ledger: Ledger, url: str) -> None:
+    def test_migration_keeps_rows_and_identities(self, ledger: Ledger, url: str) -> None:
         downgrade(ledger, 3)
         keys = [key(f"r{number}") for number in range(3)]
         for number, one in enumerate(keys):
@@ -69,7 +69,7 @@ class TestMigration:
             assert sorted(row.result.value or 0 for row in upgraded.checks()) == [1.0, 2.0, 9.0]
             assert corrections(upgraded, T0, T0 + DAY) == []
 
-    def test_a_frozen_decision_of_schema_3_is_history_for_a_gate_that_is_cleared(self, ledger: Ledger, url: str) -> None:
+    def test_migrated_decision_is_kept_when_the_gate_is_cleared(self, ledger: Ledger, url: str) -> None:
         downgrade(ledger, 3)
         for run, verdict in (("frozen", "fail"), ("unknown", "unknown")):
             insert_as_of_schema_3(ledger, old_row(check("g", kind="decision", verdict=verdict), key(run)))
@@ -78,13 +78,13 @@ class TestMigration:
             assert upgraded.attempt(key("unknown", try_number=2), name="g") == 0
             assert upgraded.attempt(key("frozen", try_number=1), name="g") == 0
 
-    def test_an_insert_of_a_release_with_schema_3_is_refused_and_told_why(self, ledger: Ledger) -> None:
+    def test_insert_of_an_older_release_is_refused_with_a_reason(self, ledger: Ledger) -> None:
         with pytest.raises(Exception, match="restart the process") as caught:
             insert_as_of_schema_3(ledger, old_row(check(), key()))
         assert OLDER_WRITER in str(caught.value)
         assert ledger.checks() == []
 
-    def test_an_older_upsert_of_a_row_that_is_there_is_refused(self, ledger: Ledger) -> None:
+    def test_upsert_of_an_older_release_is_refused(self, ledger: Ledger) -> None:
         """What a gate, a retry and a watch of schema 3 send: it would leave the row with values of another release."""
         ledger.record([check(verdict="fail")], key())
         row = old_row(check(), key(try_number=2))
@@ -103,7 +103,7 @@ class TestMigration:
         assert [one.result.verdict for one in ledger.checks()] == ["fail"]
 
     @pytest.mark.parametrize("ask", ["record", "record_once", "checks", "browse"])
-    def test_a_process_that_opened_an_older_schema_stops(self, ledger: Ledger, ask: str) -> None:
+    def test_process_with_an_older_schema_is_refused(self, ledger: Ledger, ask: str) -> None:
         from sqlalchemy import text
 
         with ledger._engine.execution_options(slo_writes=True).begin() as connection:
@@ -118,16 +118,16 @@ class TestMigration:
             asked[ask]()
         assert (caught.value.reason, caught.value.transient) == ("other_schema", True)
 
-    def test_every_column_is_known_to_the_queries(self, ledger: Ledger) -> None:
+    def test_migrated_columns_equal_the_query_columns(self, ledger: Ledger) -> None:
         assert COLUMNS[-5:] == NEW
 
 
 class TestIdentity:
-    def test_without_anything_new_the_digest_is_that_of_the_first_release(self) -> None:
+    def test_identity_without_new_fields_equals_the_first_release(self) -> None:
         digest = hashlib.sha256(b'["gate", "r1", "check", -1, "slo", "availability"]').hexdigest()
         assert RunKey("gate", "r1", "check").identity("slo", "availability") == digest
 
-    def test_whatever_is_new_makes_another_row(self) -> None:
+    def test_identity_depends_on_each_new_field(self) -> None:
         plain = RunKey("gate", "r1", "check")
         keys = [
             plain,
@@ -140,7 +140,7 @@ class TestIdentity:
         digests = {one.identity("slo", "x", labels) for one in keys for labels in ("", '{"a":"b"}')}
         assert len(digests) == 2 * len(keys)
 
-    def test_a_try_has_no_row_of_its_own(self) -> None:
+    def test_identity_ignores_the_try(self) -> None:
         assert key(try_number=1).identity("slo", "x") == key(try_number=2).identity("slo", "x")
 
 
@@ -154,7 +154,7 @@ SEEN = {
     "newest of a DAG": lambda ledger: [row.result.value for row in browse.newest(ledger, "slo", dags=["gate"])],
     "recent": lambda ledger: [row.result.value for row in browse.recent(ledger, ["slo"])],
     "history": lambda ledger: [row.result.value for row in browse.history(ledger, "slo", "availability", [(T0, T0 + DAY)])],
-    "every": lambda ledger: [row.result.value for row in browse.every(ledger, "slo", "availability", since=T0, until=T0 + DAY)],
+    "every": lambda ledger: [row.result.value for row in browse.stream(ledger, "slo", "availability", since=T0, until=T0 + DAY)],
     "of a run": lambda ledger: [row.result.value for row in browse.of_run(ledger, "gate", "r1")],
     "newest SLOs": lambda ledger: [row.result.value for row in browse_slos.newest(ledger)],
     "newest SLOs of a DAG": lambda ledger: [row.result.value for row in browse_slos.newest(ledger, dags=["gate"])],
@@ -181,7 +181,7 @@ class TestWhoSeesWhat:
     @pytest.mark.parametrize(
         ("environment", "test_run"), [("", False), ("staging", False), ("", True)], ids=["unnamed", "another", "test"]
     )
-    def test_no_question_is_answered_from_rows_of_somebody_else(
+    def test_queries_return_no_rows_of_other_environments(
         self, ledger: Ledger, url: str, question: str, environment: str, test_run: bool
     ) -> None:
         written = check(value=1.0, model_version="7", evidence={"service": ""})
@@ -196,27 +196,27 @@ class TestWhoSeesWhat:
         if test_run:
             assert SEEN[question](ledger) == [], "a test counts nowhere but in tests"
 
-    def test_a_test_sees_production_and_tests_of_its_environment(self, url: str) -> None:
+    def test_test_run_sees_all_rows_of_its_environment(self, url: str) -> None:
         for environment, test_run, value in (("a", False, 1.0), ("a", True, 2.0), ("b", False, 3.0), ("b", True, 4.0)):
             with open_ledger(url, environment=environment, test_run=test_run) as opened:
                 opened.record([check(value=value)], key(f"{value}"))
         with open_ledger(url, environment="a", test_run=True) as opened:
             assert sorted(row.result.value or 0 for row in opened.checks()) == [1.0, 2.0]
 
-    def test_happenings_are_those_of_the_environment(self, ledger: Ledger, url: str) -> None:
+    def test_history_is_limited_to_the_environment(self, ledger: Ledger, url: str) -> None:
         for environment in ("", "a"):
             with open_ledger(url, environment=environment) as opened:
                 opened.record([check(environment or "none", kind="decision", evidence={"slos": {}})], key())
-        assert [one.name for one in happenings(ledger)] == ["none"]
+        assert [one.name for one in history_entries(ledger)] == ["none"]
 
     @pytest.mark.parametrize("name", ["a b", "-a", "a/b", "x" * 101, "a\n", "ä"])
-    def test_a_name_that_is_none_is_refused(self, url: str, name: str) -> None:
+    def test_invalid_environment_name_is_refused(self, url: str, name: str) -> None:
         with pytest.raises(LedgerError, match="cannot be a name"):
             open_ledger(url, environment=name)
 
 
 class TestLabels:
-    def test_groups_of_an_slo_are_told_apart(self, ledger: Ledger) -> None:
+    def test_groups_of_an_slo_are_separate_checks(self, ledger: Ledger) -> None:
         for number, labels in enumerate([{}, {"region": "eu"}, {"region": "us", "tier": "1"}]):
             ledger.record([check(value=float(number), labels=labels, evidence={"service": "shop"})], key())
         assert [row.result.value for row in browse_slos.newest(ledger)] == [0.0, 1.0, 2.0]
@@ -232,7 +232,7 @@ class TestLabels:
         assert len({row.identity for row in ledger.checks()}) == 3
         assert browse.by_identity(ledger, found.identity) == found
 
-    def test_labels_travel_in_xcom_and_older_releases_read_what_has_none(self) -> None:
+    def test_labels_are_in_the_dict_only_if_there_are_any(self) -> None:
         labelled = check(labels={"region": "eu"})
         assert CheckResult.from_dict(labelled.to_dict()) == labelled
         assert "labels" not in check().to_dict()
@@ -240,7 +240,7 @@ class TestLabels:
             with pytest.raises(ValueError, match="is not text by text"):
                 check(labels=wrong)
 
-    def test_series_of_two_groups_differ(self, ledger: Ledger) -> None:
+    def test_exposition_has_one_series_per_group(self, ledger: Ledger) -> None:
         for region in ("eu", "us"):
             ledger.record([check(value=0.5, labels={"region": region})], key())
         lines = exposition.exposition(exposition.newest_checks(ledger)).splitlines()
@@ -249,7 +249,7 @@ class TestLabels:
 
 
 class TestAdopting:
-    def test_the_unnamed_history_gets_a_name_and_is_found_under_it(self, ledger: Ledger, url: str) -> None:
+    def test_adopt_moves_unnamed_rows(self, ledger: Ledger, url: str) -> None:
         for number in range(5):
             ledger.record([check(value=float(number), labels={"n": "1"} if number == 3 else {})], key(f"r{number}"))
         ledger.record([check("d", kind="decision", evidence={"complete": True})], key("a"))
@@ -269,7 +269,7 @@ class TestAdopting:
             assert environments(named) == [Environment("production", 7, 1)]
         assert ledger.checks() == []
 
-    def test_rows_that_the_name_has_already_stay_as_they_are(self, ledger: Ledger, url: str) -> None:
+    def test_adopt_leaves_rows_that_exist_already(self, ledger: Ledger, url: str) -> None:
         ledger.record([check(value=1.0)], key())
         ledger.record([check(value=2.0)], key("r2"))
         with open_ledger(url, environment="production") as named:
@@ -278,20 +278,20 @@ class TestAdopting:
             assert sorted(row.result.value or 0 for row in named.checks()) == [2.0, 3.0]
         assert [row.result.value for row in ledger.checks()] == [1.0]
 
-    def test_many_rows_are_moved_in_batches(self, ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_adopt_moves_rows_in_batches(self, ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("airflow_slo_provider.ledger.environments._BATCH", 7)
         for number in range(30):
             ledger.record([check()], key(f"r{number}"))
         with open_ledger(url, environment="production") as named:
             assert adopt(named).checks == 30
 
-    def test_the_unnamed_environment_adopts_nothing(self, ledger: Ledger) -> None:
-        with pytest.raises(ValueError, match="adopts nothing"):
+    def test_adopt_into_unnamed_environment_is_refused(self, ledger: Ledger) -> None:
+        with pytest.raises(ValueError, match="cannot be moved to the unnamed environment"):
             adopt(ledger)
 
 
 class TestCorrections:
-    def test_what_touches_a_window_is_found(self, ledger: Ledger) -> None:
+    def test_corrections_returns_those_that_overlap_the_window(self, ledger: Ledger) -> None:
         for number, (service, name) in enumerate([("shop", ""), ("shop", "answered"), ("pay", "")]):
             start = T0 + number * DAY
             record_correction(
@@ -303,13 +303,13 @@ class TestCorrections:
         assert (found.by, found.name, found.starts) == ("me", "", T0 + 2 * DAY)
         assert found.recorded_at is not None
 
-    def test_the_same_one_again_is_replaced(self, ledger: Ledger) -> None:
+    def test_correction_with_the_same_start_is_replaced(self, ledger: Ledger) -> None:
         for days in (1, 2):
             record_correction(ledger, Correction(service="s", starts=T0, ends=T0 + days * DAY, reason="x", labels={"a": "b"}))
         (found,) = corrections(ledger, T0, T0 + 9 * DAY)
         assert (found.ends, found.labels) == (T0 + 2 * DAY, {"a": "b"})
 
-    def test_another_environment_does_not_see_it(self, ledger: Ledger, url: str) -> None:
+    def test_corrections_are_limited_to_the_environment(self, ledger: Ledger, url: str) -> None:
         record_correction(ledger, Correction(service="s", starts=T0, ends=T0 + DAY, reason="x"))
         with open_ledger(url, environment="other") as other:
             assert corrections(other, T0, T0 + DAY) == []
@@ -318,18 +318,18 @@ class TestCorrections:
         ("wrong", "said"),
         [
             ({"ends": T0}, "is not after"),
-            ({"reason": " "}, "needs a service and a reason"),
-            ({"service": ""}, "needs a service and a reason"),
+            ({"reason": " "}, "a service and a reason are required"),
+            ({"service": ""}, "a service and a reason are required"),
             ({"starts": T0.replace(tzinfo=None)}, "no time zone"),
         ],
     )
-    def test_what_is_none_is_refused(self, wrong: dict[str, Any], said: str) -> None:
+    def test_invalid_correction_is_refused(self, wrong: dict[str, Any], said: str) -> None:
         with pytest.raises(ValueError, match=said):
             Correction(**{"service": "s", "starts": T0, "ends": T0 + DAY, "reason": "x", **wrong})
 
 
-def test_databases_without_an_upsert_of_ours_keep_attempts_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "upsert", store.delete_and_insert)
+def test_attempts_are_kept_without_upsert(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_writer, "upsert", row_writer.delete_and_insert)
     for number, complete in ((1, False), (2, True), (3, True), (2, True)):
         ledger.record_decision(
             [check("d", kind="decision", evidence={"complete": complete}), check(value=float(number))],

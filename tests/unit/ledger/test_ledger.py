@@ -1,4 +1,4 @@
-"""What a ledger promises, on SQLite. tests/services/test_ledger_postgres.py runs the same tests on PostgreSQL."""
+"""Reading and writing a ledger, on SQLite. tests/services/test_ledger_postgres.py runs the same tests on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import Ledger, Point, RunKey, open_ledger, store
+from airflow_slo_provider.ledger import Ledger, Point, RunKey, open_ledger, row_writer
 from airflow_slo_provider.results import Verdict
 from tests.unit.ledger.builders import MINUTE, T0, check, explain, key
 
@@ -27,7 +27,7 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
         yield opened
 
 
-def test_every_field_comes_back(ledger: Ledger) -> None:
+def test_recorded_check_keeps_every_field(ledger: Ledger) -> None:
     result = check(
         verdict="warn",
         value=0.1 + 0.2,
@@ -51,7 +51,7 @@ def test_every_field_comes_back(ledger: Ledger) -> None:
     assert abs(found.recorded_at - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-def test_text_that_a_database_would_refuse_is_kept_readable(ledger: Ledger) -> None:
+def test_text_that_a_database_rejects_is_replaced(ledger: Ledger) -> None:
     ledger.record(
         [check(message="a\x00b\udc80", evidence={"nul": "\x00", "n": float("nan"), "d": Decimal("0.10"), 1: {2}})], key()
     )
@@ -60,7 +60,7 @@ def test_text_that_a_database_would_refuse_is_kept_readable(ledger: Ledger) -> N
     assert found.result.evidence == {"nul": "\ufffd", "n": "nan", "d": "0.10", "1": [2]}
 
 
-def test_a_retry_replaces_its_own_row(ledger: Ledger) -> None:
+def test_retry_replaces_its_own_row(ledger: Ledger) -> None:
     ledger.record([check(verdict="fail"), check("latency")], key(try_number=1))
     ledger.record([check(verdict="pass", at=T0 + MINUTE)], key(try_number=2))
     rows = {row.result.name: row for row in ledger.checks()}
@@ -70,15 +70,15 @@ def test_a_retry_replaces_its_own_row(ledger: Ledger) -> None:
     assert rows["latency"].key.try_number == 1
 
 
-def test_a_try_given_up_for_dead_does_not_overwrite_its_successor(ledger: Ledger) -> None:
+def test_earlier_try_does_not_overwrite_a_later_one(ledger: Ledger) -> None:
     ledger.record([check(verdict="fail")], key(try_number=2))
     ledger.record([check(verdict="pass")], key(try_number=1))
     (found,) = ledger.checks()
     assert (found.result.verdict, found.key.try_number) == (Verdict.FAIL, 2)
 
 
-def test_databases_without_an_upsert_of_ours_replace_rows_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "upsert", store.delete_and_insert)
+def test_rows_are_replaced_without_upsert(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_writer, "upsert", row_writer.delete_and_insert)
     for attempt, verdict in ((1, "fail"), (3, "warn"), (2, "pass"), (3, "unknown")):
         ledger.record([check(verdict=verdict), check(f"only in {attempt}")], key(try_number=attempt))
     rows = {row.result.name: row for row in ledger.checks()}
@@ -87,11 +87,9 @@ def test_databases_without_an_upsert_of_ours_replace_rows_too(ledger: Ledger, mo
 
 
 @pytest.mark.parametrize("dialect", [None, "another"])
-def test_what_is_written_once_stays_as_the_first_wrote_it(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, dialect: str | None
-) -> None:
+def test_record_once_keeps_the_first_check(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, dialect: str | None) -> None:
     if dialect:
-        monkeypatch.setattr(store, "UPSERTS", ())
+        monkeypatch.setattr(row_writer, "UPSERTS", ())
     first = ledger.record_once(check(verdict="pass", evidence={"who": "a"}), key())
     second = ledger.record_once(check(verdict="fail", at=T0 - MINUTE, evidence={"who": "b"}), key(try_number=2))
     assert first == second
@@ -100,7 +98,7 @@ def test_what_is_written_once_stays_as_the_first_wrote_it(
 
 
 @pytest.mark.parametrize("other", [{"dag_id": "x"}, {"run_id": "x"}, {"task_id": "x"}, {"map_index": 0}])
-def test_another_task_instance_has_a_row_of_its_own(ledger: Ledger, other: dict[str, object]) -> None:
+def test_task_instances_have_separate_rows(ledger: Ledger, other: dict[str, object]) -> None:
     ledger.record([check()], key())
     ledger.record([check()], RunKey(**{"dag_id": "gate", "run_id": "r1", "task_id": "check", **other}))  # type: ignore[arg-type]
     ledger.record([check(kind="decision")], key())
@@ -108,13 +106,13 @@ def test_another_task_instance_has_a_row_of_its_own(ledger: Ledger, other: dict[
     assert len(ledger.checks()) == 4
 
 
-def test_ids_cannot_be_shifted_into_each_other(ledger: Ledger) -> None:
+def test_identity_separates_adjacent_ids(ledger: Ledger) -> None:
     ledger.record([check()], RunKey("a", "b,c", "t"))
     ledger.record([check()], RunKey("a,b", "c", "t"))
     assert len(ledger.checks()) == 2
 
 
-def test_all_checks_of_a_call_or_none(ledger: Ledger) -> None:
+def test_record_writes_all_checks_or_none(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match=r"check slo/n+: name has 501 characters, the ledger holds 500"):
         ledger.record([check("fine"), check("n" * 501)], key())
     assert ledger.checks() == []
@@ -123,7 +121,7 @@ def test_all_checks_of_a_call_or_none(ledger: Ledger) -> None:
     assert [row.result.verdict for row in ledger.checks()] == ["fail"]
 
 
-def test_windows_are_half_open_and_newest_comes_first(ledger: Ledger) -> None:
+def test_checks_exclude_the_end_and_are_newest_first(ledger: Ledger) -> None:
     for number in range(10):
         ledger.record([check(at=T0 + number * MINUTE, value=float(number))], key(f"r{number}"))
     ledger.record([check("other", at=T0)], RunKey("other", "r", "t"))
@@ -146,7 +144,7 @@ def test_windows_are_half_open_and_newest_comes_first(ledger: Ledger) -> None:
         ledger.checks(since=T0.replace(tzinfo=None))
 
 
-def test_latest_can_leave_out_the_asking_task_itself(ledger: Ledger) -> None:
+def test_latest_excludes_the_given_task_instance(ledger: Ledger) -> None:
     assert ledger.latest("decision", "a") is None
     ledger.record([check("a", kind="decision", at=T0)], key("r1"))
     ledger.record([check("a", kind="decision", at=T0 + MINUTE)], key("r2", try_number=1))
@@ -165,7 +163,7 @@ def test_latest_can_leave_out_the_asking_task_itself(ledger: Ledger) -> None:
     assert mapped.key.run_id == "r2"
 
 
-def test_latest_of_one_service(ledger: Ledger) -> None:
+def test_latest_is_limited_to_the_service(ledger: Ledger) -> None:
     for number, service in enumerate(["shop", 'billing\'s "own"', None]):
         evidence = {} if service is None else {"service": service, "more": [1, {"service": "elsewhere"}]}
         ledger.record([check("a", kind="slo", at=T0 + number * MINUTE, evidence=evidence)], key(f"r{number}"))
@@ -176,7 +174,7 @@ def test_latest_of_one_service(ledger: Ledger) -> None:
     assert newest.key.run_id == "r2"
 
 
-def test_the_newest_about_each_model_version(ledger: Ledger) -> None:
+def test_newest_of_versions_returns_one_check_per_version(ledger: Ledger) -> None:
     for number, (kind, version) in enumerate([("drift", "1"), ("drift", "2"), ("drift", "1"), ("drift", None), ("slo", "1")]):
         for name in "ab":
             ledger.record([check(name, kind=kind, at=T0 + number * MINUTE, model_version=version)], key(f"r{number}"))
@@ -193,7 +191,7 @@ def test_the_newest_about_each_model_version(ledger: Ledger) -> None:
     assert found("drift", limit=1) == [("b", "1", "r9")]
 
 
-def test_names_and_kinds(ledger: Ledger) -> None:
+def test_names_and_kinds_list_what_is_recorded(ledger: Ledger) -> None:
     assert ledger.names("slo") == []
     for number, (kind, name) in enumerate([("slo", "b"), ("slo", "a"), ("drift", "a"), ("slo", "b"), ("golden_set", "z")]):
         ledger.record([check(name, kind=kind)], key(f"r{number}"))
@@ -202,7 +200,7 @@ def test_names_and_kinds(ledger: Ledger) -> None:
     assert ledger.kinds("nothing") == []
 
 
-def test_points_stream_what_was_there_at_one_instant(ledger: Ledger) -> None:
+def test_points_stream_one_snapshot(ledger: Ledger) -> None:
     ledger.record([check(at=T0 - MINUTE), check("b", at=T0)], key("outside"))
     for number in range(2500):
         if number % 500 == 0:
@@ -225,7 +223,7 @@ def test_points_stream_what_was_there_at_one_instant(ledger: Ledger) -> None:
     assert ledger._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-def test_a_closed_ledger_says_so(ledger: Ledger) -> None:
+def test_closed_ledger_is_refused(ledger: Ledger) -> None:
     ledger.close()
     ledger.close()
     with pytest.raises(LedgerError, match="is closed"):
@@ -234,7 +232,7 @@ def test_a_closed_ledger_says_so(ledger: Ledger) -> None:
         ledger.record([check()], key())
 
 
-def test_reopening_keeps_what_is_there(ledger: Ledger, ledger_url: str) -> None:
+def test_reopened_ledger_keeps_its_rows(ledger: Ledger, ledger_url: str) -> None:
     ledger.record([check()], key())
     with open_ledger(ledger_url) as again:
         assert len(again.checks()) == 1
@@ -270,7 +268,7 @@ def full_ledger(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_every_question_is_an_index_query(full_ledger: Ledger) -> None:
+def test_queries_use_an_index(full_ledger: Ledger) -> None:
     for asked, ask in ASKED.items():
         for plan in explain(full_ledger, ask):
             if full_ledger._engine.dialect.name == "sqlite":
@@ -285,7 +283,7 @@ def test_every_question_is_an_index_query(full_ledger: Ledger) -> None:
             assert "checks_by_" in plan, f"{asked}:\n{plan}"
 
 
-def test_a_task_instance_finds_its_own_check(ledger: Ledger) -> None:
+def test_own_returns_the_check_of_the_task_instance(ledger: Ledger) -> None:
     ledger.record([check(value=1.0)], key("r1", try_number=1))
     ledger.record([check(value=2.0, at=T0 + MINUTE)], key("r2"))
     found = ledger.own("slo", "availability", key("r1", try_number=3))

@@ -1,4 +1,4 @@
-"""What can go wrong with a SQLite ledger or its URL, and what is said about it."""
+"""Faults of a SQLite ledger or of its URL, and their messages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def unprivileged_directory() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def test_a_write_ahead_log_and_one_writer_at_a_time(path: Path) -> None:
+def test_sqlite_uses_wal_and_one_writer_at_a_time(path: Path) -> None:
     with open_ledger(f"sqlite:///{path}") as ledger:
         sent: list[str] = []
         event.listen(ledger._engine, "before_cursor_execute", lambda c, cu, statement, *rest: sent.append(statement))
@@ -53,7 +53,7 @@ def test_a_write_ahead_log_and_one_writer_at_a_time(path: Path) -> None:
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
 
 
-def test_reading_goes_on_while_another_process_writes(path: Path) -> None:
+def test_reader_is_not_blocked_by_a_writer(path: Path) -> None:
     with open_ledger(f"sqlite:///{path}") as ledger:
         ledger.record([check()], key())
         other = sqlite3.connect(path, isolation_level=None)
@@ -64,7 +64,7 @@ def test_reading_goes_on_while_another_process_writes(path: Path) -> None:
         other.close()
 
 
-def test_a_lock_that_is_never_released_ends_the_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_a_held_lock_ends_with_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "LOCK_WAIT_SECONDS", 0.2)
     with open_ledger(f"sqlite:///{path}") as ledger:
         other = sqlite3.connect(path, isolation_level=None)
@@ -82,7 +82,7 @@ def test_a_lock_that_is_never_released_ends_the_wait(path: Path, monkeypatch: py
         assert len(ledger.checks()) == 1
 
 
-def test_a_full_disk_loses_nothing_that_was_there(path: Path) -> None:
+def test_full_disk_keeps_existing_rows(path: Path) -> None:
     with open_ledger(f"sqlite:///{path}") as ledger:
         ledger.record([check()], key("before"))
         event.listen(ledger._engine, "begin", lambda c: c.exec_driver_sql("PRAGMA max_page_count=1"), insert=True)
@@ -95,7 +95,7 @@ def test_a_full_disk_loses_nothing_that_was_there(path: Path) -> None:
         assert [row.key.run_id for row in ledger.checks()] == ["before"]
 
 
-def test_a_missing_directory(tmp_path: Path) -> None:
+def test_missing_directory_is_refused(tmp_path: Path) -> None:
     where = tmp_path / "not there" / "ledger.db"
     with pytest.raises(LedgerError) as caught:
         open_ledger(f"sqlite:///{where}")
@@ -103,7 +103,7 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     assert not caught.value.transient
 
 
-def test_a_directory_one_may_not_write_to(unprivileged_directory: Path) -> None:
+def test_read_only_directory_is_refused(unprivileged_directory: Path) -> None:
     unprivileged_directory.chmod(0o555)
     where = unprivileged_directory / "ledger.db"
     with pytest.raises(LedgerError) as caught:
@@ -115,7 +115,7 @@ def test_a_directory_one_may_not_write_to(unprivileged_directory: Path) -> None:
     assert (caught.value.reason, caught.value.transient) == ("cannot_open", False)
 
 
-def test_a_file_one_may_not_write_to(unprivileged_directory: Path) -> None:
+def test_read_only_file_is_refused(unprivileged_directory: Path) -> None:
     where = unprivileged_directory / "ledger.db"
     open_ledger(f"sqlite:///{where}").close()
     where.chmod(0o444)
@@ -128,7 +128,7 @@ def test_a_file_one_may_not_write_to(unprivileged_directory: Path) -> None:
     assert (caught.value.reason, caught.value.transient) == ("read_only", False)
 
 
-def test_a_file_that_is_no_database(path: Path) -> None:
+def test_file_that_is_not_a_database_is_refused(path: Path) -> None:
     path.write_text("timestamp,value\n" * 100)
     with pytest.raises(LedgerError, match="the file is not a SQLite database; name another file") as caught:
         open_ledger(f"sqlite:///{path}")
@@ -137,8 +137,8 @@ def test_a_file_that_is_no_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
-def test_a_ledger_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="an in-memory ledger forgets everything"):
+def test_in_memory_ledger_is_refused(url: str) -> None:
+    with pytest.raises(LedgerError, match="an in-memory ledger is lost"):
         open_ledger(url)
 
 
@@ -154,21 +154,21 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
         "postgresql+nosuchdriver://u:hunter2@h/d",
     ],
 )
-def test_a_password_is_never_repeated(url: str) -> None:
+def test_password_is_not_in_the_error(url: str) -> None:
     with pytest.raises(LedgerError) as caught:
         open_ledger(url)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     assert len(str(caught.value)) > 40
 
 
-def test_a_password_in_a_drivers_own_words_is_blanked_out() -> None:
+def test_driver_message_with_password_is_redacted() -> None:
     url = engine.parse_url("postgresql://u:p%40ss%20word@h/d?sslpassword=topsecret")
     said = 'invalid dsn "password=p@ss word", postgresql://u:p%40ss%20word@h/d, p%40ss+word, topsecret'
-    assert engine.scrub(said, url) == 'invalid dsn "password=***", postgresql://u:***@h/d, ***, ***'
+    assert engine.redact_password(said, url) == 'invalid dsn "password=***", postgresql://u:***@h/d, ***, ***'
     assert engine.describe(url) == "postgresql://h/d"
 
 
-def test_values_do_not_appear_in_errors(path: Path) -> None:
+def test_row_values_are_not_in_the_error(path: Path) -> None:
     with open_ledger(f"sqlite:///{path}") as ledger:
         with sqlite3.connect(path) as other:
             other.execute("ALTER TABLE checks RENAME COLUMN message TO said")
@@ -179,7 +179,7 @@ def test_values_do_not_appear_in_errors(path: Path) -> None:
         assert "pin" not in str(caught.value)
 
 
-def test_importing_the_ledger_loads_no_sqlalchemy() -> None:
+def test_import_of_the_ledger_loads_no_sqlalchemy() -> None:
     import subprocess
     import sys
 

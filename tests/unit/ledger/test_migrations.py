@@ -1,4 +1,4 @@
-"""How a ledger's schema grows."""
+"""Migrations of the ledger's schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.ledger.records import row_of
+from airflow_slo_provider.ledger.records import to_row
 from airflow_slo_provider.ledger.schema import migrations
 from airflow_slo_provider.ledger.schema.tables import COLUMNS
 from tests.unit.ledger.builders import check, key
@@ -37,14 +37,14 @@ def _add_column(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE checks ADD COLUMN reviewer TEXT")
 
 
-def test_the_migrated_table_is_what_queries_expect(path: Path) -> None:
+def test_migrated_table_equals_the_query_columns(path: Path) -> None:
     open_ledger(f"sqlite:///{path}").close()
     with sqlite3.connect(path) as connection:
         assert tuple(row[1] for row in connection.execute("PRAGMA table_info(checks)")) == COLUMNS
     assert _versions(path) == BEFORE
 
 
-def test_an_older_ledger_is_upgraded_and_keeps_its_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_ledger_is_migrated_with_its_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_ledger(f"sqlite:///{path}") as ledger:
         ledger.record([check("kept", value=1.5)], key())
     _steps(monkeypatch, _add_column)
@@ -56,7 +56,7 @@ def test_an_older_ledger_is_upgraded_and_keeps_its_rows(path: Path, monkeypatch:
     assert _versions(path) == [*BEFORE, BEFORE[-1] + 1]
 
 
-def test_a_step_that_fails_leaves_the_ledger_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_leaves_the_ledger_unchanged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_ledger(f"sqlite:///{path}") as ledger:
         ledger.record([check("kept")], key())
 
@@ -75,7 +75,7 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(path: Path, monkeypatch: 
         assert [row.result.name for row in ledger.checks()] == ["kept"]
 
 
-def test_a_ledger_of_a_newer_release_is_refused_and_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_ledger_is_refused_and_unchanged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as newer:
         _steps(newer, _add_column)
         with open_ledger(f"sqlite:///{path}") as ledger:
@@ -92,7 +92,7 @@ def test_a_ledger_of_a_newer_release_is_refused_and_left_alone(path: Path, monke
         assert connection.execute("SELECT name FROM checks").fetchall() == [("kept",)]
 
 
-def test_somebody_elses_table_is_not_touched(path: Path) -> None:
+def test_foreign_table_is_not_changed(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE checks (bank TEXT)")
         connection.execute("INSERT INTO checks VALUES ('mine')")
@@ -104,10 +104,10 @@ def test_somebody_elses_table_is_not_touched(path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'slo_ledger_schema'").fetchone() == (0,)
 
 
-def test_a_ledger_of_the_first_release_gets_the_new_indexes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migration_adds_the_new_indexes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later = {"service", "instance", "environment", "labels", "test_run", "attempt"}
     row = {
-        column: value for column, value in row_of(check("kept", value=1.5), key(), recorded_at=0).items() if column not in later
+        column: value for column, value in to_row(check("kept", value=1.5), key(), recorded_at=0).items() if column not in later
     }
     with monkeypatch.context() as older:
         older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
-from airflow_slo_provider.indicators.prometheus.client_adapters import source_of
+from airflow_slo_provider.indicators.prometheus.client_adapters import make_source
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Status
@@ -109,11 +109,11 @@ def test_clients_of_every_kind() -> None:
 
     ours = PrometheusClient("http://127.0.0.1:1")
     for client in ("http://127.0.0.1:1", ours, ours.connect):
-        assert isinstance(source_of(client), PrometheusSource)
+        assert isinstance(make_source(client), PrometheusSource)
     theirs = PrometheusConnect("http://127.0.0.1:1", headers={"X-Tenant": "a"}, auth=("user", "word"), disable_ssl=True)
-    source = source_of(theirs)
+    source = make_source(theirs)
     assert isinstance(source, PrometheusSource)
     settings = source.client.settings
     assert (settings.headers, settings.basic, settings.verify) == ({"X-Tenant": "a"}, ("user", "word"), False)
     with pytest.raises(TypeError, match="not int"):
-        source_of(7)
+        make_source(7)

@@ -1,4 +1,4 @@
-"""What the runner asks of drivers whose databases are not at hand."""
+"""Calls that the runner makes to drivers whose databases are not available here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_run_without_transactions_answers() -> None:
     assert runner(driver, "bigquery")("SELECT 1", {}) == (["n"], [(1,)])
 
 
-def test_run_after_failed_statement_begins_anew() -> None:
+def test_run_after_failed_statement_begins_a_new_transaction() -> None:
     driver = Driver(failing="wrong")
     run = runner(driver, "postgresql")
     with run.session():

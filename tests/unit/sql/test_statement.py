@@ -1,4 +1,4 @@
-"""Finding bind parameters in SQL, and nothing that only looks like one."""
+"""Bind parameters in SQL text, and text that only resembles one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bind(query: str, paramstyle: str) -> tuple[str, object]:
         ("named", "SELECT :date_from < :date_to, :date_from", VALUES),
     ],
 )
-def test_every_paramstyle(paramstyle: str, text: str, values: object) -> None:
+def test_bind_supports_every_paramstyle(paramstyle: str, text: str, values: object) -> None:
     assert bind("SELECT :date_from < :date_to, :date_from", paramstyle) == (text, values)
     with pytest.raises(ValueError, match="unknown DB-API paramstyle 'other'"):
         bind(f"SELECT 1 WHERE {BOUNDS}", "other")
@@ -65,25 +65,25 @@ def test_every_paramstyle(paramstyle: str, text: str, values: object) -> None:
     ],
 )
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_what_only_looks_like_a_parameter_is_left_alone(decoy: str, where: str) -> None:
+def test_text_that_resembles_a_parameter_is_kept(decoy: str, where: str) -> None:
     query = f"SELECT {decoy} FROM t WHERE {BOUNDS}" if where == "before" else f"SELECT 1 FROM t WHERE {BOUNDS} AND x = {decoy}"
     expected = query.replace(BOUNDS, "ts >= ? AND ts < ?")
     assert bind(query, "qmark") == (expected, ("A", "B"))
 
 
-def test_a_parameter_may_be_cast() -> None:
+def test_parameter_with_a_cast_is_bound() -> None:
     assert (
         bind("SELECT :date_from::timestamptz, x::text, :date_to::date", "qmark")[0] == "SELECT ?::timestamptz, x::text, ?::date"
     )
 
 
-def test_a_percent_sign_survives_drivers_that_format() -> None:
+def test_percent_signs_are_doubled_for_drivers_that_format() -> None:
     query = f"SELECT 100 % 7, 'a%' -- 5 %\n FROM t WHERE {BOUNDS}"
     assert bind(query, "format")[0] == "SELECT 100 %% 7, 'a%%' -- 5 %%\n FROM t WHERE ts >= %s AND ts < %s"
     assert bind(query, "qmark")[0] == "SELECT 100 % 7, 'a%' -- 5 %\n FROM t WHERE ts >= ? AND ts < ?"
 
 
-def test_backslashes_escape_only_where_the_database_says_so() -> None:
+def test_backslashes_escape_quotes_only_where_enabled() -> None:
     query = f"SELECT '\\' FROM t WHERE {BOUNDS}"
     assert read_statement(query).names == ("date_from", "date_to")
     mysql = f"SELECT '\\' :date_from' FROM t WHERE {BOUNDS}"
@@ -108,14 +108,14 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("end", DISPUTED)
-def test_what_databases_read_differently_is_refused(end: str) -> None:
-    with pytest.raises(QueryError, match="none for every database") as caught:
+def test_comments_that_databases_read_differently_are_refused(end: str) -> None:
+    with pytest.raises(QueryError, match="not a comment in every database") as caught:
         read_statement(f"SELECT 1 WHERE {BOUNDS} {end}")
     assert caught.value.reason == "bad_query"
 
 
 @pytest.mark.parametrize("end", ELSEWHERE)
-def test_what_only_mysql_reads_differently_is_refused_there(end: str) -> None:
+def test_text_that_mysql_reads_differently_is_refused_for_mysql(end: str) -> None:
     with pytest.raises(QueryError, match=r"(some|every) database"):
         read_statement(f"SELECT 1 WHERE {BOUNDS} {end}", backslashes=True)
 
@@ -123,20 +123,20 @@ def test_what_only_mysql_reads_differently_is_refused_there(end: str) -> None:
 @pytest.mark.parametrize(
     "end", ["$é$ ' $é$ ; COMMIT; DROP TABLE t; -- '", "AS é$$; DROP TABLE t; -- $$", "AS €$$; DROP TABLE t; -- $$"]
 )
-def test_a_second_statement_is_seen_behind_letters_beyond_ascii(end: str) -> None:
+def test_second_statement_after_non_ascii_letters_is_refused(end: str) -> None:
     with pytest.raises(QueryError, match="more than one statement"):
         read_statement(f"SELECT 1 WHERE {BOUNDS} {end}")
 
 
 @pytest.mark.parametrize("ending", [";", " ; ", ";;", "; -- done", ";\n/* done; */ ;"])
-def test_a_closing_semicolon_is_taken_off(ending: str) -> None:
+def test_closing_semicolon_is_removed(ending: str) -> None:
     assert bind(f"SELECT 1 WHERE {BOUNDS}{ending}", "qmark")[0].rstrip() == "SELECT 1 WHERE ts >= ? AND ts < ?"
 
 
 @pytest.mark.parametrize(
     "begin", ["SELECT 1", "select 1", "(SELECT 1)", "-- why\nSELECT 1", "/* why */ WITH x AS (SELECT 1) SELECT 1"]
 )
-def test_reading_statements_are_taken(begin: str) -> None:
+def test_select_statements_are_accepted(begin: str) -> None:
     assert read_statement(f"{begin} WHERE {BOUNDS}").names == ("date_from", "date_to")
 
 
@@ -165,14 +165,14 @@ def test_reading_statements_are_taken(begin: str) -> None:
         (f"SELECT $a$ open WHERE {BOUNDS}", r"\$a\$ at character 7 is never closed"),
     ],
 )
-def test_what_is_refused(query: str, message: str) -> None:
+def test_invalid_statement_is_refused(query: str, message: str) -> None:
     with pytest.raises(QueryError, match=message) as caught:
         read_statement(query)
     assert (caught.value.reason, caught.value.transient, caught.value.query) == ("bad_query", False, query)
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_any_text_in_quotes_means_to_a_database_what_it_meant_before(first: str, second: str) -> None:
+def test_bind_keeps_any_quoted_text(first: str, second: str) -> None:
     """SQLite is the judge: the bound statement returns the very strings, and the parameters."""
     texts = [text.replace("\x00", "").encode("utf-8", "ignore").decode() for text in (first, second)]
     quoted = ["'" + text.replace("'", "''") + "'" for text in texts]
@@ -180,10 +180,10 @@ def test_any_text_in_quotes_means_to_a_database_what_it_meant_before(first: str,
     assert sqlite3.connect(":memory:").execute(statement, values).fetchall() == [(texts[0], "B", texts[1], "A")]
 
 
-def test_a_question_about_now_has_no_window() -> None:
+def test_unwindowed_statement_with_bind_parameter_is_refused() -> None:
     statement = read_statement("SELECT MAX(ts) FROM t WHERE name = ':date_from'", windowed=False)
     assert statement.names == ()
-    with pytest.raises(QueryError, match=":date_to: this question has no window"):
+    with pytest.raises(QueryError, match=":date_to: this query has no window"):
         read_statement("SELECT MAX(ts) FROM t WHERE ts < :date_to", windowed=False)
     with pytest.raises(QueryError, match="more than one statement"):
         read_statement("SELECT 1; SELECT 2", windowed=False)
