@@ -38,7 +38,7 @@ def report(args: Namespace) -> None:
         since = _instant(args.since) or until - timedelta(days=30)
         slos = {SLOKey(slo.service, name) for slo in catalog.select(args.select) for name, _ in slo.parts()}
         checks = []
-        with open_default_ledger(to_look=True) as opened:
+        with open_default_ledger(for_display=True) as opened:
             ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
             elsewhere = _elsewhere(ledger)
             for slo in slos:
@@ -76,7 +76,7 @@ def decisions(args: Namespace) -> None:
     as_server()
     try:
         since, until = _instant(args.since), _instant(args.until)
-        with open_default_ledger(to_look=True) as opened:
+        with open_default_ledger(for_display=True) as opened:
             ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
             found = happenings(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
             elsewhere = "" if found else _elsewhere(ledger)

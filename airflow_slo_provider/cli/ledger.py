@@ -28,7 +28,7 @@ def environments(args: Namespace) -> None:
 
     as_server()
     try:
-        with open_default_ledger(to_look=True) as ledger:
+        with open_default_ledger(for_display=True) as ledger:
             found, own, where = found_in(ledger), environment(), ledger.where
     except LedgerError as error:
         leave(2, str(error))

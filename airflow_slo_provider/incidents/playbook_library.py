@@ -28,7 +28,7 @@ def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
         if playbook.incident_type == str(incident_type):
             return playbook
     known = ", ".join(IncidentType)
-    raise ValueError(f"no playbook ships for {str(incident_type)!r}, only for {known}; write one and give its path")
+    raise ValueError(f"no playbook is shipped for {str(incident_type)!r}, only for {known}; write one and set its path")
 
 
 class IncidentPlaybook:

@@ -22,12 +22,12 @@ else:
     _Base = object
 
 #: Minimum length of a deferral.
-SHORTEST = timedelta(seconds=10)
+MIN_DEFERRAL = timedelta(seconds=10)
 
 
-def earliest() -> datetime:
+def earliest_resume() -> datetime:
     """Return the earliest time at which a task that is deferred now may resume."""
-    return datetime.now(UTC) + SHORTEST
+    return datetime.now(UTC) + MIN_DEFERRAL
 
 
 async def wait_until(moment: str | None) -> None:
@@ -46,12 +46,7 @@ class BoundedDeferral(_Base):
     """
 
     def defer(
-        self,
-        *,
-        trigger: Any,
-        method_name: str,
-        kwargs: dict[str, Any] | None = None,
-        timeout: timedelta | float | None = None,
+        self, *, trigger: Any, method_name: str, kwargs: dict[str, Any] | None = None, timeout: timedelta | float | None = None
     ) -> Any:
         """Defer, at most for what is left of ``execution_timeout``.
 
@@ -65,7 +60,7 @@ class BoundedDeferral(_Base):
 
         left = time_left(self.execution_timeout, get_current_context())
         if left is not None:
-            bound = max(left, SHORTEST)
+            bound = max(left, MIN_DEFERRAL)
             asked = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
             timeout = bound if asked is None else min(asked, bound)
         super().defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timeout)

@@ -80,13 +80,13 @@ def known_good_versions(checks: Collection[str] | None, look_back: timedelta) ->
         places = [(LATENCY, None), *((None, one) for one in checks)]
         places += [(one.partition("/")[0], one.partition("/")[2]) for one in checks if "/" in one]
     with open_default_ledger() as ledger:
-        newest = [_all(ledger.newest_of_versions(kind, name, since, MOST_ROWS), kind or name) for kind, name in places]
+        newest = [_below_limit(ledger.newest_of_versions(kind, name, since, MOST_ROWS), kind or name) for kind, name in places]
         # All of them, not only the newest per version: two rollbacks to one version replaced two others.
-        accusing = [_all(ledger.checks(kind, since=since, limit=MOST_ROWS), kind) for kind in sorted(ACCUSING)]
+        accusing = [_below_limit(ledger.checks(kind, since=since, limit=MOST_ROWS), kind) for kind in sorted(ACCUSING)]
     return good_versions((one.result for rows in (*newest, *accusing) for one in rows), checks=checks)
 
 
-def _all(rows: list[Recorded], what: str | None) -> list[Recorded]:
+def _below_limit(rows: list[Recorded], what: str | None) -> list[Recorded]:
     """Reject rows at the limit, because a row that speaks against a version may have been cut off.
 
     :raises DeploymentError: at the limit

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def tenths(log: Any, what: str) -> Callable[[int, int], None]:
+def log_progress(log: Any, what: str) -> Callable[[int, int], None]:
     """Return a progress callback with the arguments ``done`` and ``total``.
 
     :param log: the task's logger

@@ -26,14 +26,14 @@ class SetInDag:
     """The arguments that an operator may have been given.
 
     :param names: the parameters
-    :param something: those that were not empty when the operator was created
+    :param nonempty: those that were not empty when the operator was created
     """
 
     names: frozenset[str]
-    something: frozenset[str]
+    nonempty: frozenset[str]
 
     def __or__(self, other: SetInDag) -> SetInDag:
-        return SetInDag(self.names | other.names, self.something | other.something)
+        return SetInDag(self.names | other.names, self.nonempty | other.nonempty)
 
     def of(self, operator: Any) -> frozenset[str]:
         """Return the parameters that were set on an operator. Call it at run time, because Airflow does not know it earlier.
@@ -41,8 +41,8 @@ class SetInDag:
         :param operator: the operator for which this was created, or a copy
         """
         if not getattr(operator, "_BaseOperator__from_mapped", False):
-            return self.something
-        return self.something | (self.names & set(operator._BaseOperator__init_kwargs))
+            return self.nonempty
+        return self.nonempty | (self.names & set(operator._BaseOperator__init_kwargs))
 
 
 def set_in_dag(operator: Any, *names: str) -> SetInDag:
@@ -52,14 +52,14 @@ def set_in_dag(operator: Any, *names: str) -> SetInDag:
     :param names: names of the parameters
     """
     # Missing attributes are not set: a subclass sets its own fields after the base class.
-    return SetInDag(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
+    return SetInDag(frozenset(names), frozenset(name for name in names if not _is_empty(getattr(operator, name, None))))
 
 
 #: For operators without such parameters.
-NOTHING = SetInDag(frozenset(), frozenset())
+NO_PARAMETERS = SetInDag(frozenset(), frozenset())
 
 
-def require(operator: Any, parameters: SetInDag = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
+def require(operator: Any, parameters: SetInDag = NO_PARAMETERS, *, may_be_empty: Collection[str] = ()) -> None:
     """Fail without a retry if a parameter that was set renders to nothing, or is not text where it must be.
 
     Numbers become text in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
@@ -73,18 +73,18 @@ def require(operator: Any, parameters: SetInDag = NOTHING, *, may_be_empty: Coll
     """
     for name in sorted(parameters.of(operator)):
         value = getattr(operator, name)
-        if _is_nothing(value) and not (value == "" and name in may_be_empty):
+        if _is_empty(value) and not (value == "" and name in may_be_empty):
             _fail(
                 f"{name} was given and is {value!r} when the task runs: its XCom is not there, or its template gave nothing. "
                 "The task does not go on without it; look at where it comes from"
             )
     if getattr(operator, "path_fields", ()):
         from airflow_slo_provider.exceptions import DocumentError
-        from airflow_slo_provider.runtime.files.documents import beside
+        from airflow_slo_provider.runtime.files.documents import resolve_paths
 
         for name in sorted(operator.path_fields):
             try:
-                setattr(operator, name, beside(getattr(operator, name), operator.dag.folder))
+                setattr(operator, name, resolve_paths(getattr(operator, name), operator.dag.folder))
             except DocumentError as error:
                 _fail(str(error))
     for fields, convert in (("text_fields", _text), ("list_fields", _texts), ("mapping_fields", _mapping)):
@@ -136,5 +136,5 @@ def _fail(message: str) -> Any:
     raise AirflowFailException(message)
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in ("", "None"))

@@ -31,8 +31,7 @@ def with_spark(
         from pyspark.errors import PySparkException
     except ImportError as error:
         raise QueryError(
-            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): {to_install('spark')}",
-            reason="not_installed",
+            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): {to_install('spark')}", reason="not_installed"
         ) from error
     found: list[T] = []
     begun = []
@@ -58,8 +57,6 @@ def with_spark(
             raise
         what = "Spark failed" if begun else "no Spark session"
         raise QueryError(
-            f"connection {conn_id}: {what}: {type(error).__name__}: {server_text(error)}",
-            reason="spark_failed",
-            transient=True,
+            f"connection {conn_id}: {what}: {type(error).__name__}: {server_text(error)}", reason="spark_failed", transient=True
         ) from None
     return found[0]

@@ -181,7 +181,7 @@ def test_a_watch_tells_that_it_remembers_nothing(several: Path) -> None:
 
 
 def test_what_is_only_looked_at_is_shown_with_the_reason(several: Path) -> None:
-    open_default_ledger(to_look=True).close()
+    open_default_ledger(for_display=True).close()
     assert "CeleryExecutor" in unshared_ledger()
 
 

@@ -98,7 +98,7 @@ class World:
     def _registry(self) -> None:
         """Models churn and fraud: version 6 was promoted before 7 of churn; 6 of fraud serves and 7 wants to."""
         from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-        from airflow_slo_provider.deployment.registries.registry import Wanted
+        from airflow_slo_provider.deployment.registries.registry import MoveRequest
 
         registry = DirectoryRegistry(self.home / "opt" / "registry")
         source = self.home / "opt" / "models" / "fraud" / "7"
@@ -106,7 +106,7 @@ class World:
             for version in "67":
                 registry.register(model, version, source)
             for version in promoted:
-                registry.move(model, Wanted(kind="promote", alias="champion", key=f"made/{version}", to=version, by="world"))
+                registry.move(model, MoveRequest(kind="promote", alias="champion", key=f"made/{version}", to=version, by="world"))
 
     def traces(self) -> None:
         """Let the model server of docs/tracing.md write its traces, as if ten minutes ago: stores need a while to show them."""

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.deployment.kubernetes import rollback
 from airflow_slo_provider.deployment.kubernetes.images import set_image
-from airflow_slo_provider.deployment.kubernetes.rollout import Progress, follow, rollout_of
+from airflow_slo_provider.deployment.kubernetes.rollout import Progress, rollout_status, wait_for_rollout
 from airflow_slo_provider.deployment.kubernetes.scale import scale
 from airflow_slo_provider.exceptions import DeploymentError
 from tests.services.kube_server import Fault
@@ -179,7 +179,7 @@ def test_the_status_is_kubectls(world: World, status: dict[str, Any], progress: 
     objects.controlled = False
     objects.seed("deployments", item)
     code, out, err = world.kubectl("rollout", "status", f"deployment/{NAME}", "--watch=false", "--timeout=20s")
-    rollout = rollout_of(world.deployment())
+    rollout = rollout_status(world.deployment())
     assert rollout.progress is progress
     if progress is Progress.STALLED:
         assert code == 1
@@ -199,7 +199,7 @@ def test_following_tells_each_step_once(world: World) -> None:
 
     world.emulator.faults.append(Fault("GET", "deployments", 503, times=1))
     place = (world.api, world.namespace, NAME)
-    rollout = follow(*place, timeout=5, interval=0.01, say=say)
+    rollout = wait_for_rollout(*place, timeout=5, interval=0.01, say=say)
     assert rollout.progress is Progress.DONE
     assert [message.partition(":")[0] for message in said] == [
         f"get deployments {world.namespace}/{NAME}",
@@ -207,8 +207,8 @@ def test_following_tells_each_step_once(world: World) -> None:
         f'deployment "{NAME}" successfully rolled out',
     ]
     with pytest.raises(DeploymentError, match="not found"):
-        follow(world.api, world.namespace, "nope", timeout=5)
+        wait_for_rollout(world.api, world.namespace, "nope", timeout=5)
     world.emulator.faults.append(Fault("GET", "deployments", 503))
     with pytest.raises(DeploymentError, match="503") as fault:
-        follow(*place, timeout=0.05, interval=0.01)
+        wait_for_rollout(*place, timeout=0.05, interval=0.01)
     assert fault.value.transient

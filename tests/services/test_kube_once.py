@@ -256,8 +256,8 @@ FAULTS = [
     *[(place, 429, "too_many_requests", True, "429") for place in (GET, LIST, PATCH)],
     *[(place, "reset", "connection_reset", True, "no answer") for place in (GET, LIST, PATCH)],
     *[(place, how, "cut_off", True, text) for place in (GET, LIST, PATCH)
-      for how, text in (("half", "broke off"), ("half_json", "half a body"))],
-    (PATCH, "reset_after", "connection_reset", True, "is not known"),
+      for how, text in (("half", "broke off"), ("half_json", "a truncated body"))],
+    (PATCH, "reset_after", "connection_reset", True, "is unknown"),
     (PATCH, 409, "conflict", True, "6 times"),
     (PATCH, 422, "invalid", False, "Required value"),
 ]  # fmt: skip

@@ -12,9 +12,10 @@ from urllib.error import HTTPError
 
 import pytest
 
+from airflow_slo_provider.deployment.registries.history import AliasConflict, Move, RegistryError
 from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
 from airflow_slo_provider.deployment.registries.names import NONE, PREVIOUS
-from airflow_slo_provider.deployment.registries.registry import Conflict, Move, RegistryError, Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files
@@ -24,12 +25,12 @@ from tests.services.mlflow_server import call, make_model, mlflow, proxy
 __all__ = ["files", "mlflow"]
 
 
-def promote(to: str, key: str, **more: Any) -> Wanted:
-    return Wanted(kind="promote", alias="champion", key=key, to=to, **more)
+def promote(to: str, key: str, **more: Any) -> MoveRequest:
+    return MoveRequest(kind="promote", alias="champion", key=key, to=to, **more)
 
 
-def back(key: str, **more: Any) -> Wanted:
-    return Wanted(kind="rollback", alias="champion", key=key, **more)
+def back(key: str, **more: Any) -> MoveRequest:
+    return MoveRequest(kind="rollback", alias="champion", key=key, **more)
 
 
 def alias(url: str, name: str, which: str = "champion") -> str | None:
@@ -98,7 +99,7 @@ def test_somebody_moved_it(mlflow: str) -> None:
     make_model(mlflow, "moved")
     registry = MlflowRegistry(mlflow)
     call(mlflow, "registered-models/alias", {"name": "moved", "alias": "champion", "version": "3"})
-    with pytest.raises(Conflict, match="names 3, not 1 as expected"):
+    with pytest.raises(AliasConflict, match="names 3, not 1 as expected"):
         registry.move("moved", promote("2", "a", expected="1"))
     assert alias(mlflow, "moved") == "3"
     assert tags(mlflow, "moved") == {}
@@ -165,7 +166,7 @@ def test_a_move_of_another_alias_leaves_one_that_was_cut_off_alone(mlflow: str, 
         tag,
     )
     call(mlflow, "registered-models/alias", {"name": name, "alias": "champion", "version": "3"})
-    assert registry.move(name, Wanted(kind="promote", alias="shadow", key="other", to="1")).changed
+    assert registry.move(name, MoveRequest(kind="promote", alias="shadow", key="other", to="1")).changed
     assert begun(mlflow, name) == [tag]
     assert registry.move(name, promote("3", "k", expected="2")).changed
     assert not begun(mlflow, name)

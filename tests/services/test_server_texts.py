@@ -14,11 +14,17 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.core.redaction import remember, secrets_of
-from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, broken_off, fault_of_status, unreachable
+from airflow_slo_provider.deployment.kubernetes.api import (
+    Cluster,
+    KubernetesRequest,
+    status_error,
+    truncated_answer_error,
+    unreachable_error,
+)
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
 from airflow_slo_provider.freshness.group_names import by_name
 from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
-from airflow_slo_provider.incidents.culprit import stands_out
+from airflow_slo_provider.incidents.culprit import find_outlier
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus.answers import Sample
 from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
@@ -82,10 +88,10 @@ def test_an_error_of_a_database_is_redacted_and_its_driver_is_not_chained(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 503])
 def test_a_message_of_kubernetes_is_redacted(status: int) -> None:
-    question = Question("patch", "deployments", "shop", "model")
+    question = KubernetesRequest("patch", "deployments", "shop", "model")
     for body in (SAID, json.dumps({"kind": "Status", "message": SAID})):
-        nothing_in(told(fault_of_status(status, body, question)))
-    nothing_in(told(broken_off(OSError(SAID), question)), told(unreachable(OSError(SAID), question)))
+        nothing_in(told(status_error(status, body, question)))
+    nothing_in(told(truncated_answer_error(OSError(SAID), question)), told(unreachable_error(OSError(SAID), question)))
 
 
 def test_the_clients_own_exception_is_not_chained_to_a_refusal_of_kubernetes() -> None:
@@ -134,7 +140,7 @@ def test_a_query_for_freshness_that_answers_two_series_names_no_credential() -> 
 
 
 def test_a_culprit_is_named_without_a_credential() -> None:
-    found = stands_out({SAID: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
+    found = find_outlier({SAID: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
     nothing_in(found)
     assert found.name is not None
 

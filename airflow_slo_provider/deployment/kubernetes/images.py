@@ -7,10 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.kubernetes.api import Cluster
-from airflow_slo_provider.deployment.kubernetes.changes import SET_IMAGE, Change
+from airflow_slo_provider.deployment.kubernetes.changes import SET_IMAGE, RecordedChange
 from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
 from airflow_slo_provider.deployment.kubernetes.revisions import digest, model_version_of
-from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.deployment.kubernetes.state import (
+    DeploymentState,
+    PatchPlan,
+    annotation_operation,
+    apply_change,
+    now_text,
+)
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
@@ -77,7 +83,7 @@ def set_image(
     if not key:
         raise DeploymentArgumentError("key is empty: without one a retry could bring back what was rolled back meanwhile")
 
-    def decide(state: State, first: State | None) -> Plan[SetImageResult] | SetImageResult:
+    def decide(state: DeploymentState, first: DeploymentState | None) -> PatchPlan[SetImageResult] | SetImageResult:
         before = state.deployment["spec"]["template"]
         operations = _operations(before, images, variables or {})
         after = _changed(before, operations)
@@ -93,7 +99,7 @@ def set_image(
             to_version=model_version_of(after),
             warnings=warnings(state.deployment),
         )
-        own = state.made_by(key)
+        own = state.change_of_key(key)
         if own is not None:
             return _made_before(state, own, images, variables or {}, result)
         if first is not None and first.digest != state.digest:
@@ -111,7 +117,7 @@ def set_image(
             refuse_if_managed(state.deployment, "a new image: set it there")
         if digest(after) == state.digest:
             return replace(result, message="the containers have these images already")
-        made = Change(
+        made = RecordedChange(
             key=key,
             action=SET_IMAGE,
             at=now_text(),
@@ -123,18 +129,16 @@ def set_image(
         annotations = state.annotations | ({CHANGE_CAUSE: change_cause} if change_cause else {})
         text = ", ".join(f"{container} to {image}" for container, image in sorted(images.items()))
         done = replace(
-            result,
-            changed=not dry_run,
-            message=f"set {text}, leaving {state.current}{' (server dry run)' if dry_run else ''}",
+            result, changed=not dry_run, message=f"set {text}, leaving {state.current}{' (server dry run)' if dry_run else ''}"
         )
-        patch = [*operations, annotate(state, annotations, made)]
-        return Plan(patch, lambda became: replace(done, digest=state.digest if dry_run else became))
+        patch = [*operations, annotation_operation(state, annotations, made)]
+        return PatchPlan(patch, lambda became: replace(done, digest=state.digest if dry_run else became))
 
-    return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+    return apply_change(Cluster(api), namespace, name, decide, dry_run=dry_run)
 
 
 def _made_before(
-    state: State, own: Change, images: Mapping[str, str], variables: Mapping[str, str], result: SetImageResult
+    state: DeploymentState, own: RecordedChange, images: Mapping[str, str], variables: Mapping[str, str], result: SetImageResult
 ) -> SetImageResult:
     """Return the result of the change that this key made before.
 

@@ -67,7 +67,7 @@ class Revision:
         version = f", model version {self.model_version}" if self.model_version else ""
         return f"revision {self.number} ({', '.join(self.images) or 'no image'}{version})"
 
-    def is_any_of(self, names: Collection[int | str]) -> bool:
+    def matches_any(self, names: Collection[int | str]) -> bool:
         """Whether the revision's number, image or model version is among the given ones."""
         numbers = {number for number in (self.number, *self.history) if number}
         texts = {*self.images, *([self.model_version] if self.model_version else [])}
@@ -107,7 +107,7 @@ def revisions(deployment: JSON, replica_sets: Iterable[JSON]) -> list[Revision]:
     return found if current is None else [*found, _revision(current, current=True)]
 
 
-def choose(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
+def choose_revision(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
     """Choose the revision that ``kubectl rollout undo`` would restore.
 
     :param found: from :func:`revisions`

@@ -44,7 +44,7 @@ class Rollout:
         return self.progress in (Progress.DONE, Progress.SUPERSEDED)
 
 
-def rollout_of(deployment: JSON, expected: str | None = None) -> Rollout:
+def rollout_status(deployment: JSON, expected: str | None = None) -> Rollout:
     """Compute a rollout's status like kubectl's ``DeploymentStatusViewer``, except that a passed progress deadline is not final.
 
     :param deployment: raw JSON
@@ -73,7 +73,7 @@ def rollout_of(deployment: JSON, expected: str | None = None) -> Rollout:
     return Rollout(Progress.WAITING, message)
 
 
-def follow(
+def wait_for_rollout(
     api: AppsV1Api | ApiClient,
     namespace: str,
     name: str,
@@ -100,7 +100,7 @@ def follow(
     while True:
         fault: DeploymentError | None = None
         try:
-            rollout = rollout_of(cluster.deployment(namespace, name), expected)
+            rollout = rollout_status(cluster.deployment(namespace, name), expected)
             message = rollout.message
         except DeploymentError as error:
             if not error.transient:

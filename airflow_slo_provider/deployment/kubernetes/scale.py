@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, Conflict
-from airflow_slo_provider.deployment.kubernetes.state import ATTEMPTS, locked
+from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, PatchConflict
+from airflow_slo_provider.deployment.kubernetes.state import ATTEMPTS, version_lock
 from airflow_slo_provider.exceptions import DeploymentError
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def scale(
         else:
             operation = {"op": "replace" if present else "add", "path": "/spec/replicas", "value": replicas}
             try:
-                cluster.patch_scale(namespace, name, [locked(before), operation], dry_run=dry_run)
-            except Conflict:
+                cluster.patch_scale(namespace, name, [version_lock(before), operation], dry_run=dry_run)
+            except PatchConflict:
                 continue
             message = f"scaled from {now} to {replicas} replicas{' (server dry run)' if dry_run else ''}"
         return ScaleResult(

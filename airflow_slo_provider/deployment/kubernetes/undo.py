@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.kubernetes.api import Cluster
-from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, Change
+from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, RecordedChange
 from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
-from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose, restored_annotations
-from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose_revision, restored_annotations
+from airflow_slo_provider.deployment.kubernetes.state import (
+    DeploymentState,
+    PatchPlan,
+    annotation_operation,
+    apply_change,
+    now_text,
+)
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
@@ -98,22 +104,22 @@ def rollback(
         raise DeploymentArgumentError(f"since {since} has no time zone")
     called = datetime.now(UTC)
 
-    def decide(state: State, first: State | None) -> Plan[RollbackResult] | RollbackResult:
-        def nothing(message: str, earlier: Change | None = None) -> RollbackResult:
-            return replace(_nothing(state, message, earlier), dry_run=dry_run)
+    def decide(state: DeploymentState, first: DeploymentState | None) -> PatchPlan[RollbackResult] | RollbackResult:
+        def nothing(message: str, earlier: RecordedChange | None = None) -> RollbackResult:
+            return replace(_unchanged(state, message, earlier), dry_run=dry_run)
 
-        own = state.made_by(key)
+        own = state.change_of_key(key)
         if own is not None:
             superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
             return nothing(
                 f"this task rolled back from revision {own.from_revision} to {own.to_revision} before{superseded}", own
             )
         for rival in reversed(state.changes):
-            meanwhile = first is not None and first.made_by(rival.key) is None
+            meanwhile = first is not None and first.change_of_key(rival.key) is None
             ours = plan is not None and rival.key.startswith(plan)
             # A release since the decision does not make the rollback obsolete: the decision may be about that release.
             decided = called if since is None or ours or rival.action != ROLLBACK else since
-            if meanwhile or rival.is_since(decided):
+            if meanwhile or rival.is_at_or_after(decided):
                 return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
         if first is not None and first.digest != state.digest:
             return nothing(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
@@ -130,12 +136,12 @@ def rollback(
             return nothing(f"skipped rollback (current template already matches revision {target.number})")
         return _plan(state, target, key, dry_run=dry_run)
 
-    return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+    return apply_change(Cluster(api), namespace, name, decide, dry_run=dry_run)
 
 
-def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[RollbackResult]:
+def _plan(state: DeploymentState, target: Revision, key: str, *, dry_run: bool) -> PatchPlan[RollbackResult]:
     left = state.current
-    made = Change(
+    made = RecordedChange(
         key=key,
         action=ROLLBACK,
         at=now_text(),
@@ -146,7 +152,7 @@ def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[Ro
     )
     operations: list[dict[str, Any]] = [
         {"op": "replace", "path": "/spec/template", "value": target.template},
-        annotate(state, restored_annotations(state.deployment, target), made),
+        annotation_operation(state, restored_annotations(state.deployment, target), made),
     ]
     result = RollbackResult(
         changed=not dry_run,
@@ -161,10 +167,10 @@ def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[Ro
         to_version=target.model_version,
         warnings=warnings(state.deployment),
     )
-    return Plan(operations, lambda became: result if dry_run else replace(result, digest=became))
+    return PatchPlan(operations, lambda became: result if dry_run else replace(result, digest=became))
 
 
-def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResult:
+def _unchanged(state: DeploymentState, message: str, earlier: RecordedChange | None) -> RollbackResult:
     """Build the result if nothing is to be done, with the revisions of an earlier change or the current one."""
     by_digest = {one.digest: one for one in (*state.revisions, state.current)}
     left = by_digest.get(earlier.was) if earlier else state.current
@@ -185,29 +191,29 @@ def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResu
 
 def _refuse_if_moved(current: Revision, bad_revision: int | None, bad_version: str | None) -> None:
     for what, bad in (("revision", bad_revision), ("version", bad_version)):
-        if bad is not None and not current.is_any_of({bad}):
+        if bad is not None and not current.matches_any({bad}):
             raise DeploymentError(
                 f"the world has moved: {what} {bad} was to be left, and the Deployment has {current}; nothing was changed",
                 reason="moved",
             )
 
 
-def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Revision]:
+def _target(to: str | int, known_good: KnownGood | None) -> Callable[[DeploymentState], Revision]:
     """Validate ``to``, and return the function that chooses the target revision."""
     if to == LAST_KNOWN_GOOD:
         return lambda state: _last_known_good(state, known_good)
     if to == PREVIOUS:
-        return lambda state: choose(state.revisions, PREVIOUS, name=state.name)
+        return lambda state: choose_revision(state.revisions, PREVIOUS, name=state.name)
     try:
         number = int(str(to))
     except ValueError:
         raise DeploymentArgumentError(
             f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
         ) from None
-    return lambda state: choose(state.revisions, number, name=state.name)
+    return lambda state: choose_revision(state.revisions, number, name=state.name)
 
 
-def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
+def _last_known_good(state: DeploymentState, known_good: KnownGood | None) -> Revision:
     if isinstance(known_good, str):
         known_good = text_list(known_good)
     if known_good is None or (not callable(known_good) and not known_good):
@@ -216,11 +222,11 @@ def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
             f"Say to={PREVIOUS!r} or to=<revision>",
             reason="nothing_known",
         )
-    judge: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.is_any_of(known_good)
-    left = _left_before(state)
+    judge: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.matches_any(known_good)
+    left = _rolled_back_before(state)
     good = [one for one in state.revisions if one.number and not one.current and one.digest not in left and judge(one)]
     if not good:
-        tried = "; ".join(f"{one}{_why_not(one, left)}" for one in state.revisions) or "there are no revisions"
+        tried = "; ".join(f"{one}{_rejection_reason(one, left)}" for one in state.revisions) or "there are no revisions"
         raise DeploymentError(
             f'deployment "{state.name}" has no revision to go back to that is known to have been good: {tried}',
             reason="no_known_good",
@@ -228,7 +234,7 @@ def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
     return max(good, key=lambda one: one.number or 0)
 
 
-def _left_before(state: State) -> Mapping[str, Change]:
+def _rolled_back_before(state: DeploymentState) -> Mapping[str, RecordedChange]:
     """Return the templates that a rollback replaced and that were not released again since, by digest."""
     numbers = {one.digest: one.number or 0 for one in state.revisions}
     return {
@@ -236,7 +242,7 @@ def _left_before(state: State) -> Mapping[str, Change]:
     }
 
 
-def _why_not(one: Revision, left: Mapping[str, Change]) -> str:
+def _rejection_reason(one: Revision, left: Mapping[str, RecordedChange]) -> str:
     if one.current:
         return " is the current one"
     return f" was left at {left[one.digest].at}" if one.digest in left else " is not known to be good"

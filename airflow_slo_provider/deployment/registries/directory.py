@@ -23,19 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.deployment.registries.history import AliasConflict, AliasState, Move, RegistryError, previous_after
 from airflow_slo_provider.deployment.registries.names import CHAMPION, PREVIOUS
-from airflow_slo_provider.deployment.registries.registry import (
-    Conflict,
-    ModelVersion,
-    Move,
-    Moved,
-    RegistryError,
-    State,
-    Wanted,
-    decide,
-    finished,
-    previous_after,
-)
+from airflow_slo_provider.deployment.registries.registry import ModelVersion, Moved, MoveRequest, completed_move, decide_move
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,200}")
 _LOCK_SECONDS = 30.0
@@ -68,7 +58,7 @@ class DirectoryRegistry:
             raise RegistryError(f"{source}: there are no files to register as {model} {version}", reason="not_found")
         if target.exists() and (target / ".complete").exists():
             if {name: path.read_bytes() for name, path in files.items()} != _contents(target):
-                raise Conflict(f"{model} {version} is registered with other files; give the new ones a version of their own")
+                raise AliasConflict(f"{model} {version} is registered with other files; give the new ones a version of their own")
             return self.get(model, version)
         for name, path in files.items():
             place = target.joinpath(*name.split("/"))
@@ -109,19 +99,19 @@ class DirectoryRegistry:
         """
         return [Move(**one) for one in self._read(model)["moves"] if one["alias"] == alias]
 
-    def move(self, model: str, wanted: Wanted) -> Moved:
+    def move(self, model: str, request: MoveRequest) -> Moved:
         """Move an alias and record the move atomically, once per key.
 
         :param model: name of the model
-        :param wanted: the requested move
+        :param request: the requested move
         """
         with self._lock(model):
             document = self._read(model)
-            recorded = [Move(**one) for one in document["moves"] if one["alias"] == wanted.alias]
-            state = State(
-                current=document["aliases"].get(wanted.alias), moves=recorded, previous=document["aliases"].get(PREVIOUS)
+            recorded = [Move(**one) for one in document["moves"] if one["alias"] == request.alias]
+            state = AliasState(
+                current=document["aliases"].get(request.alias), moves=recorded, previous=document["aliases"].get(PREVIOUS)
             )
-            found = decide(model, state, wanted)
+            found = decide_move(model, state, request)
             if isinstance(found, Moved):
                 return found
             self.get(model, found.after)
@@ -134,8 +124,8 @@ class DirectoryRegistry:
             place.parent.mkdir(parents=True, exist_ok=True)
             _write(place, text)
             if not self._local and place.read_bytes() != text:
-                raise Conflict(f"{model}@{found.alias}: somebody wrote {place} at the same moment; look what serves now")
-            return finished(model, found)
+                raise AliasConflict(f"{model}@{found.alias}: somebody wrote {place} at the same moment; look what serves now")
+            return completed_move(model, found)
 
     def _read(self, model: str) -> dict[str, Any]:
         place = self._model(model) / "registry.json"

@@ -38,15 +38,15 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
     newest: dict[str, dict[tuple[str, str], CheckResult]] = {}
     accused: set[str] = set()
     for result in results:
-        accused.update(_accused(result))
-        if result.model_version is None or not _counts(result, checks):
+        accused.update(_accused_versions(result))
+        if result.model_version is None or not _is_relevant(result, checks):
             continue
         of_version = newest.setdefault(result.model_version, {})
         before = of_version.get((result.kind, result.name))
         if before is None or before.checked_at <= result.checked_at:
             of_version[result.kind, result.name] = result
     if checks is None:
-        newest = {version: _wholes(of_version) for version, of_version in newest.items()}
+        newest = {version: _without_parts(of_version) for version, of_version in newest.items()}
         _refuse_ambiguity(newest)
     good = {
         version: max(result.checked_at for result in of_version.values())
@@ -59,13 +59,13 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
     return sorted(good, key=lambda version: good[version])
 
 
-def _counts(result: CheckResult, checks: Collection[str] | None) -> bool:
+def _is_relevant(result: CheckResult, checks: Collection[str] | None) -> bool:
     if checks is None:
         return result.kind in JUDGING
     return result.kind not in _ACTIONS and any(one in checks for one in _names(result))
 
 
-def _accused(result: CheckResult) -> Iterator[str]:
+def _accused_versions(result: CheckResult) -> Iterator[str]:
     if result.kind == CULPRIT and result.model_version is not None:
         yield result.model_version
     left = result.evidence.get("from") if result.kind == ROLLBACK else None
@@ -84,7 +84,7 @@ def _subject(kind: str, name: str) -> str:
     return name.partition("/")[0] if kind == LATENCY else name
 
 
-def _wholes(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
+def _without_parts(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
     """Remove the parts of a check (``name/part``, for drift ``name.column``) if the total (``name``) exists."""
     return {
         (kind, name): result

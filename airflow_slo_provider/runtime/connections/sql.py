@@ -137,13 +137,7 @@ def read_sql(query: str, conn_id: str) -> pd.DataFrame:
     return pd.DataFrame([list(row) for row in rows], columns=list(names))
 
 
-def sql_data(
-    source: str,
-    conn_id: str,
-    *,
-    where: str = "",
-    within: tuple[str, datetime, datetime] | None = None,
-) -> SQLData:
+def sql_data(source: str, conn_id: str, *, where: str = "", within: tuple[str, datetime, datetime] | None = None) -> SQLData:
     """Return the rows of a table or SELECT behind an Airflow SQL connection, for drift checks.
 
     :param source: name of a table, or a SELECT

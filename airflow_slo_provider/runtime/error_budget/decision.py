@@ -37,7 +37,7 @@ def evaluate_gate(
     select: Selection | None = None,
     at: datetime | str | None = None,
     log: Any,
-    remember_own: bool = False,
+    include_own: bool = False,
     accepts_unknown: bool = False,
     satisfied: Callable[[Decision], bool] | None = None,
 ) -> Decision:
@@ -51,7 +51,7 @@ def evaluate_gate(
     :param select: which of their SLOs; all by default
     :param at: evaluation timestamp; see :mod:`airflow_slo_provider.runtime.evaluation_time`
     :param log: the task's logger
-    :param remember_own: whether rows that this task instance recorded earlier count as earlier decisions. They do for a sensor,
+    :param include_own: whether rows that this task instance recorded earlier count as earlier decisions. They do for a sensor,
         which evaluates repeatedly; a retry of a gate must ignore the try that it replaces.
     :param accepts_unknown: whether the caller goes on with the outcome ``unknown``, so that this decision is complete
     :param satisfied: returns whether the decision is sufficient for the caller; by default, whether it allows a deployment. The
@@ -61,8 +61,8 @@ def evaluate_gate(
     """
     from airflow_slo_provider.ledger.mapped_task_names import index_text
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
-    from airflow_slo_provider.runtime.evaluation_time import run_instant
-    from airflow_slo_provider.runtime.recording.ledger_connection import map_label, open_default_ledger, run_key, words_of
+    from airflow_slo_provider.runtime.evaluation_time import evaluation_time
+    from airflow_slo_provider.runtime.recording.ledger_connection import environment_text, map_label, open_default_ledger, run_key
     from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.budget.text_table import decision_text
 
@@ -72,19 +72,19 @@ def evaluate_gate(
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
-        judged = run_instant(at, context)
+        judged = evaluation_time(at, context)
         log.info(
-            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
+            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.origin
         )
         with open_default_ledger() as ledger:
-            own = None if remember_own else replace(key, attempt=ledger.attempt(key, name=name))
+            own = None if include_own else replace(key, attempt=ledger.attempt(key, name=name))
             decision = evaluate(
                 catalog, select=select, at=judged.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
             )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
             place = {"ledger": ledger.where, "environment": ledger.environment}
-            log.info("Recorded in the ledger %s%s", ledger.where, words_of(ledger))
+            log.info("Recorded in the ledger %s%s", ledger.where, environment_text(ledger))
             complete = is_complete(decision, context, accepts_unknown=accepts_unknown)
             check = decision_check(decision, name=name, more={"complete": complete, **place, **map_label(context)})
             if key.map_index >= 0:
@@ -105,10 +105,10 @@ def read_documents(slos: Documents) -> SLOCatalog:
     :raises DocumentError: with every error in the documents
     :raises QueryError: if an object store cannot be read
     """
-    from airflow_slo_provider.runtime.files.documents import readable
+    from airflow_slo_provider.runtime.files.documents import read_stored
     from airflow_slo_provider.slo import load
 
-    return load(readable(slos))
+    return load(read_stored(slos))
 
 
 def evaluate(
@@ -133,12 +133,12 @@ def evaluate(
     """
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.runtime.error_budget.previous_decisions import Memory
+    from airflow_slo_provider.runtime.error_budget.previous_decisions import PreviousDecisions
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.policy.decisions import decide
 
     about_now, at = at is None, at or datetime.now(UTC)
-    previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
+    previous = PreviousDecisions(ledger, at, about_now, exclude_key).states(catalog.select(select))
     held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
         monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
@@ -146,7 +146,7 @@ def evaluate(
     return decide(reports, catalog, previous=previous)
 
 
-def is_wrong_question(error: MeasurementError) -> bool:
+def is_request_error(error: MeasurementError) -> bool:
     """Return whether an error is about the request and not the answer: a refused query, wrong credentials, a wrong connection.
 
     :param error: the error
@@ -156,7 +156,7 @@ def is_wrong_question(error: MeasurementError) -> bool:
     return error.reason not in _BROKEN_ANSWERS
 
 
-def raise_for_wrong_questions(decision: Decision) -> None:
+def raise_for_request_errors(decision: Decision) -> None:
     """Fail if a request was wrong, which neither a retry nor waiting fixes.
 
     :param decision: a decision that blocks
@@ -166,7 +166,7 @@ def raise_for_wrong_questions(decision: Decision) -> None:
 
     if not any(one.gates for one in decision.slos):
         raise AirflowFailException("; ".join(decision.reasons))
-    wrong = [error for error in _errors(decision).values() if is_wrong_question(error)]
+    wrong = [error for error in _errors(decision).values() if is_request_error(error)]
     if wrong:
         raise AirflowFailException(_message(decision)) from wrong[0]
 
@@ -187,9 +187,9 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    raise_for_wrong_questions(decision)
+    raise_for_request_errors(decision)
     passing = [error for error in _errors(decision).values() if error.transient]
-    if passing and (_tries_are_left(context) or not acceptable):
+    if passing and (_has_tries_left(context) or not acceptable):
         first = passing[0]
         raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
     if not acceptable:
@@ -231,6 +231,6 @@ def _message(decision: Decision) -> str:
     return "the error budget is unknown: " + "; ".join(said or decision.reasons)
 
 
-def _tries_are_left(context: Mapping[str, Any]) -> bool:
+def _has_tries_left(context: Mapping[str, Any]) -> bool:
     instance = context["ti"]
     return bool(instance.try_number <= instance.max_tries)

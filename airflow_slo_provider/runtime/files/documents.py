@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.documents.loading import DocumentText
 
 
-def beside(source: Any, folder: str) -> Any:
+def resolve_paths(source: Any, folder: str) -> Any:
     """Return paths with relative ones made absolute from the folder of the DAG file; texts and URIs are returned unchanged.
 
     The worker's current directory is not searched, because it may hold another file of the same name.
@@ -23,9 +23,9 @@ def beside(source: Any, folder: str) -> Any:
     """
     missing: list[Fault] = []
     if isinstance(source, list | tuple):
-        found: Any = [_beside(one, folder, missing) for one in source]
+        found: Any = [_resolve_path(one, folder, missing) for one in source]
     else:
-        found = _beside(source, folder, missing)
+        found = _resolve_path(source, folder, missing)
     if missing:
         raise DocumentError(missing)
     return found
@@ -44,7 +44,7 @@ def is_uri(source: Any) -> bool:
     return isinstance(text, str) and "\n" not in text and "://" in text.partition(" ")[0]
 
 
-def _beside(one: Any, folder: str, missing: list[Fault]) -> Any:
+def _resolve_path(one: Any, folder: str, missing: list[Fault]) -> Any:
     text = os.fspath(one) if isinstance(one, os.PathLike) and not is_uri(one) else one
     if not isinstance(text, str) or "\n" in text or not text.strip() or is_uri(text) or os.path.isabs(text):
         return one
@@ -74,7 +74,7 @@ def dag_folder(dag: Any = None) -> str:
     return "" if dag is None else str(dag.folder)
 
 
-def readable(source: Any) -> Any:
+def read_stored(source: Any) -> Any:
     """Return SLO documents with those in object stores read, for :func:`airflow_slo_provider.slo.load`.
 
     :param source: a path, a URI such as ``s3://bucket/slos`` (``s3://conn_id@bucket/slos`` names the connection), the text of a
@@ -85,10 +85,10 @@ def readable(source: Any) -> Any:
     several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
     if not any(is_uri(one) for one in several):
         return source
-    return [text for one in several for text in (_stored(str(one)) if is_uri(one) else [one])]
+    return [text for one in several for text in (_read_uri(str(one)) if is_uri(one) else [one])]
 
 
-def _stored(uri: str) -> list[DocumentText]:
+def _read_uri(uri: str) -> list[DocumentText]:
     from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.runtime.files.object_storage import object_path
     from airflow_slo_provider.runtime.secret_masks import masked

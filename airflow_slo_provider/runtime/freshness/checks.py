@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.runtime.freshness.source_parameters import Question, names, namespaced
+from airflow_slo_provider.runtime.freshness.source_parameters import FreshnessSource, names, namespaced
 from airflow_slo_provider.runtime.recording.checks import record_unknown_on_error
 from airflow_slo_provider.runtime.recording.observations import record_observations
 
@@ -22,7 +22,7 @@ TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
 
 
 def measure(
-    question: Question, limits: Limits, *, name: str, context: Mapping[str, Any], log: Any, evidence: Mapping[str, Any]
+    question: FreshnessSource, limits: Limits, *, name: str, context: Mapping[str, Any], log: Any, evidence: Mapping[str, Any]
 ) -> Assessment:
     """Measure once, log the result and record it in the ledger; a failed measurement is recorded as ``unknown``.
 
@@ -42,7 +42,7 @@ def measure(
         record_observations(results, context, log)
 
     with record_unknown_on_error(context, lambda: _unknown(name, limits, evidence), write=write):
-        found = assess(look(question, context), datetime.now(UTC), limits)
+        found = assess(observe(question, context), datetime.now(UTC), limits)
     log.info("Freshness of %s", found.message)
     record_observations([found.result(name, evidence)], context, log)
     return found
@@ -60,7 +60,7 @@ def _unknown(name: str, limits: Limits, evidence: Mapping[str, Any]) -> CheckRes
     )
 
 
-def look(question: Question, context: Mapping[str, Any] | None = None) -> Observation:
+def observe(question: FreshnessSource, context: Mapping[str, Any] | None = None) -> Observation:
     """Measure a source.
 
     :param question: the source
@@ -88,28 +88,28 @@ def look(question: Question, context: Mapping[str, Any] | None = None) -> Observ
     return _http(question)
 
 
-def is_prometheus(question: Question) -> bool:
+def is_prometheus(question: FreshnessSource) -> bool:
     """Return whether a query is PromQL, by the type of its connection."""
     from airflow.sdk import BaseHook
 
     return question.kind == "query" and BaseHook.get_connection(str(question.conn_id)).conn_type == "prometheus"
 
 
-def is_directory(question: Question) -> bool:
+def is_directory(question: FreshnessSource) -> bool:
     """Return whether a model is read from a registry in a directory, by its connection."""
     from airflow_slo_provider.runtime.freshness import model_registry as freshness_registry
 
     return question.kind == "model" and freshness_registry.is_directory(str(question.conn_id))
 
 
-def in_a_trigger(question: Question) -> bool:
+def can_poll_in_trigger(question: FreshnessSource) -> bool:
     """Return whether a trigger can poll this source itself, with asynchronous I/O."""
     if is_directory(question):
         return False
     return question.kind in ("external_dag_id", "model", "feature_view") or is_prometheus(question)
 
 
-def prometheus_question(question: Question) -> PrometheusQuestion:
+def prometheus_question(question: FreshnessSource) -> PrometheusQuestion:
     """Return the domain object for a PromQL query.
 
     :param question: the source
@@ -126,7 +126,7 @@ def prometheus_question(question: Question) -> PrometheusQuestion:
     return PrometheusQuestion(query=more["query"], gives=more["query_gives"], group_by=names(more.get("group_by")))
 
 
-def http_steps(question: Question) -> Steps:
+def http_steps(question: FreshnessSource) -> Steps:
     """Return the requests for a source with an HTTP API.
 
     :param question: the source
@@ -145,7 +145,7 @@ def http_steps(question: Question) -> Steps:
     return last_materialisation(more["project"], names(more["feature_view"]))
 
 
-def token_path(question: Question) -> str | None:
+def token_path(question: FreshnessSource) -> str | None:
     """Return the path at which the API of a source issues tokens; None if it does not.
 
     :param question: the source
@@ -153,7 +153,7 @@ def token_path(question: Question) -> str | None:
     return TOKEN_PATH if question.kind == "external_dag_id" else None
 
 
-def _http(question: Question) -> Observation:
+def _http(question: FreshnessSource) -> Observation:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient
     from airflow_slo_provider.freshness.sources.http_steps import run
     from airflow_slo_provider.runtime.connections.http import api_settings
@@ -162,7 +162,7 @@ def _http(question: Question) -> Observation:
         return run(http_steps(question), client.send)
 
 
-def _prometheus(question: Question) -> Observation:
+def _prometheus(question: FreshnessSource) -> Observation:
     from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
     asked = prometheus_question(question)
@@ -171,7 +171,7 @@ def _prometheus(question: Question) -> Observation:
     return asked.read(samples, at=now, where=f"connection {question.conn_id}")
 
 
-def _sql(question: Question) -> Observation:
+def _sql(question: FreshnessSource) -> Observation:
     from airflow_slo_provider.core.database_faults import query_error
     from airflow_slo_provider.core.timestamps import read_zone
     from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion
@@ -191,7 +191,7 @@ def _sql(question: Question) -> Observation:
         raise query_error(error, source=where) from None
 
 
-def _files(question: Question) -> Observation:
+def _files(question: FreshnessSource) -> Observation:
     from airflow_slo_provider.freshness.sources.files import FilesQuestion
     from airflow_slo_provider.runtime.files.object_storage import ObjectStorage
 

@@ -50,7 +50,7 @@ def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = F
 
 @contextmanager
 def _registry_faults(conn_id: str) -> Iterator[None]:
-    from airflow_slo_provider.deployment.registries.registry import RegistryError
+    from airflow_slo_provider.deployment.registries.history import RegistryError
 
     try:
         yield

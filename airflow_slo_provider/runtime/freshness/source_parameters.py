@@ -9,7 +9,7 @@ from typing import Any
 from airflow_slo_provider.exceptions import QueryError
 
 
-class BadQuestion(QueryError, ValueError):
+class SourceParameterError(QueryError, ValueError):
     """Invalid combination of parameters: raised when the DAG file is parsed, or by the task if a template rendered to it."""
 
     default_reason = "bad_question"
@@ -29,7 +29,7 @@ CONNECTIONS: Mapping[str, str | None] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class FreshnessSource:
     """A freshness source and its arguments. Everything except an asset object is JSON-able, as a trigger needs it.
 
     :param kind: one of :data:`CONNECTIONS`
@@ -59,20 +59,20 @@ class Question:
         return f"{self.kind}:{value}"
 
 
-def question(given: Mapping[str, Any]) -> Question:
+def read_source(given: Mapping[str, Any]) -> FreshnessSource:
     """Return the source that the parameters of a sensor name.
 
     :param given: all parameters by name; None if not given
-    :raises BadQuestion: (a ValueError) if no source or more than one is named, or a parameter of another source is given
+    :raises SourceParameterError: (a ValueError) if no source or more than one is named, or a parameter of another source is given
     """
     kinds = [kind for kind in CONNECTIONS if kind in given and given[kind] is not None]
     if len(kinds) != 1:
         known = ", ".join(f"{kind}=" for kind in CONNECTIONS if kind in given)
-        raise BadQuestion(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
+        raise SourceParameterError(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
     (kind,) = kinds
     _check(kind, given)
     arguments = {name: given[name] for name in (kind, *BELONGS[kind]) if given.get(name) is not None}
-    return Question(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=arguments)
+    return FreshnessSource(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=arguments)
 
 
 #: Further parameters of each source, and whether they are required.
@@ -86,7 +86,7 @@ BELONGS: Mapping[str, Mapping[str, bool]] = {
     "model": {"alias": True, "promotion_tag": False},
     "deployment": {},
 }
-#: All parameters that :func:`question` reads.
+#: All parameters that :func:`read_source` reads.
 PARAMETERS = frozenset({"conn_id", "quantile", *BELONGS, *(name for more in BELONGS.values() for name in more)})
 
 
@@ -94,21 +94,21 @@ def _check(kind: str, given: Mapping[str, Any]) -> None:
     belongs = BELONGS[kind]
     missing = [name for name, needed in belongs.items() if needed and not given.get(name)]
     if missing:
-        raise BadQuestion(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
+        raise SourceParameterError(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
     foreign = {name for others in BELONGS.values() for name in others} - set(belongs)
     wrong = sorted(name for name in foreign if given.get(name) is not None)
     if wrong:
-        raise BadQuestion(f"{' and '.join(f'{name}=' for name in wrong)} means nothing with {kind}=")
+        raise SourceParameterError(f"{' and '.join(f'{name}=' for name in wrong)} means nothing with {kind}=")
     if kind == "table" and not given.get("conn_id"):
-        raise BadQuestion("table= needs conn_id=: the Airflow connection of its database")
+        raise SourceParameterError("table= needs conn_id=: the Airflow connection of its database")
     if given.get("conn_id") and kind == "asset":
-        raise BadQuestion("conn_id= means nothing with asset=: Airflow knows its own assets")
+        raise SourceParameterError("conn_id= means nothing with asset=: Airflow knows its own assets")
     if given.get("query_gives") not in (None, "timestamp", "age"):
-        raise BadQuestion(f"query_gives={given['query_gives']!r}: write timestamp or age")
+        raise SourceParameterError(f"query_gives={given['query_gives']!r}: write timestamp or age")
     if kind == "path" and given.get("group_by") not in (None, "directory"):
-        raise BadQuestion(f"group_by={given['group_by']!r}: files are grouped by directory only")
+        raise SourceParameterError(f"group_by={given['group_by']!r}: files are grouped by directory only")
     if given.get("which") not in (None, "newest", "oldest"):
-        raise BadQuestion(f"which={given['which']!r}: write newest or oldest")
+        raise SourceParameterError(f"which={given['which']!r}: write newest or oldest")
     if given.get("timezone"):
         from airflow_slo_provider.core.timestamps import read_zone
 
@@ -116,11 +116,11 @@ def _check(kind: str, given: Mapping[str, Any]) -> None:
             try:
                 read_zone(given["timezone"])
             except ValueError as error:
-                raise BadQuestion(str(error)) from None
+                raise SourceParameterError(str(error)) from None
     if given.get("quantile") is not None and kind not in ("feature_view", "table", "query", "path"):
-        raise BadQuestion(f"quantile= means nothing with {kind}=: there are no groups")
+        raise SourceParameterError(f"quantile= means nothing with {kind}=: there are no groups")
     if given.get("quantile") is not None and kind != "feature_view" and not given.get("group_by"):
-        raise BadQuestion("quantile= is a share of groups: say which with group_by=")
+        raise SourceParameterError("quantile= is a share of groups: say which with group_by=")
 
 
 def names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:

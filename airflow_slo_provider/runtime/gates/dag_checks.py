@@ -16,7 +16,7 @@ HOLD_AFTER_A_FAILURE = frozenset({"all_success", "none_failed", "none_failed_min
 HOLD_AFTER_A_SKIP = frozenset({"all_success"})
 
 
-def each(ids: Any) -> list[Any]:
+def as_list(ids: Any) -> list[Any]:
     """Return one id or several ids as a list; None gives an empty list."""
     if ids is None:
         return []
@@ -40,10 +40,10 @@ def trigger_rule(task: Any) -> str:
     return str(getattr(task.trigger_rule, "value", task.trigger_rule))
 
 
-def expanded(task: Any, ids: TaskIds | None) -> list[str]:
+def root_tasks(task: Any, ids: TaskIds | None) -> list[str]:
     """Return task ids, with each task group replaced by its root tasks."""
     groups = task.dag.task_group_dict
-    found = (([root.task_id for root in groups[one].roots] if one in groups else [one]) for one in each(ids))
+    found = (([root.task_id for root in groups[one].roots] if one in groups else [one]) for one in as_list(ids))
     return [one for some in found for one in some]
 
 
@@ -56,10 +56,10 @@ def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
     """
     behind = task.get_flat_relative_ids(upstream=False)
     found: set[str] = set()
-    for one in each(ids):
-        named = whole(task, one)
+    for one in as_list(ids):
+        named = expand_groups(task, one)
         if not named & behind:
-            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_problem(task, one, behind)}")
+            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_describe_wrong_id(task, one, behind)}")
         found |= named
     return found
 
@@ -102,12 +102,12 @@ def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
     direct, behind = task.downstream_task_ids, task.get_flat_relative_ids(upstream=False)
     groups = task.dag.task_group_dict
     for name, ids in branches.items():
-        for one in each(ids):
+        for one in as_list(ids):
             if not isinstance(one, str) or not one:
                 raise ValueError(f"{task.task_id}: {name} holds {one!r}; write the id of a task or a task group")
             roots = {root.task_id for root in groups[one].roots} if one in groups else {one}
             if not roots & direct:
-                raise ValueError(f"{task.task_id}: {name} names {_problem(task, one, direct)}")
+                raise ValueError(f"{task.task_id}: {name} names {_describe_wrong_id(task, one, direct)}")
             if loose := sorted(roots - behind):
                 raise ValueError(
                     f"{task.task_id}: {name} names the task group {one!r}, and its task {loose[0]!r} is not downstream of "
@@ -131,22 +131,22 @@ def check_mapped_branch(task: Any) -> None:
         )
 
 
-def whole(task: Any, ids: TaskIds | None) -> set[str]:
+def expand_groups(task: Any, ids: TaskIds | None) -> set[str]:
     """Return task ids, with each task group replaced by all of its tasks."""
     groups = task.dag.task_group_dict
-    found = (({inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}) for one in each(ids))
+    found = (({inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}) for one in as_list(ids))
     return set().union(*found)
 
 
-def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
+def exclusive_tasks(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
     """Return the tasks of a branch, and those behind it that no other branch reaches.
 
     :param task: the branch operator
     :param targets: ids of tasks and task groups of the branch
     :param others: ids of the other branches; tasks that they reach without passing a target are left out
     """
-    own = whole(task, targets)
-    reached = set().union(*(whole(task, ids) for ids in others)) - own
+    own = expand_groups(task, targets)
+    reached = set().union(*(expand_groups(task, ids) for ids in others)) - own
     left = list(reached)
     while left:
         further = task.dag.get_task(left.pop()).downstream_task_ids - own - reached
@@ -155,7 +155,7 @@ def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[s
     return own.union(*(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in own)) - reached
 
 
-def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
+def check_blocked_branches(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
     """Reject branches of a blocked deployment that lead to tasks which only an allowed deployment may run.
 
     The branch of a freeze must not lead there at all; the other branches only through another task, such as an approval.
@@ -167,9 +167,9 @@ def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, othe
     :raises ValueError: naming the task
     """
     exempt = exempt_tasks(task, argument(task, "may_run_when_blocked"))
-    wanted = whole(task, allowed) - exempt
-    for one in each(frozen):
-        named = whole(task, one)
+    wanted = expand_groups(task, allowed) - exempt
+    for one in as_list(frozen):
+        named = expand_groups(task, one)
         behind = named.union(*(task.dag.get_task(inner).get_flat_relative_ids(upstream=False) for inner in named))
         if reached := sorted(wanted & behind):
             raise ValueError(
@@ -178,14 +178,14 @@ def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, othe
                 f"with a policy whose action is escalate, or allow it by name: may_run_when_blocked=[{reached[0]!r}]"
             )
     for name, ids in others.items():
-        if shared := sorted(wanted & whole(task, ids)):
+        if shared := sorted(wanted & expand_groups(task, ids)):
             raise ValueError(
                 f"{task.task_id}: {name} leads directly to {shared[0]!r}, which only an allowed deployment may run; put a task "
                 f"before it that asks somebody, or allow it by name: may_run_when_blocked=[{shared[0]!r}]"
             )
 
 
-def _problem(task: Any, name: str, wanted: Iterable[str]) -> str:
+def _describe_wrong_id(task: Any, name: str, wanted: Iterable[str]) -> str:
     """Describe what is wrong with the id of a task or group, and suggest a similar one."""
     known = {*task.dag.task_ids, *task.dag.task_group_dict}
     groups = task.dag.task_group_dict

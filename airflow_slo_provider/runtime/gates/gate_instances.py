@@ -34,7 +34,7 @@ def instance_name(task_id: str, index: int) -> str:
     return f"{task_id}[{index}]" if index >= 0 else task_id
 
 
-def decision_fault(decision: Any, gate_id: str, index: int, context: Mapping[str, Any]) -> str:
+def denial_reason(decision: Any, gate_id: str, index: int, context: Mapping[str, Any]) -> str:
     """Return why a gate's decision does not allow the run to go on; empty if it does.
 
     :param decision: the XCom ``decision`` of the instance

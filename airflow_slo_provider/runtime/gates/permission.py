@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from airflow_slo_provider.runtime.evaluation_time import is_backfill
-from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
+from airflow_slo_provider.runtime.gates.gate_instances import denial_reason, instance_name, instance_states
 
 #: A decision is outdated if the run was started again later than this after it. The tolerance is for clock differences.
 _TOLERANCE = timedelta(minutes=5)
@@ -32,7 +32,7 @@ def refuse_backfill(context: Mapping[str, Any], *, allow_backfill: bool) -> None
     )
 
 
-def gate_fault(task: Any, gate: Any) -> str:
+def gate_parameter_error(task: Any, gate: Any) -> str:
     """Return what is wrong with the ``gate`` of a task in its DAG; empty if it is right or not a task id.
 
     :param task: the operator
@@ -66,7 +66,7 @@ def gate_fault(task: Any, gate: Any) -> str:
     return ""
 
 
-def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
+def require_allowed(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     """Fail unless the gate has allowed this run, in every instance that counts.
 
     In the same mapped task group only the instance with the task's own map index counts; otherwise all instances of the gate.
@@ -78,12 +78,12 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
         the run, and for one that does not allow the run
     """
     task = context["task"]
-    fault = gate_fault(task, gate)
+    fault = gate_parameter_error(task, gate)
     if fault:
         _refuse(fault)
     given = None if isinstance(gate, str) else _decisions(gate, context)
     task_id = gate if given is None else _one_gate(given)
-    fault = gate_fault(task, task_id)
+    fault = gate_parameter_error(task, task_id)
     if fault or "{" in str(task_id):
         _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")
     indexes = _indexes(str(task_id), context)
@@ -91,10 +91,10 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     for index in indexes:
         where = instance_name(str(task_id), index)
         if handed is not None:
-            _require_allowed(handed.get(index), str(task_id), index, context)
+            _require_instance_allowed(handed.get(index), str(task_id), index, context)
         # A passed decision may have been modified on the way, so the XCom of the gate itself is checked as well.
         found = context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index)
-        _require_allowed(found, str(task_id), index, context)
+        _require_instance_allowed(found, str(task_id), index, context)
         log.info("The gate %s allows it: %s, decided at %s", where, found["outcome"], found["decided_at"])
 
 
@@ -142,8 +142,8 @@ def _indexes(task_id: str, context: Mapping[str, Any]) -> Collection[int]:
     return sorted(found)
 
 
-def _require_allowed(decision: Any, task_id: str, index: int, context: Mapping[str, Any]) -> None:
-    fault = decision_fault(decision, task_id, index, context)
+def _require_instance_allowed(decision: Any, task_id: str, index: int, context: Mapping[str, Any]) -> None:
+    fault = denial_reason(decision, task_id, index, context)
     if fault:
         _refuse(fault)
     _require_current(decision, instance_name(task_id, index), context)

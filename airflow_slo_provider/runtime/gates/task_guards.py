@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_slo_provider.runtime.error_budget.decision import XCOM_KEY as DECISION
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
-from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
+from airflow_slo_provider.runtime.gates.gate_instances import denial_reason, instance_name, instance_states
 
 #: XCom key of the ids of the tasks that a task has blocked by skips.
 BLOCKED = "blocked"
@@ -92,7 +92,7 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
         where = instance_name(gate_id, index)
         if state != "success":
             problem = f"{where} is {state}"
-        elif not _let_go(gate_id, index, branches, context):
+        elif not _has_allowed(gate_id, index, branches, context):
             problem = f"{where} has let nothing go in this run (somebody may have marked it as a success)"
         if problem:
             break
@@ -103,10 +103,10 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
         )
 
 
-def _let_go(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
+def _has_allowed(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
     """Return whether a gate instance allowed the run, or a branch instance followed a branch that leads to this task."""
     ti = context["ti"]
     pushed = ti.xcom_pull(task_ids=gate_id, key=BLOCKED if branches else DECISION, map_indexes=index)
     if branches:
         return isinstance(pushed, list | tuple) and ti.task_id not in pushed
-    return not decision_fault(pushed, gate_id, index, context)
+    return not denial_reason(pushed, gate_id, index, context)

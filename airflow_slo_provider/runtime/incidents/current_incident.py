@@ -12,7 +12,7 @@ from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, STEP_KIND, St
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.incidents.incident_state import Memory
+    from airflow_slo_provider.incidents.incident_state import WatchState
     from airflow_slo_provider.ledger import Ledger, RunKey
 
 #: Key of the incident in a DAG run's ``conf``.
@@ -20,7 +20,7 @@ CONF_KEY = "incident"
 #: Kind of check that holds which run handles an incident: one row for each DAG and incident, written once.
 CLAIM_KIND = "incident_claim"
 #: Kind of check that holds the state of a trigger.
-MEMORY_KIND = "incident_watch"
+WATCH_STATE_KIND = "incident_watch"
 
 
 def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
@@ -115,7 +115,7 @@ def incident_check(
         message=incident.message,
         checked_at=at or datetime.now(UTC),
         interval_start=incident.started_at,
-        evidence={"slo": incident.looked_up("slo"), "kind": incident.kind, "severity": incident.severity, **facts},
+        evidence={"slo": incident.value_at("slo"), "kind": incident.kind, "severity": incident.severity, **facts},
     )
 
 
@@ -149,23 +149,23 @@ def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
     record([step.to_check(current_incident(context))], context)
 
 
-def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
+def load_watch_states(ledger: Ledger, watch: str) -> dict[str, WatchState]:
     """Return the stored state of a trigger by subject. An incident that a run handles counts as sent.
 
     :param ledger: the ledger
     :param watch: name of the trigger's state
     """
-    from airflow_slo_provider.incidents.incident_state import Memory
+    from airflow_slo_provider.incidents.incident_state import WatchState
 
-    rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
-    found = {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}
+    rows = ledger.checks(WATCH_STATE_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
+    found = {row.result.evidence["subject"]: WatchState.from_dict(row.result.evidence["memory"]) for row in rows}
     for subject, one in found.items():
-        if one.incident is not None and not one.told and ledger.latest(INCIDENT_KIND, one.incident.id) is not None:
-            found[subject] = replace(one, told=True)
+        if one.incident is not None and not one.sent and ledger.latest(INCIDENT_KIND, one.incident.id) is not None:
+            found[subject] = replace(one, sent=True)
     return found
 
 
-def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:
+def save_watch_states(ledger: Ledger, watch: str, memories: Mapping[str, WatchState]) -> None:
     """Store the state of a trigger for some subjects.
 
     :param ledger: the ledger
@@ -174,7 +174,7 @@ def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:
     """
     for subject, one in memories.items():
         check = CheckResult(
-            kind=MEMORY_KIND,
+            kind=WATCH_STATE_KIND,
             name=f"{watch}/{subject}"[:500],
             verdict=Verdict.UNKNOWN,
             message=one.incident.message if one.incident else "",
@@ -189,7 +189,7 @@ def _watch_key(watch: str, subject: str) -> RunKey:
     return RunKey(f"watch:{watch}"[:250], "watch", subject[:250] or "-")
 
 
-def other_runs(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+def trigger_arguments(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
     """Return arguments of ``TriggerDagRunOperator`` that start a run for each incident, with a run id made from the incident.
 
     :param incidents: the incidents

@@ -20,7 +20,7 @@ CALM = Fraction(1, 2)
 FEWEST_EVENTS = 10
 
 
-def measured_now(slos: Documents, name: str) -> dict[str, Any]:
+def measure_now(slos: Documents, name: str) -> dict[str, Any]:
     """Measure an SLO now.
 
     :param slos: the SLO documents
@@ -28,14 +28,19 @@ def measured_now(slos: Documents, name: str) -> dict[str, Any]:
     :return: its burn rates and budget, ``burning``, ``message``, and ``table`` for the log
     :raises MeasurementError: if the SLO cannot be measured
     """
-    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
+    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, poll_result
     from airflow_slo_provider.slo.budget.text_table import table
 
     report = _report(slos, name)
     if report.error is not None:
         raise report.error
-    seen = sighting(report, severity="ticket", rearm=CALM)
-    return {**evidence_of(report), "burning": seen.seen.value == "burning", "message": report.message, "table": table([report])}
+    result = poll_result(report, severity="ticket", rearm=CALM)
+    return {
+        **evidence_of(report),
+        "burning": result.state.value == "burning",
+        "message": report.message,
+        "table": table([report]),
+    }
 
 
 def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None]:
@@ -45,21 +50,16 @@ def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None
     :param within: maximum age of the checks
     :raises LedgerError: if the ledger cannot be read
     """
-    from airflow_slo_provider.incidents.culprit import failing_shares
+    from airflow_slo_provider.incidents.culprit import bad_event_shares
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
     with open_default_ledger() as ledger:
         rows = ledger.checks(name=check, since=datetime.now(UTC) - within, limit=10_000)
-    return failing_shares(row.result for row in rows)
+    return bad_event_shares(row.result for row in rows)
 
 
-def recovery(
-    slos: Documents,
-    name: str,
-    context: Mapping[str, Any],
-    *,
-    at: datetime,
-    settle: timedelta,
+def measure_recovery(
+    slos: Documents, name: str, context: Mapping[str, Any], *, at: datetime, settle: timedelta
 ) -> dict[str, Any]:
     """Return whether an SLO has recovered.
 
@@ -71,8 +71,8 @@ def recovery(
     :return: ``recovered``, ``message``, and the measurements
     :raises MeasurementError: if the SLO cannot be measured
     """
-    from airflow_slo_provider.incidents.incident_state import Seen
-    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
+    from airflow_slo_provider.incidents.incident_state import BurnState
+    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, poll_result
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
     from airflow_slo_provider.slo.budget.interval_summary import burn_between
@@ -102,7 +102,7 @@ def recovery(
     report = _report(slos, name)
     if report.error is not None:
         raise report.error
-    calm = sighting(report, severity="ticket", rearm=CALM).seen is Seen.CALM
+    calm = poll_result(report, severity="ticket", rearm=CALM).state is BurnState.CALM
     said = "no burn-rate rule is near its factor" if calm else report.message
     return {"recovered": calm, "message": said, **evidence_of(report)}
 
@@ -123,7 +123,7 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
     return max(ended, default=None)
 
 
-def impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
+def measure_impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
     """Measure the impact of an incident. A value that cannot be measured is reported as unknown, never as zero.
 
     :param slos: the SLO documents
@@ -140,7 +140,7 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     if slos is None or not name:
-        return Impact(problem="no SLO documents were given" if slos is None else "no SLO is named")
+        return Impact(problem="no SLO documents are set" if slos is None else "no SLO is named")
     until = end or datetime.now(UTC)
     try:
         catalog = read_documents(slos)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.postmortem import PostMortem
-from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, State, StepRecord, not_reached, small
+from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, State, StepRecord, truncate_evidence, unreached_steps
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.runtime.incidents.current_incident import incident_check, recorded_steps
-from airflow_slo_provider.runtime.incidents.measurements import impact
+from airflow_slo_provider.runtime.incidents.measurements import measure_impact
 
 if TYPE_CHECKING:
     from airflow_slo_provider.runtime.error_budget.decision import Documents
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_LINES = 200
 
 
-def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
+def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
     """Return the data of a post-mortem.
 
     :param context: Airflow's task context
@@ -38,7 +38,7 @@ def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | N
         (one["id"], one["phase"], one["action"]) for one in facts.get("steps", ()) if isinstance(one, Mapping) and "id" in one
     ]
     order = {step: number for number, (step, _, _) in enumerate(planned)}
-    found = [*steps.values(), *not_reached(planned, steps)]
+    found = [*steps.values(), *unreached_steps(planned, steps)]
     ordered = sorted(found, key=lambda one: order.get(one.step_id, len(order)))
     ended = _ended(ordered)
     return PostMortem(
@@ -48,13 +48,13 @@ def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | N
         reasons=tuple(map(str, facts.get("reasons", ()))),
         steps=ordered,
         ended_at=ended,
-        impact=impact(slos, incident.looked_up("slo"), incident.started_at, ended),
+        impact=measure_impact(slos, incident.value_at("slo"), incident.started_at, ended),
         run=f"{run.dag_id} / {run.run_id}",
         opened=bool(own),
     )
 
 
-def recorded_incident(context: Mapping[str, Any], found: PostMortem, files: Mapping[str, str]) -> None:
+def record_incident_end(context: Mapping[str, Any], found: PostMortem, files: Mapping[str, str]) -> None:
     """Record in the ledger how an incident ended.
 
     :param context: Airflow's task context
@@ -73,7 +73,7 @@ def recorded_incident(context: Mapping[str, Any], found: PostMortem, files: Mapp
         "ended_at": found.ended_at.isoformat() if found.ended_at else None,
         "impact": dict(found.impact.facts),
         "steps": [{"id": one.step_id, "phase": one.phase, "action": one.action, "state": one.state.value} for one in found.steps],
-        "timeline": [{"at": one.at.isoformat(), "what": small(one.text)} for one in found.entries[:_MOST_LINES]],
+        "timeline": [{"at": one.at.isoformat(), "what": truncate_evidence(one.text)} for one in found.entries[:_MOST_LINES]],
         **files,
     }
     verdict = Verdict.PASS if found.ended_at else Verdict.FAIL

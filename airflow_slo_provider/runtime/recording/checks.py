@@ -113,7 +113,7 @@ def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
             ledger.withdraw(check.kind, check.name, own.key)
 
 
-def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
+def record_intent(check: CheckResult, context: Mapping[str, Any]) -> None:
     """Record a change before it is made; the check of its result later replaces this row.
 
     A change that cannot be recorded is not made, and a change of a task that died is still in the ledger. The row of an earlier

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def open_default_ledger(*, to_look: bool = False) -> Ledger:
+def open_default_ledger(*, for_display: bool = False) -> Ledger:
     """Open the configured ledger for the configured environment.
 
     ``[slo] ledger_conn_id`` (an Airflow connection) takes precedence over ``[slo] ledger_url`` (a SQLAlchemy URL); without both
     it is ``slo_ledger.db`` in ``AIRFLOW_HOME``. That file is rejected if tasks may run on several machines, because each
     machine would have its own ledger and would not see the freezes of the others.
 
-    :param to_look: whether the ledger is only displayed, on a page or in a shell, and no decision depends on it
+    :param for_display: whether the ledger is only displayed, on a page or in a shell, and no decision depends on it
     :raises LedgerError: if it cannot be opened; reason ``not_shared`` if it is a file that other workers do not see
     """
-    problem = "" if to_look else unshared_ledger()
+    problem = "" if for_display else unshared_ledger()
     if problem:
         from airflow_slo_provider.exceptions import LedgerError
 
         raise LedgerError(problem, reason="not_shared")
     opened = open_for_tasks(default_ledger_url())
-    if not to_look and opened.is_file:
+    if not for_display and opened.is_file:
         _warn_of_a_file(opened.where)
     return opened
 
@@ -181,7 +181,7 @@ def connection_url(conn_id: str) -> URL:
     return url
 
 
-def words_of(ledger: Ledger) -> str:
+def environment_text(ledger: Ledger) -> str:
     """Describe the environment of a ledger for a log line, and whether this is a test run; empty for neither.
 
     :param ledger: the ledger

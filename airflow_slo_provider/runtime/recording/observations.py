@@ -26,14 +26,14 @@ def record_observations(
     :raises LedgerError: if they cannot be written
     """
     from airflow_slo_provider.ledger.observations import REPEATED, SUBJECT
-    from airflow_slo_provider.runtime.evaluation_time import due
+    from airflow_slo_provider.runtime.evaluation_time import scheduled_start
     from airflow_slo_provider.runtime.recording.checks import emit, record
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
     results = list(results)
     if subject is not None:
         results = [replace(one, evidence={**one.evidence, SUBJECT: subject}) for one in results]
-    since = due(context)
+    since = scheduled_start(context)
     if since is None:
         record(results, context)
         return
@@ -51,7 +51,7 @@ def record_observations(
         emit([one for one in written if not one.kind.endswith(REPEATED)])
 
 
-def of_window(results: Iterable[CheckResult], start: datetime, end: datetime) -> list[CheckResult]:
+def date_at_window_end(results: Iterable[CheckResult], start: datetime, end: datetime) -> list[CheckResult]:
     """Date the checks of a past window at its end, if they were made at least a window's length after it.
 
     :param results: the checks

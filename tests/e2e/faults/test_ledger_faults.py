@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slo_provider.deployment.registries.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import engine
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
@@ -173,7 +173,7 @@ def test_the_registrys_disk_is_full(tmp_path: Path, seen: Callable[[str], None])
     models = Models(tmp_path)
     place = tmp_path / "registry" / "fraud"
     before = (place / "registry.json").read_bytes()
-    promotion = Wanted(kind="promote", alias="champion", key="run", to="3")
+    promotion = MoveRequest(kind="promote", alias="champion", key="run", to="3")
 
     def promote() -> None:
         models.registry.move("fraud", promotion)

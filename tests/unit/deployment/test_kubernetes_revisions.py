@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.kubernetes.api import Question, fault_of_status
-from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION, Change, changes, with_change
+from airflow_slo_provider.deployment.kubernetes.api import KubernetesRequest, status_error
+from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION, RecordedChange, read_changes, with_change
 from airflow_slo_provider.deployment.kubernetes.revisions import Revision, digest, model_version_of, selector_text
 from airflow_slo_provider.deployment.registries.known_good import JUDGING, good_versions
 from airflow_slo_provider.exceptions import DeploymentError
@@ -19,25 +19,25 @@ from airflow_slo_provider.results import CheckResult, Verdict
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
-def made(key: str, minutes: int = 0) -> Change:
+def made(key: str, minutes: int = 0) -> RecordedChange:
     at = (NOW + timedelta(minutes=minutes)).isoformat()
-    return Change(key=key, action="rollback", at=at, from_revision=2, to_revision=1, was="a", became="b")
+    return RecordedChange(key=key, action="rollback", at=at, from_revision=2, to_revision=1, was="a", became="b")
 
 
 class TestChanges:
     def test_what_is_written_is_read(self) -> None:
         first = with_change({"team": "ml"}, [], made("k1"))
-        second = with_change({"team": "ml"}, changes(first), made("k2", 1))
-        assert changes(second) == [made("k1"), made("k2", 1)]
+        second = with_change({"team": "ml"}, read_changes(first), made("k2", 1))
+        assert read_changes(second) == [made("k1"), made("k2", 1)]
         assert second["team"] == "ml"
 
     def test_the_deployment_and_its_replica_sets_remember_together(self) -> None:
         old, new = with_change({}, [], made("k1")), with_change({}, [], made("k2", 1))
-        assert [one.key for one in changes(new, old, new, {})] == ["k1", "k2"]
+        assert [one.key for one in read_changes(new, old, new, {})] == ["k1", "k2"]
 
     def test_ten_are_remembered(self) -> None:
         known = [made(f"k{number}", number) for number in range(15)]
-        kept = changes(with_change({}, known, made("last", 99)))
+        kept = read_changes(with_change({}, known, made("last", 99)))
         assert [one.key for one in kept] == [*(f"k{number}" for number in range(6, 15)), "last"]
 
     def test_fewer_where_there_is_no_room(self) -> None:
@@ -45,7 +45,7 @@ class TestChanges:
         others = {"long": "x" * (256 * 1024 - 2_000)}
         after = with_change(others, known, made("last", 99))
         assert sum(len(key) + len(value) for key, value in after.items()) <= 256 * 1024
-        kept = [one.key for one in changes(after)]
+        kept = [one.key for one in read_changes(after)]
         assert kept[-1] == "last"
         assert 1 < len(kept) < 10
 
@@ -55,18 +55,18 @@ class TestChanges:
          json.dumps([{**vars(made("k")), "at": "2026-11-24T05:00:00"}])],
     )  # fmt: skip
     def test_what_is_none_is_passed_over(self, text: str) -> None:
-        assert changes({ANNOTATION: text}) == []
+        assert read_changes({ANNOTATION: text}) == []
 
     def test_newer_releases_may_write_more(self) -> None:
-        assert changes({ANNOTATION: json.dumps([{**vars(made("k")), "more": 1}])}) == [made("k")]
+        assert read_changes({ANNOTATION: json.dumps([{**vars(made("k")), "more": 1}])}) == [made("k")]
 
 
 class TestRevisions:
     def test_named_by_number_image_or_version(self) -> None:
         revision = Revision(number=5, replica_set="x", history=(2,), images=("i:1", "init:1"), model_version="7")
-        assert all(revision.is_any_of([name]) for name in (5, 2, "i:1", "init:1", "7"))
-        assert not any(revision.is_any_of([name]) for name in (7, "5", "2", "i", 0, ""))
-        assert not Revision(number=0, replica_set="x").is_any_of([0])
+        assert all(revision.matches_any([name]) for name in (5, 2, "i:1", "init:1", "7"))
+        assert not any(revision.matches_any([name]) for name in (7, "5", "2", "i", 0, ""))
+        assert not Revision(number=0, replica_set="x").matches_any([0])
 
     def test_a_selector_is_written_as_a_query(self) -> None:
         expressions = [
@@ -196,7 +196,7 @@ def test_what_burned_is_not_good_though_it_passed_its_checks(checks: list[str] |
 @pytest.mark.parametrize("body", [None, b"", b"<html>nginx</html>", b"[]", b'{"message": null}', b"\xff\xfe"])
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 504])
 def test_every_status_has_words_whatever_the_body(status: int, body: bytes | None) -> None:
-    fault = fault_of_status(status, body, Question("patch", "deployments", "serving", "model"))
+    fault = status_error(status, body, KubernetesRequest("patch", "deployments", "serving", "model"))
     assert ('deployments.apps "model" not found' if status == 404 else "patch deployments serving/model: ") in str(fault)
     assert fault.http_status == status
     assert fault.transient == (status in (401, 409, 429, 500, 504))
@@ -216,7 +216,7 @@ def test_every_status_has_words_whatever_the_body(status: int, body: bytes | Non
 )
 def test_a_missing_permission_is_told_from_a_policys_refusal(verb: str, said: str, reason: str) -> None:
     body = json.dumps({"kind": "Status", "message": said})
-    fault = fault_of_status(403, body, Question(verb, "deployments", "serving", "m"))
+    fault = status_error(403, body, KubernetesRequest(verb, "deployments", "serving", "m"))
     assert (fault.reason, fault.transient) == (reason, False)
     assert said in str(fault)
     assert (f"needs the verb '{verb}' on 'deployments'" in str(fault)) == (reason == "forbidden")

@@ -10,24 +10,17 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.history import AliasConflict, AliasState, Move, RegistryError
 from airflow_slo_provider.deployment.registries.names import ANY, NONE, PREVIOUS
-from airflow_slo_provider.deployment.registries.registry import (
-    Conflict,
-    Move,
-    Moved,
-    RegistryError,
-    State,
-    Wanted,
-    decide,
-)
+from airflow_slo_provider.deployment.registries.registry import Moved, MoveRequest, decide_move
 
 
-def promote(to: str, key: str | None = None, expected: str = ANY, **more: Any) -> Wanted:
-    return Wanted(kind="promote", alias="champion", key=key or f"run-{to}", to=to, expected=expected, **more)
+def promote(to: str, key: str | None = None, expected: str = ANY, **more: Any) -> MoveRequest:
+    return MoveRequest(kind="promote", alias="champion", key=key or f"run-{to}", to=to, expected=expected, **more)
 
 
-def back(key: str, **more: Any) -> Wanted:
-    return Wanted(kind="rollback", alias="champion", key=key, **more)
+def back(key: str, **more: Any) -> MoveRequest:
+    return MoveRequest(kind="rollback", alias="champion", key=key, **more)
 
 
 def moved(key: str, before: str | None, after: str, kind: str = "promote") -> Move:
@@ -76,35 +69,37 @@ def test_a_cleared_run_that_wants_another_version_is_told_so(registry: Directory
     registry.move("fraud", promote("1"))
     registry.move("fraud", promote("2", key="a"))
     registry.move("fraud", back("b"))
-    with pytest.raises(Conflict, match=r"moved it to 2 before, and is asked for 3 now; nothing was changed: start a new run"):
+    with pytest.raises(
+        AliasConflict, match=r"moved it to 2 before, and is asked for 3 now; nothing was changed: start a new run"
+    ):
         registry.move("fraud", promote("3", key="a", expected="1"))
     assert registry.alias("fraud", "champion") == "1"
     # A rollback to the predecessor asks for no version: the same question again.
     assert not registry.move("fraud", back("b")).changed
-    with pytest.raises(Conflict, match="moved it to 1 before, and is asked for 2 now"):
+    with pytest.raises(AliasConflict, match="moved it to 1 before, and is asked for 2 now"):
         registry.move("fraud", back("b", to="2"))
 
 
 def test_somebody_moved_it(registry: DirectoryRegistry) -> None:
     registry.move("fraud", promote("1"))
-    with pytest.raises(Conflict, match="names 1, not 3 as expected: somebody moved it"):
+    with pytest.raises(AliasConflict, match="names 1, not 3 as expected: somebody moved it"):
         registry.move("fraud", promote("2", expected="3"))
-    with pytest.raises(Conflict, match="names 1, not none as expected"):
+    with pytest.raises(AliasConflict, match="names 1, not none as expected"):
         registry.move("fraud", promote("2", expected=NONE))
     assert registry.alias("fraud", "champion") == "1"
 
 
 def test_a_registry_without_a_champion_says_so(registry: DirectoryRegistry) -> None:
     """Nobody moved anything: whoever promotes for the first time is told how."""
-    with pytest.raises(Conflict, match="names no version yet, not 1 as expected: there is no champion") as refused:
+    with pytest.raises(AliasConflict, match="names no version yet, not 1 as expected: there is no champion") as refused:
         registry.move("fraud", promote("2", expected="1"))
     assert str(refused.value).endswith("Promote 1 first, or make 2 the first one with expected_champion=''")
-    with pytest.raises(Conflict, match="names no version yet, not 1 as expected: there is nothing to roll back"):
+    with pytest.raises(AliasConflict, match="names no version yet, not 1 as expected: there is nothing to roll back"):
         registry.move("fraud", back("a", expected="1"))
     assert registry.move("fraud", promote("2", expected=NONE)).changed
-    gone = State(current=None, moves=[moved("a", None, "1")])
-    with pytest.raises(Conflict, match="names no version, not 1 as expected: somebody took it away after 1"):
-        decide("fraud", gone, promote("2", expected="1"))
+    gone = AliasState(current=None, moves=[moved("a", None, "1")])
+    with pytest.raises(AliasConflict, match="names no version, not 1 as expected: somebody took it away after 1"):
+        decide_move("fraud", gone, promote("2", expected="1"))
 
 
 def test_back_to_the_predecessor_and_one_further(registry: DirectoryRegistry) -> None:
@@ -131,10 +126,10 @@ def history(*versions: str) -> list[Move]:
     ]
 
 
-def goes_back_to(state: State, alias: str = "champion") -> str | None:
+def goes_back_to(state: AliasState, alias: str = "champion") -> str | None:
     """Where a rollback goes; None where it asks for the version."""
     try:
-        found = decide("m", state, Wanted(kind="rollback", alias=alias, key="a"))
+        found = decide_move("m", state, MoveRequest(kind="rollback", alias=alias, key="a"))
     except RegistryError as error:
         return None if error.reason == "no_predecessor" else f"{error}"
     return found.after
@@ -156,7 +151,7 @@ def goes_back_to(state: State, alias: str = "champion") -> str | None:
 )
 def test_no_rollback_goes_to_what_one_took_away(moves: str, to: str | None) -> None:
     made = history(*moves.split())
-    assert goes_back_to(State(current=made[-1].after, moves=made)) == to
+    assert goes_back_to(AliasState(current=made[-1].after, moves=made)) == to
 
 
 def test_three_rollbacks_in_a_row(registry: DirectoryRegistry) -> None:
@@ -191,14 +186,14 @@ def test_a_version_that_came_back_by_hand_has_no_known_predecessor(registry: Dir
         registry.move("fraud", back("a"))
     assert registry.move("fraud", promote("1", key="b")).before == "2"
     assert registry.move("fraud", back("c")).after == "2"
-    assert goes_back_to(State(current="2", moves=registry.moves("fraud"))) is None
+    assert goes_back_to(AliasState(current="2", moves=registry.moves("fraud"))) is None
 
 
 def test_a_rollback_leaves_a_later_promotion_alone(registry: DirectoryRegistry) -> None:
     for version in "12":
         registry.move("fraud", promote(version))
     registry.move("fraud", promote("3"))
-    with pytest.raises(Conflict, match="names 3, not 2"):
+    with pytest.raises(AliasConflict, match="names 3, not 2"):
         registry.move("fraud", back("a", expected="2"))
     assert registry.move("fraud", back("a", to="1")).after == "1"
 
@@ -223,7 +218,7 @@ def test_promoting_what_serves_already(registry: DirectoryRegistry) -> None:
 
 def test_a_version_never_changes(registry: DirectoryRegistry, tmp_path: Path) -> None:
     assert registry.register("fraud", "1", tmp_path / "model-1").version == "1"
-    with pytest.raises(Conflict, match="registered with other files"):
+    with pytest.raises(AliasConflict, match="registered with other files"):
         registry.register("fraud", "1", tmp_path / "model-2")
     (tmp_path / "one.bin").write_bytes(b"x")
     found = registry.register("fraud", "4", tmp_path / "one.bin")
@@ -253,7 +248,7 @@ def test_a_broken_document_is_told(registry: DirectoryRegistry, tmp_path: Path) 
 def _promote_in_a_process(root: str, to: str, expected: str) -> bool:
     try:
         return DirectoryRegistry(Path(root)).move("fraud", promote(to, key=f"p{to}{expected}", expected=expected)).changed
-    except Conflict:
+    except AliasConflict:
         return False
 
 
@@ -276,45 +271,45 @@ class TestAMoveThatWasCutOff:
 
     def test_begun_and_not_moved(self) -> None:
         begun = moved("a", "1", "2")
-        assert decide("m", State(current="1", pending=begun), promote("2", key="a")) == begun
+        assert decide_move("m", AliasState(current="1", pending=begun), promote("2", key="a")) == begun
 
     def test_moved_and_not_recorded(self) -> None:
         begun = moved("a", "1", "2")
-        found = decide("m", State(current="2", pending=begun), promote("2", key="a", expected="1"))
+        found = decide_move("m", AliasState(current="2", pending=begun), promote("2", key="a", expected="1"))
         assert found == begun  # though the alias no longer names what was expected: that was us
 
     @pytest.mark.parametrize("current", ["1", "2"])
     def test_begun_for_another_version(self, current: str) -> None:
-        with pytest.raises(Conflict, match="began to move it to 2 before, and is asked for 3 now"):
-            decide("m", State(current=current, pending=moved("a", "1", "2")), promote("3", key="a"))
+        with pytest.raises(AliasConflict, match="began to move it to 2 before, and is asked for 3 now"):
+            decide_move("m", AliasState(current=current, pending=moved("a", "1", "2")), promote("3", key="a"))
 
     def test_moved_by_somebody_else_since(self) -> None:
-        with pytest.raises(Conflict, match="names 3: somebody moved it while 1 was being replaced by 2"):
-            decide("m", State(current="3", pending=moved("a", "1", "2")), promote("2", key="a"))
+        with pytest.raises(AliasConflict, match="names 3: somebody moved it while 1 was being replaced by 2"):
+            decide_move("m", AliasState(current="3", pending=moved("a", "1", "2")), promote("2", key="a"))
 
     def test_a_rollback_does_not_go_back_twice(self) -> None:
         history = [moved("x", None, "1"), moved("y", "1", "2"), moved("z", "2", "3")]
         begun = moved("a", "3", "2", kind="rollback")
-        assert decide("m", State(current="2", moves=history, pending=begun), back("a")) == begun
+        assert decide_move("m", AliasState(current="2", moves=history, pending=begun), back("a")) == begun
 
     def test_recorded(self) -> None:
-        found = decide("m", State(current="2", moves=[moved("a", "1", "2")]), promote("2", key="a"))
+        found = decide_move("m", AliasState(current="2", moves=[moved("a", "1", "2")]), promote("2", key="a"))
         assert isinstance(found, Moved)
         assert not found.changed
 
 
 def test_an_alias_that_others_keep_is_used_where_they_moved_the_champion() -> None:
-    assert goes_back_to(State(current="5", previous="4")) == "4"
-    assert goes_back_to(State(current="5", previous="5")) is None
+    assert goes_back_to(AliasState(current="5", previous="4")) == "4"
+    assert goes_back_to(AliasState(current="5", previous="5")) is None
     moves = [moved("x", "5", "4", kind="rollback")]
-    assert goes_back_to(State(current="7", moves=moves, previous="6")) == "6"
-    assert goes_back_to(State(current="7", moves=moves, previous="5")) is None, "a rollback took that away"
-    assert goes_back_to(State(current="7", moves=moves)) == "4"
-    assert goes_back_to(State(current="7", moves=history("1", "2"), previous="1")) == "2", "that is of the move to 2"
+    assert goes_back_to(AliasState(current="7", moves=moves, previous="6")) == "6"
+    assert goes_back_to(AliasState(current="7", moves=moves, previous="5")) is None, "a rollback took that away"
+    assert goes_back_to(AliasState(current="7", moves=moves)) == "4"
+    assert goes_back_to(AliasState(current="7", moves=history("1", "2"), previous="1")) == "2", "that is of the move to 2"
 
 
 def test_the_champions_predecessor_is_no_other_aliass() -> None:
-    assert goes_back_to(State(current="4", previous="1"), alias="canary") is None
+    assert goes_back_to(AliasState(current="4", previous="1"), alias="canary") is None
 
 
 def test_a_recorded_move_is_read_back() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_slo_provider.incidents.culprit import stands_out
+from airflow_slo_provider.incidents.culprit import find_outlier
 from airflow_slo_provider.incidents.incident import Incident, incident_id
 from airflow_slo_provider.incidents.playbook_choice import choose_playbook
 from airflow_slo_provider.incidents.playbook_library import shipped_playbooks
@@ -74,6 +74,6 @@ def test_no_pattern_that_ships_takes_for_ever(text: str) -> None:
 def test_a_version_that_no_database_takes_can_still_be_told() -> None:
     from fractions import Fraction
 
-    found = stands_out({"v\x00\ud800": Fraction(9), "b": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
+    found = find_outlier({"v\x00\ud800": Fraction(9), "b": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
     assert found.name == "v\ufffd\\ud800"
     json.dumps(dict(found.values)).encode()

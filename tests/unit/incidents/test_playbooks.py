@@ -21,7 +21,7 @@ from airflow_slo_provider.incidents import (
     shipped_playbook,
     shipped_playbooks,
 )
-from airflow_slo_provider.incidents.playbook import filled_in
+from airflow_slo_provider.incidents.playbook import fill_parameters
 from airflow_slo_provider.incidents.playbook_lookup import find_playbook, find_playbooks
 from tests.support import REPO
 
@@ -108,7 +108,7 @@ class TestShipped:
         assert IncidentPlaybook.get_playbook("accuracy_drop") == IncidentPlaybook.get_playbook(IncidentType.ACCURACY_DROP)
 
     def test_an_unknown_type_is_told_with_the_known_ones(self):
-        with pytest.raises(ValueError, match=r"no playbook ships for 'fire', only for model_serving_degradation"):
+        with pytest.raises(ValueError, match=r"no playbook is shipped for 'fire', only for model_serving_degradation"):
             IncidentPlaybook.get_playbook("fire")
 
     @pytest.mark.parametrize("kind", list(IncidentType))
@@ -136,12 +136,12 @@ class TestReading:
         [
             ("check: burning", "check: burnig", r"18: spec.steps\[0\].check: 'burnig' is none of .*did you mean 'burning'"),
             ("check: burning", "shell: rm", r"18: spec.steps\[0\].shell: unknown field"),
-            ("      checklist: [what has changed]\n", "", r"22: spec.steps\[1\].action: nothing says how"),
+            ("      checklist: [what has changed]\n", "", r"22: spec.steps\[1\].action: the step does nothing"),
             ("after: [ask]", "after: [aks]", r"32: spec.steps\[3\].after: there is no step 'aks'; did you mean 'ask'"),
             ("after: [ask]", "after: [act]", r"32: spec.steps\[3\].after: a cycle: act after act"),
             ("after: [ask]", "after: [verify]", r"32: .*a cycle: 'verify' is of phase resolution"),
             ("level: critical", "level: catastrophic", r"8: spec.severity\[0\].level: 'catastrophic' is none of critical, high"),
-            ("    - level: low\n", "", r"9: spec.severity\[0\].when: the last severity must hold always"),
+            ("    - level: low\n", "", r"9: spec.severity\[0\].when: the last severity must always apply"),
             (
                 "      check: recovered\n",
                 "      check: recovered\n      link: https://x\n",
@@ -150,13 +150,13 @@ class TestReading:
             ("default: reject", "default: maybe", r"27: .*'maybe' is none of reject, approve"),
             ("phase: post_mortem", "phase: mitigation", r"14: spec.steps: no step of phase post_mortem"),
             ("phase: diagnosis", "phase: diagnose", r"21: .*'diagnose' is none of .*did you mean 'diagnosis'"),
-            ("id: think", "id: look", r"20: .*step 'look' stands twice; the first is on line 15"),
-            ("id: think", "id: Think!", r"20: .*is no name for a task"),
-            ("with: {slos: '${slos}'}\n    - id: think", "with: {slos: '${slo}'}\n    - id: think", r"19: .*is no parameter"),
-            ("operator: airflow.providers.standard.operators.empty.EmptyOperator", "operator: os", r"31: .*no dotted name"),
-            ("https://example.org/wiki", "javascript:alert(1)", r"41: .*is no http\(s\) address"),
-            ("pattern: page", "pattern: '('", r"10: .*is no regular expression"),
-            ("incidentType: my_incident", "incidentType: My Incident", r"6: .*is no name"),
+            ("id: think", "id: look", r"20: .*step 'look' occurs twice; the first is on line 15"),
+            ("id: think", "id: Think!", r"20: .*is not a valid task name"),
+            ("with: {slos: '${slos}'}\n    - id: think", "with: {slos: '${slo}'}\n    - id: think", r"19: .*is not a parameter"),
+            ("operator: airflow.providers.standard.operators.empty.EmptyOperator", "operator: os", r"31: .*not the dotted name"),
+            ("https://example.org/wiki", "javascript:alert(1)", r"41: .*is not an http\(s\) address"),
+            ("pattern: page", "pattern: '('", r"10: .*is not a regular expression"),
+            ("incidentType: my_incident", "incidentType: My Incident", r"6: .*is not a valid name"),
         ],
     )
     def test_a_fault_is_told_with_its_line(self, old: str, new: str, expected: str, tmp_path: Path):
@@ -179,10 +179,10 @@ class TestReading:
     def test_two_of_a_name_and_none_at_all(self, tmp_path: Path):
         for name in ("a.yaml", "b.yaml"):
             (tmp_path / name).write_text(GOOD)
-        with pytest.raises(DocumentError, match="two playbooks are called 'mine'"):
+        with pytest.raises(DocumentError, match="two playbooks have the name 'mine'"):
             load_playbooks(tmp_path)
         (tmp_path / "empty").mkdir()
-        with pytest.raises(DocumentError, match="holds no IncidentPlaybook"):
+        with pytest.raises(DocumentError, match="contains no IncidentPlaybook"):
             load_playbooks(tmp_path / "empty")
 
     def test_playbooks_are_found_by_whatever_names_them(self, tmp_path: Path):
@@ -192,20 +192,20 @@ class TestReading:
         assert [one.incident_type for one in find_playbooks([file, "traffic_spike"])] == ["my_incident", "traffic_spike"]
         with pytest.raises(ValueError, match="neither a file nor one of the incident types"):
             find_playbook("trafic_spike")
-        with pytest.raises(ValueError, match="holds 5 playbooks, not one"):
+        with pytest.raises(ValueError, match="contains 5 playbooks, not one"):
             find_playbook(Path(shipped_playbook("traffic_spike").file).parent)
 
 
 def test_parameters_take_the_place_of_their_names():
     given = {"a": [1, 2], "b": "x"}
-    assert filled_in({"one": "${a}", "two": "<${b}>", "three": ["${b}"], "four": 4}, given) == {
+    assert fill_parameters({"one": "${a}", "two": "<${b}>", "three": ["${b}"], "four": 4}, given) == {
         "one": [1, 2],
         "two": "<x>",
         "three": ["x"],
         "four": 4,
     }
     with pytest.raises(KeyError):
-        filled_in("${c}", given)
+        fill_parameters("${c}", given)
 
 
 class TestChoosing:
@@ -228,13 +228,13 @@ class TestChoosing:
         choice = choose_playbook(self.incident(evidence), shipped_playbooks())
         assert choice.playbook.incident_type == expected, choice
         assert choice.scores[expected] == max(choice.scores.values()) > 0
-        assert any("holds" in reason for reason in choice.reasons)
+        assert any("contains" in reason for reason in choice.reasons)
         runners_up = [kind for kind, score in choice.scores.items() if score and kind != expected]
         assert len([reason for reason in choice.reasons if "fits less" in reason]) == len(runners_up)
 
     def test_nothing_that_speaks_for_any_is_said(self):
         choice = choose_playbook(self.incident({}), shipped_playbooks())
-        assert "nothing in the evidence speaks for any playbook" in choice.reasons[0]
+        assert "no rule of any playbook matches the evidence" in choice.reasons[0]
 
     def test_the_severity_is_the_first_that_holds(self):
         playbook = shipped_playbooks()[0]

@@ -114,15 +114,15 @@ def test_a_rejected_approval_and_a_step_that_was_not_reached_are_action_items():
         StepRecord(step_id="b", phase="mitigation", action="Roll back", state=State.NOT_REACHED),
     ]
     found = PostMortem(incident=Incident(id="x", started_at=T0), severity="high", playbook="p", steps=steps)
-    assert found.left_open[0].startswith("Approve it was not approved")
-    assert found.left_open[1].startswith("Roll back: not reached")
-    assert "not over, or not known to be" in found.markdown()
+    assert found.open_actions[0].startswith("Approve it was not approved")
+    assert found.open_actions[1].startswith("Roll back: not reached")
+    assert "not over, or unknown" in found.markdown()
     assert "mitigation: Approve it: rejected - by Ann" in found.markdown()
 
 
 def test_the_impact_is_never_zero_when_it_is_not_known():
-    assert Impact(problem="no answer").facts == [("Impact", "not known: no answer")]
-    assert Impact().facts == [("Impact", "not known")]
+    assert Impact(problem="no answer").facts == [("Impact", "unknown: no answer")]
+    assert Impact().facts == [("Impact", "unknown")]
     facts = dict(Impact(bad_events=12, total_events=4000, budget_spent=0.3, budget_minutes=129.6).facts)
     assert facts == {
         "Error budget spent": "129.6 minutes of complete outage",

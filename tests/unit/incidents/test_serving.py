@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.incidents.culprit import stands_out
-from airflow_slo_provider.incidents.serving import ACTIONS, document, holding, read_decision
+from airflow_slo_provider.incidents.culprit import find_outlier
+from airflow_slo_provider.incidents.serving import ACTIONS, decision_document, read_decision, valid_decisions
 from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
 def written(path: Path, action: str, **more) -> Path:
-    made = document(action, reasons=["because"], at=NOW, until=NOW + timedelta(hours=1), source="d/r/t", slos={"a": "HEALTHY"})
+    made = decision_document(
+        action, reasons=["because"], at=NOW, until=NOW + timedelta(hours=1), source="d/r/t", slos={"a": "HEALTHY"}
+    )
     path.write_text(json.dumps({**made, **more}))
     return path
 
@@ -68,7 +70,7 @@ def test_without_a_decision_that_holds_experiments_stop_and_nothing_else(spoil, 
 
 
 def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, Any]:
-    return document(
+    return decision_document(
         action, reasons=[f"{held_by} says so"], at=NOW, until=NOW + timedelta(hours=hours), source="d/r/t", slos={},
         held_by=held_by, beside=beside,
     )  # fmt: skip
@@ -77,7 +79,7 @@ def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, 
 def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: Path):
     path, seen = tmp_path / "d.json", []
     for action, held_by, hours in (("degrade", "a", 1), ("reduce_experimentation", "b", 2), ("allow", "c", 3)):
-        path.write_text(json.dumps(asked(action, held_by, hours, holding(path, NOW))))
+        path.write_text(json.dumps(asked(action, held_by, hours, valid_decisions(path, NOW))))
     for hours in (0, 1, 2, 3):
         found = read_decision(path, NOW + timedelta(hours=hours))
         seen.append((found.action, found.experiments, found.degraded, found.reason))
@@ -87,30 +89,30 @@ def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: P
         ("allow", True, False, "c says so"),
     ]
     assert seen[3][:3] == ("unknown", False, False) and "expired: degrade at" in seen[3][3]
-    assert [one["held_by"] for one in holding(path, NOW)] == ["a", "b", "c"]
+    assert [one["held_by"] for one in valid_decisions(path, NOW)] == ["a", "b", "c"]
     whole = json.loads(path.read_text())
     assert (whole["action"], whole["degraded"], whole["valid_until"]) == ("degrade", True, (NOW + timedelta(hours=1)).isoformat())
 
 
 def test_an_unknown_action_is_not_written():
-    with pytest.raises(ValueError, match="is none of allow"):
-        document("explode", reasons=[], at=NOW, until=NOW, source="", slos={})
+    with pytest.raises(ValueError, match="must be one of allow"):
+        decision_document("explode", reasons=[], at=NOW, until=NOW, source="", slos={})
 
 
 @pytest.mark.parametrize(
     ("values", "name", "said"),
     [
         ({"1": "0", "2": "0.3"}, "2", "the next one"),
-        ({"1": "0.2", "2": "0.3"}, None, "neither stands out by a factor of 2"),
+        ({"1": "0.2", "2": "0.3"}, None, "neither exceeds the other by a factor of 2"),
         ({"2": "0.3"}, "2", "there is no other"),
         ({"1": "0", "2": "0.001"}, None, "below 0.01"),
-        ({"1": None, "2": None}, None, "nothing is known"),
+        ({"1": None, "2": None}, None, "there are no values to compare"),
         ({"1": None, "2": "0.3"}, "2", "there is no other"),
-        ({}, None, "nothing is known"),
+        ({}, None, "there are no values to compare"),
         ({"1": "0", "2": "0"}, None, "below"),
     ],
 )
 def test_who_stands_out(values: dict, name: str | None, said: str):
     exact = {key: None if value is None else Fraction(value) for key, value in values.items()}
-    found = stands_out(exact, at_least=Fraction(1, 100), times=Fraction(2))
+    found = find_outlier(exact, at_least=Fraction(1, 100), times=Fraction(2))
     assert found.name == name and said in found.message

@@ -9,19 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.incidents import Incident, incident_id
-from airflow_slo_provider.incidents.incident_state import Limits, Memory, Seen, Sighting, blind, rank, remember
+from airflow_slo_provider.incidents.incident_state import (
+    BurnState,
+    IncidentDurations,
+    PollResult,
+    WatchState,
+    blind_incident,
+    next_watch_state,
+    severity_rank,
+)
 
 T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-LIMITS = Limits(cool_down=10 * MINUTE, blind_after=5 * MINUTE)
-WORDS = {"b": Seen.BURNING, "c": Seen.CALM, "-": Seen.BETWEEN, "?": Seen.UNKNOWN}
+LIMITS = IncidentDurations(cool_down=10 * MINUTE, blind_after=5 * MINUTE)
+WORDS = {"b": BurnState.BURNING, "c": BurnState.CALM, "-": BurnState.BETWEEN, "?": BurnState.UNKNOWN}
 
 
-def watch(minutes: str, memory: Memory | None = None, *, severity: str = "page") -> tuple[Memory, list[int]]:
+def watch(minutes: str, memory: WatchState | None = None, *, severity: str = "page") -> tuple[WatchState, list[int]]:
     """Look once a minute; return the memory and the minutes in which an incident began."""
-    memory, begun = memory or Memory(), []
+    memory, begun = memory or WatchState(), []
     for number, word in enumerate(minutes):
-        memory, incident = remember(memory, Sighting("slo", WORDS[word], severity), T0 + number * MINUTE, LIMITS)
+        memory, incident = next_watch_state(memory, PollResult("slo", WORDS[word], severity), T0 + number * MINUTE, LIMITS)
         if incident is not None:
             begun.append(number)
     return memory, begun
@@ -52,10 +60,10 @@ def test_when_an_incident_begins(minutes: str, begun: list[int]):
 def test_a_restart_at_any_look_changes_nothing(minutes: str, at: int):
     whole, begun = watch(minutes)
     memory, first = watch(minutes[:at])
-    kept = Memory.from_dict(json.loads(json.dumps(memory.to_dict())))
+    kept = WatchState.from_dict(json.loads(json.dumps(memory.to_dict())))
     second = []
     for number, word in enumerate(minutes[at:], start=min(at, len(minutes))):
-        kept, incident = remember(kept, Sighting("slo", WORDS[word], "page"), T0 + number * MINUTE, LIMITS)
+        kept, incident = next_watch_state(kept, PollResult("slo", WORDS[word], "page"), T0 + number * MINUTE, LIMITS)
         second += [number] if incident else []
     assert ([*first, *second], kept) == (begun, whole)
 
@@ -70,15 +78,17 @@ def test_between_two_incidents_it_has_been_calm_for_the_whole_cool_down(minutes:
 
 def test_a_ticket_that_becomes_a_page_is_a_new_incident_and_not_the_other_way():
     memory, _ = watch("b", severity="ticket")
-    memory, worse = remember(memory, Sighting("slo", Seen.BURNING, "page"), T0 + MINUTE, LIMITS)
+    memory, worse = next_watch_state(memory, PollResult("slo", BurnState.BURNING, "page"), T0 + MINUTE, LIMITS)
     assert worse is not None and worse.severity == "page"
-    _, milder = remember(memory, Sighting("slo", Seen.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
+    _, milder = next_watch_state(memory, PollResult("slo", BurnState.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
     assert milder is None
-    assert rank("ticket") < rank("page") <= rank("critical") and rank("sev-1") == rank("page")
+    assert severity_rank("ticket") < severity_rank("page") <= severity_rank("critical") and severity_rank(
+        "sev-1"
+    ) == severity_rank("page")
 
 
 def test_an_incident_is_named_by_what_burns_and_since_when():
-    _, incident = remember(Memory(), Sighting("a b/<c>", Seen.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
+    _, incident = next_watch_state(WatchState(), PollResult("a b/<c>", BurnState.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
     assert incident is not None
     assert (incident.id, incident.started_at) == ("a-b-c-page-41656c32-20261124T045900Z", T0 - MINUTE)
     assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))) == incident
@@ -93,23 +103,23 @@ def test_two_subjects_are_two_incidents():
 
 
 class TestBlind:
-    def memories(self, *subjects: str, minutes: str) -> dict[str, Memory]:
+    def memories(self, *subjects: str, minutes: str) -> dict[str, WatchState]:
         return {subject: watch(minutes)[0] for subject in subjects}
 
     def test_is_told_once_and_for_all_together(self):
         memories = self.memories("a", "b", minutes="c??????")
-        assert blind(memories, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
-        changed, told = blind(memories, T0 + 6 * MINUTE, LIMITS, watch="w")
+        assert blind_incident(memories, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
+        changed, told = blind_incident(memories, T0 + 6 * MINUTE, LIMITS, watch="w")
         assert told is not None
         assert (told.kind, told.evidence["subjects"], told.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
-        assert blind(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
+        assert blind_incident(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
 
     def test_is_told_again_when_it_was_seen_in_between(self):
         memory, _ = watch("c??????")
-        ((_, memory),) = blind({"a": memory}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
+        ((_, memory),) = blind_incident({"a": memory}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
         for number, word in enumerate("c??????", start=7):
-            memory, _ = remember(memory, Sighting("a", WORDS[word]), T0 + number * MINUTE, LIMITS)
-        _, told = blind({"a": memory}, T0 + 14 * MINUTE, LIMITS, watch="w")
+            memory, _ = next_watch_state(memory, PollResult("a", WORDS[word]), T0 + number * MINUTE, LIMITS)
+        _, told = blind_incident({"a": memory}, T0 + 14 * MINUTE, LIMITS, watch="w")
         assert told is not None and told.started_at == T0 + 8 * MINUTE
 
     def test_ends_no_incident(self):
@@ -127,7 +137,7 @@ class TestBlind:
 )
 def test_what_is_no_memory_is_refused(data: dict):
     with pytest.raises((ValueError, AttributeError)):
-        Memory.from_dict(data)
+        WatchState.from_dict(data)
 
 
 @pytest.mark.parametrize("data", [{"subject": "x"}, {"id": ""}, {"id": 3}, {"id": "x", "schema_version": 2}])
