@@ -133,7 +133,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
                 expected=change["digest"] or None,
                 timeout=self.rollout_timeout.total_seconds(),
                 interval=self.poll_interval.total_seconds(),
-                say=lambda message: self.log.info("%s", message),
+                on_message=lambda message: self.log.info("%s", message),
             )
         return self.rolled_out(context, {"progress": rollout.progress.value, "message": rollout.message}, change)
 

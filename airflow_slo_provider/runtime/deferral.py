@@ -30,13 +30,13 @@ def earliest_resume() -> datetime:
     return datetime.now(UTC) + MIN_DEFERRAL
 
 
-async def wait_until(moment: str | None) -> None:
+async def wait_until(timestamp: str | None) -> None:
     """Wait in a trigger until the time before which it must not fire.
 
-    :param moment: ISO 8601 with a time zone; None does not wait
+    :param timestamp: ISO 8601 with a time zone; None does not wait
     """
-    if moment is not None:
-        await asyncio.sleep(max((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds(), 0))
+    if timestamp is not None:
+        await asyncio.sleep(max((datetime.fromisoformat(timestamp) - datetime.now(UTC)).total_seconds(), 0))
 
 
 class BoundedDeferral(_Base):
@@ -61,8 +61,8 @@ class BoundedDeferral(_Base):
         left = time_left(self.execution_timeout, get_current_context())
         if left is not None:
             bound = max(left, MIN_DEFERRAL)
-            asked = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
-            timeout = bound if asked is None else min(asked, bound)
+            limit = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+            timeout = bound if limit is None else min(limit, bound)
         super().defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timeout)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -76,9 +76,9 @@ class BoundedDeferral(_Base):
         left = time_left(self.execution_timeout, context)
         if left is not None and threading.current_thread() is threading.main_thread():
             # Airflow has set its timer to the full execution_timeout, and removes it afterwards.
-            rings = signal.getitimer(signal.ITIMER_REAL)[0]
-            if rings:
-                signal.setitimer(signal.ITIMER_REAL, min(rings, left.total_seconds()))
+            remaining = signal.getitimer(signal.ITIMER_REAL)[0]
+            if remaining:
+                signal.setitimer(signal.ITIMER_REAL, min(remaining, left.total_seconds()))
         return super().resume_execution(next_method, next_kwargs, context)
 
 
@@ -96,5 +96,5 @@ def time_left(execution_timeout: timedelta | None, context: Mapping[str, Any]) -
     if left <= timedelta(0):
         from airflow.sdk.exceptions import AirflowTaskTimeout
 
-        raise AirflowTaskTimeout(f"execution_timeout of {execution_timeout} is over: the try began at {started.isoformat()}")
+        raise AirflowTaskTimeout(f"execution_timeout of {execution_timeout} has passed: the try started at {started.isoformat()}")
     return left

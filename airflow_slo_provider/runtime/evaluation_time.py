@@ -49,7 +49,7 @@ def evaluation_time(at: datetime | str | None, context: Mapping[str, Any], *, pa
     from airflow_slo_provider.slo.budget.evaluation_time import read_instant, refuse_future
 
     if at is not None:
-        return EvaluationTime(read_instant(at, what=parameter), f"{parameter} was given")
+        return EvaluationTime(read_instant(at, what=parameter), f"{parameter} is set")
     run = context.get("dag_run")
     end: datetime | None = getattr(run, "data_interval_end", None)
     if is_backfill(context) and end is not None:
@@ -63,11 +63,9 @@ def evaluation_time(at: datetime | str | None, context: Mapping[str, Any], *, pa
         )
     unknown = _unknown_time(run, context)
     if unknown:
-        raise ValueError(
-            f"{unknown}: the instant that it is about is not known, and now would be another one; "
-            f'give {parameter}=, e.g. {parameter}="{{{{ dag_run.run_after }}}}"'
-        )
-    return EvaluationTime(None, _now(end))
+        example = f'{parameter}="{{{{ dag_run.run_after }}}}"'
+        raise ValueError(f"{unknown}: its evaluation timestamp is unknown, and is not now; set {parameter}=, e.g. {example}")
+    return EvaluationTime(None, _describe_now(end))
 
 
 def is_backfill(context: Mapping[str, Any]) -> bool:
@@ -84,20 +82,18 @@ def scheduled_start(context: Mapping[str, Any]) -> datetime | None:
 
     :param context: Airflow's task context
     """
-    moment: datetime | None = getattr(context.get("dag_run"), "run_after", None)
-    return moment
+    run_after: datetime | None = getattr(context.get("dag_run"), "run_after", None)
+    return run_after
 
 
 def _unknown_time(run: Any, context: Mapping[str, Any]) -> str:
     key = getattr(run, "partition_key", None)
     if key:
-        return f"this run is about the partition {key!r}, and Airflow tells no partition_date for it"
-    if is_backfill(context):
-        return "this run is a backfill, and has neither a data_interval_end nor a partition_date"
-    return ""
+        return f"this run is about the partition {key!r}, and Airflow provides no partition_date for it"
+    return "this run is a backfill without data_interval_end and partition_date" if is_backfill(context) else ""
 
 
-def _now(end: datetime | None) -> str:
+def _describe_now(end: datetime | None) -> str:
     if end is None or end > datetime.now(UTC) - _LATE:
         return "now"
     return (

@@ -12,13 +12,13 @@ def log_progress(log: Any, what: str) -> Callable[[int, int], None]:
     :param log: the task's logger
     :param what: the unit that is counted, e.g. ``predicted rows``
     """
-    told = 0
+    logged = 0
 
     def progress(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal logged
         tenth = done * 10 // max(1, total)
-        if tenth > told:
-            told = tenth
+        if tenth > logged:
+            logged = tenth
             log.info("%s: %d %%, %d of %d", what, 10 * tenth, done, total)
 
     return progress

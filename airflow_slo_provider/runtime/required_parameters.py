@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -23,7 +23,7 @@ from airflow_slo_provider.core.text_lists import text_list
 
 @dataclass(frozen=True)
 class SetInDag:
-    """The arguments that an operator may have been given.
+    """The arguments that may be set on an operator.
 
     :param names: the parameters
     :param nonempty: those that were not empty when the operator was created
@@ -75,8 +75,8 @@ def require(operator: Any, parameters: SetInDag = NO_PARAMETERS, *, may_be_empty
         value = getattr(operator, name)
         if _is_empty(value) and not (value == "" and name in may_be_empty):
             _fail(
-                f"{name} was given and is {value!r} when the task runs: its XCom is not there, or its template gave nothing. "
-                "The task does not go on without it; look at where it comes from"
+                f"{name} is set in the DAG and is {value!r} when the task runs: its XCom is missing, or its template rendered to "
+                "nothing. The task does not continue without it; check where it comes from"
             )
     if getattr(operator, "path_fields", ()):
         from airflow_slo_provider.exceptions import DocumentError
@@ -101,7 +101,7 @@ def _text(name: str, value: Any) -> str:
         return str(value)
     number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
-        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or look at what its template or XCom gave")
+        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or check its template or XCom")
     return str(value)
 
 
@@ -111,23 +111,15 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
             f"{name} is the text of a list or mapping, {value[:200]!r}: pass the XCom itself (task.output), "
             "or set render_template_as_native_obj=True"
         )
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or not isinstance(value, Real | Iterable):
         _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
-    listed = text_list((value,) if isinstance(value, Real) else _iterable(name, value))
-    return tuple(_text(name, one) for one in listed)
-
-
-def _iterable(name: str, value: Any) -> Any:
-    try:
-        return value if isinstance(value, str) else iter(value)
-    except TypeError:
-        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
+    return tuple(_text(name, item) for item in text_list((value,) if isinstance(value, Real) else value))
 
 
 def _mapping(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a mapping of texts")
-    return {_text(name, key): _text(f"{name}[{key!r}]", one) for key, one in value.items()}
+    return {_text(name, key): _text(f"{name}[{key!r}]", item) for key, item in value.items()}
 
 
 def _fail(message: str) -> Any:

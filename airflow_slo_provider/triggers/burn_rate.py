@@ -122,7 +122,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
 
         watch, interval = BurnWatch(kwargs["slos"]), float(kwargs["poll_interval"])
         try:
-            async with aclosing(polled(watch.look, interval, max(PATIENCE, interval))) as looks:
+            async with aclosing(polled(watch.poll, interval, max(PATIENCE, interval))) as looks:
                 async for look in looks:
                     yield look
         finally:

@@ -164,11 +164,11 @@ async def _client(question: FreshnessSource) -> AbstractAsyncContextManager[Any]
 
 async def _ask(client: Any, question: FreshnessSource) -> Observation:
     from airflow_slo_provider.freshness.sources.http_steps import arun
-    from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_question
+    from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_query
 
     if question.kind != "query":
         return await arun(http_steps(question), client.send)
-    asked, now = prometheus_question(question), datetime.now(UTC)
+    asked, now = prometheus_query(question), datetime.now(UTC)
     samples = await client.instant(asked.query, now)
     return asked.read(samples, at=now, where=f"connection {question.conn_id}")
 

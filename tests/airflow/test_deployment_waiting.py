@@ -67,7 +67,7 @@ class TestWaiting:
         assert event["progress"] == "superseded"
         ended = resume(operator, ran.deferral, event)
         assert (ended.state, last(ledger, world).verdict) == ("failed", Verdict.FAIL)
-        assert "was given another template" in str(ended.error)
+        assert "got another template" in str(ended.error)
 
     def test_a_server_that_is_away_for_a_while(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)

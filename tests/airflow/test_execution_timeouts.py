@@ -84,7 +84,7 @@ def test_a_task_that_resumes_after_its_execution_timeout_fails_as_a_timeout(make
         else:
             ran = run_task(operator, next_method="__fail__", next_kwargs={"error": "Trigger timeout"}, **late)
         assert type(ran.error).__name__ == "AirflowTaskTimeout", (how, ran.error)
-        assert "execution_timeout of 0:30:00 is over" in str(ran.error)
+        assert "execution_timeout of 0:30:00 has passed" in str(ran.error)
         assert ran.state == "up_for_retry"
 
 

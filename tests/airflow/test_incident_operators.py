@@ -399,9 +399,9 @@ class TestRecovery:
         ("since", "good", "bad", "said"),
         [
             (2, 200, 5, "the burn rate is 2.44 since"),
-            (2, 5, 0, "too few to tell"),
-            (2, 0, 0, "nothing since the mitigation"),
-            (0.2, 200, 0, "too early to tell"),
+            (2, 5, 0, "too few to determine it"),
+            (2, 0, 0, "no measurement since the mitigation"),
+            (0.2, 200, 0, "too early to determine it"),
         ],
     )
     def test_what_is_no_recovery(

@@ -20,7 +20,7 @@ class Unclosable:
         raise RuntimeError("cannot be closed")
 
 
-def test_who_waits_hears_of_a_refusal_although_the_client_cannot_be_closed(monkeypatch):
+def test_waiting_trigger_gets_the_error_if_the_client_cannot_be_closed(monkeypatch):
     async def client(_question: Any) -> Unclosable:
         return Unclosable()
 

@@ -44,7 +44,7 @@ class TestGate:
             (None, ALLOWED, "skipped"), ("success", {"allowed": "yes"}, "skipped"), ("success", "allowed", "skipped"),
         ],
     )  # fmt: skip
-    def test_a_task_behind_it_runs_only_after_a_decision_that_allows(
+    def test_downstream_task_runs_only_after_an_allowing_decision(
         self, rule: str, state: str | None, pushed: Any, expected: str
     ) -> None:
         def build() -> None:
@@ -58,7 +58,7 @@ class TestGate:
         if expected == "skipped":
             assert "Clear gate to let it decide" in str(ran.entries)
 
-    def test_what_it_does_not_block_asks_nobody(self) -> None:
+    def test_unblocked_task_needs_no_decision(self) -> None:
         def build() -> None:
             first = gate(may_run_when_blocked="tell", ignore_downstream_trigger_rules=False)
             first >> task("a") >> task("far", "all_done")
@@ -80,14 +80,14 @@ class TestGate:
             ({}, "skipped"),
         ],
     )
-    def test_a_mapped_one_must_have_allowed_in_every_instance(self, instances: Any, expected: str) -> None:
+    def test_mapped_gate_must_allow_in_every_instance(self, instances: Any, expected: str) -> None:
         def build() -> None:
             mapped = ErrorBudgetGateOperator.partial(task_id="gate", slos=sql_documents()).expand(select=names())
             mapped >> task("promote")
 
         assert ask(build, "promote", instances).state == expected
 
-    def test_in_a_mapped_group_that_of_the_own_index_counts_and_behind_the_group_all(self) -> None:
+    def test_gate_in_a_mapped_group_counts_by_index_inside_and_in_total_outside(self) -> None:
         def build() -> None:
             mapped_group(lambda: gate() >> task("promote"), over=names()) >> task("after")
 
@@ -96,7 +96,7 @@ class TestGate:
         assert states == ["skipped", "success", "skipped"]
         assert ask(build, "after", instances).state == "skipped"
 
-    def test_what_a_task_has_of_its_own_comes_after_the_decision(self) -> None:
+    def test_own_pre_execute_hook_runs_after_the_decision_check(self) -> None:
         seen: list[str] = []
 
         def build() -> None:
@@ -107,7 +107,7 @@ class TestGate:
         assert ask(build, "last", {"gate": ("success", ALLOWED)}).state == "success"
         assert seen == ["last"]
 
-    def test_a_mapped_task_behind_it_asks_as_well(self) -> None:
+    def test_mapped_downstream_task_needs_a_decision(self) -> None:
         def build() -> None:
             deploy = ErrorBudgetGateOperator.partial(task_id="deploy", slos="x", trigger_rule="none_failed")
             gate() >> deploy.expand(select=[["a"], ["b"]])
@@ -137,15 +137,15 @@ class TestBranch:
             ("removed", ["hold"], "skipped"),
         ],
     )  # fmt: skip
-    def test_what_only_an_allowed_deployment_may_run_asks_for_a_decision(self, state: str, pushed: Any, expected: str) -> None:
+    def test_task_of_the_allowed_branch_needs_a_decision(self, state: str, pushed: Any, expected: str) -> None:
         for task_id in ("promote.first", "promote.second", "deploy"):
             assert ask(self.build, task_id, {"gate": (state, pushed)}).state == expected
 
     @pytest.mark.parametrize("task_id", ["hold", "ask", "join", "tell"])
-    def test_other_ways_and_where_they_meet_need_none(self, task_id: str) -> None:
+    def test_tasks_of_other_branches_and_joins_need_no_decision(self, task_id: str) -> None:
         assert ask(self.build, task_id, {"gate": ("success", NOTHING)}).state == "success"
 
-    def test_a_mapped_one_must_have_decided_in_every_instance(self) -> None:
+    def test_mapped_branch_must_decide_in_every_instance(self) -> None:
         def build() -> None:
             one = ErrorBudgetBranchOperator.partial(task_id="gate", slos=sql_documents(), follow_task_ids_if_allowed="promote")
             one.expand(select=[["a"], ["b"]]) >> task("promote")

@@ -77,8 +77,8 @@ def two(first, second):
     [
         (two(1, 2), {"query_gives": "timestamp"}, "2 series where one is expected"),
         ("sum(", {"query_gives": "timestamp"}, "parse error"),
-        ("vector(1)", {}, "say whether the query answers a timestamp or an age"),
-        ("vector(1)", {"query_gives": "age", "timezone": "UTC"}, "timezone= means nothing"),
+        ("vector(1)", {}, "set query_gives= to what the query returns, a timestamp or an age"),
+        ("vector(1)", {"query_gives": "age", "timezone": "UTC"}, "timezone= is not valid"),
     ],
 )
 def test_wrong_questions(prometheus, query, arguments, message):

@@ -55,7 +55,7 @@ def kmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Look]
 
 
 @pytest.mark.parametrize("scenario", CASES)
-def test_the_same_deployment(kmock: tuple[str, Look], scenario: str, tmp_path: Path) -> None:
+def test_rollback_on_kmock_gives_the_recorded_deployment(kmock: tuple[str, Look], scenario: str, tmp_path: Path) -> None:
     url, look = kmock
     configuration = client.Configuration()
     configuration.host = url

@@ -20,7 +20,7 @@ def ours(world: World, to: int | None) -> RollbackResult | DeploymentError:
 
 
 @pytest.mark.parametrize(("state", "to"), CASES)
-def test_as_kubectl(world: World, state: str, to: int | None) -> None:
+def test_rollback_gives_the_same_result_as_kubectl(world: World, state: str, to: int | None) -> None:
     build(world, state)
     before = world.seen()
     code, out, err = world.kubectl("rollout", "undo", f"deployment/{NAME}", *([] if to is None else [f"--to-revision={to}"]))
@@ -45,7 +45,7 @@ def test_as_kubectl(world: World, state: str, to: int | None) -> None:
     assert world.seen() == theirs
 
 
-def test_a_dry_run_changes_nothing(world: World) -> None:
+def test_rollback_dry_run_changes_nothing(world: World) -> None:
     released(world, 1, 2)
     before = world.deployment()
     result = rollback(world.api, world.namespace, NAME, "previous", "k", dry_run=True)
@@ -55,7 +55,7 @@ def test_a_dry_run_changes_nothing(world: World) -> None:
     assert rollback(world.api, world.namespace, NAME, "previous", "k").changed  # a dry run is no change that counts
 
 
-def test_fields_newer_than_the_client_are_kept_and_kubectl_drops_them(world: World) -> None:
+def test_rollback_keeps_fields_that_are_newer_than_the_client(world: World) -> None:
     objects = world.emulator.objects
     for undo in ("kubectl", "ours"):
         world.fresh()
@@ -72,7 +72,7 @@ def test_fields_newer_than_the_client_are_kept_and_kubectl_drops_them(world: Wor
         assert ("quantumIsolation" in after["spec"]) == (undo == "ours")
 
 
-def test_before_the_controller_has_seen_the_new_template(world: World) -> None:
+def test_rollback_before_the_controller_observed_the_template_restores_the_previous(world: World) -> None:
     objects, seen = world.emulator.objects, {}
     for undo in ("kubectl", "ours"):
         objects.controlled = True

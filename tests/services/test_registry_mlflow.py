@@ -62,7 +62,7 @@ def begin(url: str, name: str, move: Move, tag: str = "airflow-slo.pending.champ
 PENDING = ("airflow-slo.pending.champion", "airflow-slo.pending")
 
 
-def test_promote_and_roll_back(mlflow: str) -> None:
+def test_promotions_and_rollbacks_move_alias_and_tags(mlflow: str) -> None:
     make_model(mlflow, "fraud", champion=None)
     registry = MlflowRegistry(mlflow)
     assert registry.alias("fraud", "champion") is None
@@ -95,7 +95,7 @@ def test_promote_and_roll_back(mlflow: str) -> None:
     assert len(registry.moves("fraud")) == 5
 
 
-def test_somebody_moved_it(mlflow: str) -> None:
+def test_promotion_with_unexpected_champion_is_rejected(mlflow: str) -> None:
     make_model(mlflow, "moved")
     registry = MlflowRegistry(mlflow)
     call(mlflow, "registered-models/alias", {"name": "moved", "alias": "champion", "version": "3"})
@@ -105,7 +105,7 @@ def test_somebody_moved_it(mlflow: str) -> None:
     assert tags(mlflow, "moved") == {}
 
 
-def test_what_is_not_there(mlflow: str) -> None:
+def test_missing_model_version_or_server_is_reported(mlflow: str) -> None:
     make_model(mlflow, "some")
     registry = MlflowRegistry(mlflow)
     for wanted, model in ((promote("9", "a"), "some"), (promote("1", "a"), "none")):
@@ -119,7 +119,7 @@ def test_what_is_not_there(mlflow: str) -> None:
 
 
 @pytest.mark.parametrize("tag", PENDING)
-def test_a_move_that_is_under_way_keeps_others_out(mlflow: str, tag: str) -> None:
+def test_move_in_progress_blocks_other_moves(mlflow: str, tag: str) -> None:
     name = f"busy-{tag}"
     make_model(mlflow, name)
     registry = MlflowRegistry(mlflow)
@@ -130,7 +130,7 @@ def test_a_move_that_is_under_way_keeps_others_out(mlflow: str, tag: str) -> Non
         begin(mlflow, name, move, tag)
 
     begun_before(5)
-    with pytest.raises(RegistryError, match=r"under way: other\.promote moves it from 1 to 3") as error:
+    with pytest.raises(RegistryError, match=r"in progress: other\.promote moves it from 1 to 3") as error:
         registry.move(name, promote("2", "mine"))
     assert (error.value.reason, error.value.transient) == ("locked", True)
     begun_before(600)  # given up for dead
@@ -140,7 +140,7 @@ def test_a_move_that_is_under_way_keeps_others_out(mlflow: str, tag: str) -> Non
 
 
 @pytest.mark.parametrize("tag", PENDING)
-def test_a_move_that_was_never_recorded_is_recorded_by_the_next(mlflow: str, tag: str) -> None:
+def test_unrecorded_move_is_recorded_by_the_next_move(mlflow: str, tag: str) -> None:
     """Its task was killed and never retried: without a record a rollback would not know where to go."""
     name = f"orphan-{tag}"
     make_model(mlflow, name)
@@ -153,7 +153,7 @@ def test_a_move_that_was_never_recorded_is_recorded_by_the_next(mlflow: str, tag
 
 
 @pytest.mark.parametrize("tag", PENDING)
-def test_a_move_of_another_alias_leaves_one_that_was_cut_off_alone(mlflow: str, tag: str) -> None:
+def test_move_of_another_alias_keeps_an_interrupted_move(mlflow: str, tag: str) -> None:
     """Killed after the alias was moved and before that was recorded; another DAG moves another alias before the retry."""
     name = f"aliases-{tag}"
     make_model(mlflow, name)
@@ -184,7 +184,7 @@ CUTS = {
 @pytest.mark.parametrize(
     ("kind", "cut"), [(kind, cut) for kind in ("PromoteModelOperator", "RollbackModelOperator") for cut in CUTS]
 )
-def test_a_task_killed_on_its_way(mlflow: str, files: GoldenFiles, cut: str, kind: str) -> None:
+def test_task_killed_at_any_step_is_completed_by_its_retry(mlflow: str, files: GoldenFiles, cut: str, kind: str) -> None:
     """Killed for good (SIGKILL) at each step; its retry ends with the right champion and one row in the ledger."""
     name = f"killed {kind} {cut}".replace(" ", "-")
     make_model(mlflow, name)
@@ -218,13 +218,15 @@ def test_a_task_killed_on_its_way(mlflow: str, files: GoldenFiles, cut: str, kin
     assert (recorded.result.verdict, recorded.result.model_version) == (Verdict.PASS, expected[0])
 
 
-def test_evidence_that_does_not_fit_into_a_tag(mlflow: str) -> None:
+def test_evidence_too_long_for_a_tag_is_left_out(mlflow: str) -> None:
     make_model(mlflow, "long")
     MlflowRegistry(mlflow).move("long", promote("2", "a", evidence={"text": "x" * 9000}))
     assert "left_out" in MlflowRegistry(mlflow).moves("long")[0].evidence
 
 
-def test_the_ui_can_test_the_connection(mlflow: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_connection_test_in_the_ui_reports_success_and_failure(
+    mlflow: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for host, expected in ((mlflow, True), ("http://127.0.0.1:1", False)):
         monkeypatch.setenv("AIRFLOW_CONN_REG", json.dumps({"conn_type": "model_registry", "host": host}))
         assert ModelRegistryHook("reg").test_connection()[0] is expected

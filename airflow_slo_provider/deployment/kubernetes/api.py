@@ -59,7 +59,9 @@ def status_error(status: int, body: str | bytes | None, request: KubernetesReque
     if status == 404:
         # kubectl's message, also if a proxy answers instead of the server.
         missing = f'{request.resource}.{request.group} "{request.name}" not found'
-        message = missing if not detail or missing in detail else f"{missing} in {request.namespace}. The server answered: {detail}"
+        message = (
+            missing if not detail or missing in detail else f"{missing} in {request.namespace}. The server answered: {detail}"
+        )
         return DeploymentError(message, reason="not_found", http_status=status)
     if status == 409:
         return PatchConflict(f"{request}: {detail or 'conflict'}", reason="conflict", transient=True, http_status=status)
@@ -103,8 +105,7 @@ def parse(data: bytes | str, request: KubernetesRequest) -> JSON:
         parsed = strict_json.loads(data)
     except strict_json.JSONContradiction as error:
         raise DeploymentError(
-            f"{request}: the server answered 200 with invalid JSON: {error}{_unknown_outcome(request)}",
-            reason=error.reason,
+            f"{request}: the server answered 200 with invalid JSON: {error}{_unknown_outcome(request)}", reason=error.reason
         ) from None
     except ValueError:
         parsed = None
@@ -194,7 +195,8 @@ class Cluster:
         :raises DeploymentError: for any other failure
         """
         request = KubernetesRequest("patch", "deployments", namespace, name)
-        return self._change(request, self._apps.patch_namespaced_deployment, name, namespace, operations, dry_run)
+        options = _patch_options(operations, dry_run)
+        return self._send(request, self._apps.patch_namespaced_deployment, name, namespace, **options)
 
     def scale(self, namespace: str, name: str) -> JSON:
         """Read the ``scale`` subresource of a Deployment.
@@ -208,20 +210,8 @@ class Cluster:
     def patch_scale(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
         """Apply a JSON Patch to the ``scale`` subresource of a Deployment; parameters and errors as for :meth:`patch`."""
         request = KubernetesRequest("patch", "deployments/scale", namespace, name)
-        return self._change(request, self._apps.patch_namespaced_deployment_scale, name, namespace, operations, dry_run)
-
-    def _change(
-        self,
-        request: KubernetesRequest,
-        function: Callable[..., Any],
-        name: str,
-        namespace: str,
-        operations: Sequence[Mapping[str, Any]],
-        dry_run: bool,
-    ) -> JSON:
-        options = {"dry_run": "All"} if dry_run else {}
-        # The client sends a list as application/json-patch+json.
-        return self._send(request, function, name, namespace, body=[dict(operation) for operation in operations], **options)
+        options = _patch_options(operations, dry_run)
+        return self._send(request, self._apps.patch_namespaced_deployment_scale, name, namespace, **options)
 
     def _list(self, request: KubernetesRequest, function: Callable[..., Any], namespace: str, **options: Any) -> list[JSON]:
         found: list[JSON] = []
@@ -256,6 +246,11 @@ class Cluster:
             return parse(answer.data, request)
         except (HTTPError, OSError) as error:
             raise truncated_answer_error(error, request) from None
+
+
+def _patch_options(operations: Sequence[Mapping[str, Any]], dry_run: bool) -> dict[str, Any]:
+    # The client sends a list as application/json-patch+json.
+    return {"body": [dict(operation) for operation in operations]} | ({"dry_run": "All"} if dry_run else {})
 
 
 def _is_admission_denial(detail: str, request: KubernetesRequest) -> bool:

@@ -49,9 +49,9 @@ class RecordedChange:
             return f"rolled it back from revision {self.from_revision} to {self.to_revision}"
         return f"set its image, leaving revision {self.from_revision}"
 
-    def is_at_or_after(self, moment: datetime) -> bool:
+    def is_at_or_after(self, timestamp: datetime) -> bool:
         """Whether it was made at or after a time (aware)."""
-        return datetime.fromisoformat(self.at) >= moment
+        return datetime.fromisoformat(self.at) >= timestamp
 
 
 def read_changes(*annotations: Mapping[str, str]) -> list[RecordedChange]:
@@ -59,7 +59,7 @@ def read_changes(*annotations: Mapping[str, str]) -> list[RecordedChange]:
 
     Unreadable records are skipped, since anybody can edit the annotation.
     """
-    found = {change.key: change for one in annotations for change in _read(one.get(ANNOTATION))}
+    found = {change.key: change for item in annotations for change in _read(item.get(ANNOTATION))}
     return sorted(found.values(), key=lambda change: datetime.fromisoformat(change.at))
 
 
@@ -87,7 +87,7 @@ def _read(text: str | None) -> list[RecordedChange]:
         items: Any = strict_json.loads(text or "[]")
     except ValueError:
         return []
-    names = {one.name for one in fields(RecordedChange)}
+    names = {item.name for item in fields(RecordedChange)}
     found = []
     for item in items if isinstance(items, list) else []:
         if not isinstance(item, dict) or not names <= item.keys() or not isinstance(item["key"], str):

@@ -64,7 +64,7 @@ def scale(
         autoscaler = _autoscaler(cluster.autoscalers(namespace), name)
         if autoscaler and not despite_autoscaler:
             raise DeploymentError(
-                f'the HorizontalPodAutoscaler "{autoscaler}" owns the replicas of deployment "{name}" and would set them again: '
+                f'the HorizontalPodAutoscaler "{autoscaler}" manages the replicas of deployment "{name}" and would reset them: '
                 "change its minReplicas or maxReplicas instead",
                 reason="autoscaled",
             )
@@ -98,6 +98,6 @@ def scale(
 def _autoscaler(items: list[JSON], name: str) -> str | None:
     for item in items:
         target = item["spec"].get("scaleTargetRef") or {}
-        if target.get("kind") == "Deployment" and target.get("name") == name:
+        if (target.get("kind"), target.get("name")) == ("Deployment", name):
             return str(item["metadata"]["name"])
     return None

@@ -13,10 +13,9 @@ from airflow_slo_provider.deployment.kubernetes.revisions import (
     Revision,
     current_revision,
     digest,
-    images_of,
-    model_version_of,
     revisions,
     selector_text,
+    template_facts,
 )
 from airflow_slo_provider.exceptions import DeploymentError
 
@@ -65,19 +64,12 @@ class DeploymentState:
         if self.revisions and self.revisions[-1].current:
             return self.revisions[-1]
         template = self.deployment["spec"]["template"]
-        return Revision(
-            number=current_revision(self.deployment),
-            replica_set="",
-            images=images_of(template),
-            model_version=model_version_of(template),
-            digest=digest(template),
-            current=True,
-            template=template,
-        )
+        number = current_revision(self.deployment)
+        return Revision(number=number, replica_set="", current=True, template=template, **template_facts(template))
 
     def change_of_key(self, key: str) -> RecordedChange | None:
         """Return the change that was made with a key; None if there is none."""
-        return next((made for made in self.changes if made.key == key), None)
+        return next((change for change in self.changes if change.key == key), None)
 
 
 @dataclass(frozen=True)
@@ -100,8 +92,8 @@ def read_state(cluster: Cluster, namespace: str, name: str) -> DeploymentState:
     """
     deployment = cluster.deployment(namespace, name)
     found = revisions(deployment, cluster.replica_sets(namespace, selector_text(deployment)))
-    remembered = read_changes(*(one.annotations for one in found), deployment["metadata"].get("annotations") or {})
-    return DeploymentState(deployment, tuple(found), tuple(remembered))
+    changes = read_changes(*(revision.annotations for revision in found), deployment["metadata"].get("annotations") or {})
+    return DeploymentState(deployment, tuple(found), tuple(changes))
 
 
 def apply_change(
@@ -150,13 +142,22 @@ def version_lock(item: JSON) -> dict[str, Any]:
     return {"op": "replace", "path": "/metadata/resourceVersion", "value": item["metadata"]["resourceVersion"]}
 
 
-def annotation_operation(state: DeploymentState, annotations: dict[str, str], made: RecordedChange) -> dict[str, Any]:
-    """Return the operation that sets annotations and records a change."""
+def annotation_operation(
+    state: DeploymentState, annotations: dict[str, str], *, key: str, action: str, became: str, to_revision: int | None = None
+) -> dict[str, Any]:
+    """Return the operation that sets annotations and records a change of the current revision.
+
+    :param state: the Deployment as it was read
+    :param annotations: its new annotations
+    :param key: key of the change
+    :param action: :data:`.changes.ROLLBACK` or :data:`.changes.SET_IMAGE`
+    :param became: digest of the new template
+    :param to_revision: number of the restored revision; None for a new one
+    """
+    at, revision = datetime.now(UTC).isoformat(), state.current.number
+    change = RecordedChange(
+        key=key, action=action, at=at, from_revision=revision, to_revision=to_revision, was=state.digest, became=became
+    )
     present = state.deployment["metadata"].get("annotations") is not None
-    value = with_change(annotations, state.changes, made)
+    value = with_change(annotations, state.changes, change)
     return {"op": "replace" if present else "add", "path": "/metadata/annotations", "value": value}
-
-
-def now_text() -> str:
-    """Return the current time in the format of a recorded change."""
-    return datetime.now(UTC).isoformat()

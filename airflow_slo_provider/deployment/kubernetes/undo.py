@@ -12,13 +12,7 @@ from airflow_slo_provider.deployment.kubernetes.api import Cluster
 from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, RecordedChange
 from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
 from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose_revision, restored_annotations
-from airflow_slo_provider.deployment.kubernetes.state import (
-    DeploymentState,
-    PatchPlan,
-    annotation_operation,
-    apply_change,
-    now_text,
-)
+from airflow_slo_provider.deployment.kubernetes.state import DeploymentState, PatchPlan, annotation_operation, apply_change
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
@@ -97,7 +91,7 @@ def rollback(
         infrastructure failure
     :raises DeploymentArgumentError: (a ValueError) for arguments that name no revision or no key
     """
-    target_of = _target(to, known_good)
+    target_of = _target_function(to, known_good)
     if not key:
         raise DeploymentArgumentError("key is empty: without one a retry would undo the undo")
     if since is not None and since.tzinfo is None:
@@ -105,13 +99,13 @@ def rollback(
     called = datetime.now(UTC)
 
     def decide(state: DeploymentState, first: DeploymentState | None) -> PatchPlan[RollbackResult] | RollbackResult:
-        def nothing(message: str, earlier: RecordedChange | None = None) -> RollbackResult:
+        def unchanged(message: str, earlier: RecordedChange | None = None) -> RollbackResult:
             return replace(_unchanged(state, message, earlier), dry_run=dry_run)
 
         own = state.change_of_key(key)
         if own is not None:
             superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
-            return nothing(
+            return unchanged(
                 f"this task rolled back from revision {own.from_revision} to {own.to_revision} before{superseded}", own
             )
         for rival in reversed(state.changes):
@@ -120,10 +114,10 @@ def rollback(
             # A release since the decision does not make the rollback obsolete: the decision may be about that release.
             decided = called if since is None or ours or rival.action != ROLLBACK else since
             if meanwhile or rival.is_at_or_after(decided):
-                return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
+                return unchanged(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
         if first is not None and first.digest != state.digest:
-            return nothing(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
-        _refuse_if_moved(state.current, bad_revision, bad_version)
+            return unchanged(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
+        _require_bad_revision(state.current, bad_revision, bad_version)
         target = target_of(state)
         if state.paused:
             raise DeploymentError(
@@ -133,7 +127,7 @@ def rollback(
         if refuse_if_gitops_managed:
             refuse_if_managed(state.deployment, "a rollback: roll back there")
         if target.digest == state.digest:
-            return nothing(f"skipped rollback (current template already matches revision {target.number})")
+            return unchanged(f"skipped rollback (current template already matches revision {target.number})")
         return _plan(state, target, key, dry_run=dry_run)
 
     return apply_change(Cluster(api), namespace, name, decide, dry_run=dry_run)
@@ -141,18 +135,10 @@ def rollback(
 
 def _plan(state: DeploymentState, target: Revision, key: str, *, dry_run: bool) -> PatchPlan[RollbackResult]:
     left = state.current
-    made = RecordedChange(
-        key=key,
-        action=ROLLBACK,
-        at=now_text(),
-        from_revision=left.number,
-        to_revision=target.number,
-        was=left.digest,
-        became=target.digest,
-    )
+    annotations = restored_annotations(state.deployment, target)
     operations: list[dict[str, Any]] = [
         {"op": "replace", "path": "/spec/template", "value": target.template},
-        annotation_operation(state, restored_annotations(state.deployment, target), made),
+        annotation_operation(state, annotations, key=key, action=ROLLBACK, became=target.digest, to_revision=target.number),
     ]
     result = RollbackResult(
         changed=not dry_run,
@@ -161,44 +147,51 @@ def _plan(state: DeploymentState, target: Revision, key: str, *, dry_run: bool) 
         message=f"rolled back from {left} to {target}{' (server dry run)' if dry_run else ''}",
         digest=state.digest,
         dry_run=dry_run,
-        from_images=left.images,
-        to_images=target.images,
-        from_version=left.model_version,
-        to_version=target.model_version,
-        warnings=warnings(state.deployment),
+        **_facts(state, left, target),
     )
     return PatchPlan(operations, lambda became: result if dry_run else replace(result, digest=became))
 
 
 def _unchanged(state: DeploymentState, message: str, earlier: RecordedChange | None) -> RollbackResult:
     """Build the result if nothing is to be done, with the revisions of an earlier change or the current one."""
-    by_digest = {one.digest: one for one in (*state.revisions, state.current)}
-    left = by_digest.get(earlier.was) if earlier else state.current
-    target = by_digest.get(earlier.became) if earlier else state.current
+    current = state.current
+    if earlier is None:
+        number, facts = current.number, _facts(state, current, current)
+        return RollbackResult(
+            changed=False, from_revision=number, to_revision=number, message=message, digest=state.digest, **facts
+        )
+    by_digest = {revision.digest: revision for revision in (*state.revisions, current)}
     return RollbackResult(
         changed=False,
-        from_revision=earlier.from_revision if earlier else state.current.number,
-        to_revision=earlier.to_revision if earlier else state.current.number,
+        from_revision=earlier.from_revision,
+        to_revision=earlier.to_revision,
         message=message,
-        digest=earlier.became if earlier else state.digest,
-        from_images=left.images if left else (),
-        to_images=target.images if target else (),
-        from_version=left.model_version if left else None,
-        to_version=target.model_version if target else None,
-        warnings=warnings(state.deployment),
+        digest=earlier.became,
+        **_facts(state, by_digest.get(earlier.was), by_digest.get(earlier.became)),
     )
 
 
-def _refuse_if_moved(current: Revision, bad_revision: int | None, bad_version: str | None) -> None:
+def _facts(state: DeploymentState, left: Revision | None, target: Revision | None) -> dict[str, Any]:
+    """Return images, model versions and warnings as arguments of :class:`RollbackResult`."""
+    return {
+        "from_images": left.images if left else (),
+        "to_images": target.images if target else (),
+        "from_version": left.model_version if left else None,
+        "to_version": target.model_version if target else None,
+        "warnings": warnings(state.deployment),
+    }
+
+
+def _require_bad_revision(current: Revision, bad_revision: int | None, bad_version: str | None) -> None:
     for what, bad in (("revision", bad_revision), ("version", bad_version)):
         if bad is not None and not current.matches_any({bad}):
-            raise DeploymentError(
-                f"the world has moved: {what} {bad} was to be left, and the Deployment has {current}; nothing was changed",
-                reason="moved",
+            message = (
+                f"the deployment has moved on: {what} {bad} was to be replaced, and {current} is current; nothing was changed"
             )
+            raise DeploymentError(message, reason="moved")
 
 
-def _target(to: str | int, known_good: KnownGood | None) -> Callable[[DeploymentState], Revision]:
+def _target_function(to: str | int, known_good: KnownGood | None) -> Callable[[DeploymentState], Revision]:
     """Validate ``to``, and return the function that chooses the target revision."""
     if to == LAST_KNOWN_GOOD:
         return lambda state: _last_known_good(state, known_good)
@@ -207,9 +200,8 @@ def _target(to: str | int, known_good: KnownGood | None) -> Callable[[Deployment
     try:
         number = int(str(to))
     except ValueError:
-        raise DeploymentArgumentError(
-            f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
-        ) from None
+        message = f"to={to!r} is not a revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
+        raise DeploymentArgumentError(message) from None
     return lambda state: choose_revision(state.revisions, number, name=state.name)
 
 
@@ -218,18 +210,17 @@ def _last_known_good(state: DeploymentState, known_good: KnownGood | None) -> Re
         known_good = text_list(known_good)
     if known_good is None or (not callable(known_good) and not known_good):
         raise DeploymentError(
-            f'which revision of deployment "{state.name}" was good is not known: no check of it has passed. '
-            f"Say to={PREVIOUS!r} or to=<revision>",
+            f'no revision of deployment "{state.name}" is known to be good: no check of it has passed. '
+            f"Set to={PREVIOUS!r} or to=<revision>",
             reason="nothing_known",
         )
-    judge: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.matches_any(known_good)
+    is_good: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.matches_any(known_good)
     left = _rolled_back_before(state)
-    good = [one for one in state.revisions if one.number and not one.current and one.digest not in left and judge(one)]
+    good = [one for one in state.revisions if one.number and not one.current and one.digest not in left and is_good(one)]
     if not good:
         tried = "; ".join(f"{one}{_rejection_reason(one, left)}" for one in state.revisions) or "there are no revisions"
         raise DeploymentError(
-            f'deployment "{state.name}" has no revision to go back to that is known to have been good: {tried}',
-            reason="no_known_good",
+            f'deployment "{state.name}" has no earlier revision that is known to be good: {tried}', reason="no_known_good"
         )
     return max(good, key=lambda one: one.number or 0)
 
@@ -245,4 +236,4 @@ def _rolled_back_before(state: DeploymentState) -> Mapping[str, RecordedChange]:
 def _rejection_reason(one: Revision, left: Mapping[str, RecordedChange]) -> str:
     if one.current:
         return " is the current one"
-    return f" was left at {left[one.digest].at}" if one.digest in left else " is not known to be good"
+    return f" was rolled back at {left[one.digest].at}" if one.digest in left else " is not known to be good"

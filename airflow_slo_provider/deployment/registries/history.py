@@ -104,10 +104,10 @@ def predecessor(model: str, state: AliasState, alias: str) -> str:
         # Another tool that moves the champion maintains this alias too: it differs from what the last recorded move set.
         found = None if kept in _excluded_versions(state) else kept
     if found is None:
-        gone = sorted(_rolled_back_versions(_history(state)))
-        but = f" (a rollback took away: {', '.join(gone)})" if gone else ""
+        replaced = sorted(_rolled_back_versions(_history(state)))
+        note = f" (replaced by a rollback: {', '.join(replaced)})" if replaced else ""
         raise RegistryError(
-            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to go back to{but}",
+            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to roll back to{note}",
             reason="no_predecessor",
         )
     return found
@@ -115,11 +115,11 @@ def predecessor(model: str, state: AliasState, alias: str) -> str:
 
 def _before(state: AliasState) -> str | None:
     """Return the version before the current one that may serve again, judged by the moves alone."""
-    refused, found = _excluded_versions(state), state.current
+    excluded, found = _excluded_versions(state), state.current
     for move in reversed(_history(state)):
-        if found in refused and move.kind == PROMOTE and move.after == found:
+        if found in excluded and move.kind == PROMOTE and move.after == found:
             found = move.before
-    return None if found in refused else found
+    return None if found in excluded else found
 
 
 def _history(state: AliasState) -> list[Move]:
@@ -133,7 +133,7 @@ def _history(state: AliasState) -> list[Move]:
         before = state.current if move is None else move.before
         last = found[-1].after if found else None
         if before is not None and before != last:
-            known = before not in {one.after for one in found}
+            known = before not in {earlier.after for earlier in found}
             found.append(Move(key="", kind=PROMOTE, alias="", before=last if known else None, after=before, at=""))
         if move is not None:
             found.append(move)
@@ -142,12 +142,12 @@ def _history(state: AliasState) -> list[Move]:
 
 def _rolled_back_versions(history: Sequence[Move]) -> set[str]:
     """Return the versions that a rollback replaced and nobody has restored since."""
-    gone: set[str] = set()
+    replaced: set[str] = set()
     for move in history:
-        gone.discard(move.after)
+        replaced.discard(move.after)
         if move.kind == ROLLBACK and move.before is not None:
-            gone.add(move.before)
-    return gone
+            replaced.add(move.before)
+    return replaced
 
 
 def _excluded_versions(state: AliasState) -> set[str | None]:

@@ -17,7 +17,6 @@ CULPRIT = "culprit"
 ACCUSING = frozenset({CULPRIT, ROLLBACK})
 #: Actions and decisions never judge a model, whatever their name: a promotion does not make a version good.
 _ACTIONS = ACCUSING | {PROMOTE, "deployment", "decision"}
-_FINE = (Verdict.PASS, Verdict.WARN)
 
 
 def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | None = None) -> list[str]:
@@ -52,9 +51,9 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
         version: max(result.checked_at for result in of_version.values())
         for version, of_version in newest.items()
         if version not in accused
-        and all(result.verdict in _FINE for result in of_version.values())
+        and all(result.verdict in (Verdict.PASS, Verdict.WARN) for result in of_version.values())
         and any(result.verdict is Verdict.PASS for result in of_version.values())
-        and all(any(one in _names(result) for result in of_version.values()) for one in checks or ())
+        and all(any(check in _names(result) for result in of_version.values()) for check in checks or ())
     }
     return sorted(good, key=lambda version: good[version])
 
@@ -62,7 +61,7 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
 def _is_relevant(result: CheckResult, checks: Collection[str] | None) -> bool:
     if checks is None:
         return result.kind in JUDGING
-    return result.kind not in _ACTIONS and any(one in checks for one in _names(result))
+    return result.kind not in _ACTIONS and not _names(result).isdisjoint(checks)
 
 
 def _accused_versions(result: CheckResult) -> Iterator[str]:
@@ -89,7 +88,7 @@ def _without_parts(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple
     return {
         (kind, name): result
         for (kind, name), result in of_version.items()
-        if not any((kind, name[:place]) in of_version for place in range(1, len(name)) if name[place] == _separator(kind))
+        if not any((kind, name[:end]) in of_version for end in range(1, len(name)) if name[end] == _separator(kind))
     }
 
 
@@ -106,6 +105,6 @@ def _refuse_ambiguity(newest: dict[str, dict[tuple[str, str], CheckResult]]) -> 
             if len(names) > 1:
                 raise DeploymentError(
                     f"model version {version} was judged by the {kind} checks {', '.join(sorted(names))}, which may be about "
-                    "different models: say with checks=[...] which ones count",
+                    "different models: set checks=[...] to those that count",
                     reason="ambiguous_checks",
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +30,9 @@ from airflow_slo_provider.http.settings import HttpSettings
 #: releases for all aliases, is still read.
 _PENDING, _MOVE = "airflow-slo.pending", "airflow-slo.move."
 #: Maximum length of a tag's value in MLflow.
-_LONGEST = 5000
+_MAX_TAG_LENGTH = 5000
 #: Seconds after which a started move that has not moved the alias is considered abandoned.
-_PATIENCE = 120
+_ABANDONED_AFTER = 120
 _MODEL, _VERSION = "registered-models", "model-versions"
 
 
@@ -74,7 +75,7 @@ class MlflowRegistry:
         answer = self._call("GET", f"{_VERSION}/get", {"name": model, "version": version})
         found = answer.get("model_version")
         if not isinstance(found, dict):
-            raise RegistryError(f"{self._url} answers without a model version", reason="wrong_answer")
+            raise RegistryError(f"{self._url} answered without a model version", reason="wrong_answer")
         created = found.get("creation_timestamp")
         return ModelVersion(
             model=model,
@@ -109,7 +110,7 @@ class MlflowRegistry:
         :param model: name of the registered model
         :param request: the requested move
         """
-        state = self._settled(model, request)
+        state = self._state_without_other_move(model, request)
         found = decide_move(model, state, request)
         if isinstance(found, Moved):
             if state.pending is not None and state.pending.key == request.key:
@@ -124,33 +125,33 @@ class MlflowRegistry:
         if state.current != found.after:
             now = self.alias(model, found.alias)
             if now != found.before:
-                raise AliasConflict(f"{model}@{found.alias} names {now or 'nothing'} now: somebody moved it at the same moment")
+                raise AliasConflict(f"{model}@{found.alias} now names {now or 'nothing'}: somebody moved it at the same time")
             self._call("POST", f"{_MODEL}/alias", {"name": model, "alias": found.alias, "version": found.after})
         self._record(model, found, state)
         current = self.alias(model, found.alias)
         if current != found.after:
-            raise AliasConflict(f"{model}@{found.alias} was moved to {found.after}, and names {current or 'nothing'} by now")
+            raise AliasConflict(f"{model}@{found.alias} was moved to {found.after}, and now names {current or 'nothing'}")
         return completed_move(model, found)
 
-    def _settled(self, model: str, request: MoveRequest) -> AliasState:
+    def _state_without_other_move(self, model: str, request: MoveRequest) -> AliasState:
         """Return the state of the alias if no other move is in progress.
 
         :raises RegistryError: reason ``locked``, transient, while another move is in progress
         """
         state = self._state(model, request.alias)
-        begun = state.pending
-        if begun is None or begun.key == request.key:
+        pending = state.pending
+        if pending is None or pending.key == request.key:
             return state
-        if any(move.key == begun.key for move in state.moves):
+        if any(move.key == pending.key for move in state.moves):
             self._clear(model, request.alias)
             return self._state(model, request.alias)
-        if state.current == begun.after:
+        if state.current == pending.after:
             # Moved but not recorded: its task was killed. Without the record a rollback would have no target.
-            self._record(model, begun, state)
+            self._record(model, pending, state)
             return self._state(model, request.alias)
-        age = datetime.now(UTC) - datetime.fromisoformat(begun.at)
-        if age.total_seconds() < _PATIENCE:
-            raise _in_progress_error(model, begun)
+        age = datetime.now(UTC) - datetime.fromisoformat(pending.at)
+        if age.total_seconds() < _ABANDONED_AFTER:
+            raise _in_progress_error(model, pending)
         return state
 
     def _record(self, model: str, move: Move, state: AliasState) -> None:
@@ -186,12 +187,12 @@ class MlflowRegistry:
     def _model(self, model: str) -> dict[str, Any]:
         found = self._call("GET", f"{_MODEL}/get", {"name": model}).get("registered_model")
         if not isinstance(found, dict):
-            raise RegistryError(f"{self._url} answers without a registered model", reason="wrong_answer")
+            raise RegistryError(f"{self._url} answered without a registered model", reason="wrong_answer")
         return found
 
     @staticmethod
     def _aliases(found: Mapping[str, Any]) -> dict[str, str]:
-        return {str(one["alias"]): str(one["version"]) for one in found.get("aliases", ())}
+        return {str(item["alias"]): str(item["version"]) for item in found.get("aliases", ())}
 
     def _tag(self, model: str, key: str, value: str) -> None:
         self._call("POST", f"{_MODEL}/set-tag", {"name": model, "key": key, "value": value})
@@ -199,35 +200,28 @@ class MlflowRegistry:
     def _call(self, method: str, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         # Only reads are retried here; a lost write is left to the task's retry, which reads the state first.
         reads = method == "GET"
-        given: dict[str, Any] = {"params": arguments} if reads else {"json": dict(arguments)}
+        sent: dict[str, Any] = {"params": arguments} if reads else {"json": dict(arguments)}
         try:
-            answer = self._http.request(method, f"/api/2.0/mlflow/{what}", repeat=reads, **given)
+            return self._read(self._http.request(method, f"/api/2.0/mlflow/{what}", repeat=reads, **sent), what, arguments)
         except QueryError as error:
             raise RegistryError(f"{self._url}: {error.message}", reason=error.reason, transient=error.transient) from None
-        return self._read(answer, what, arguments)
 
     def _read(self, answer: HttpAnswer, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         status, fault = answer.status, age_fault(answer.headers)
         if status == 200 and fault:
             raise RegistryError(f"{self._url}: {what}: {fault}", reason=CACHED, transient=True)
-        try:
-            body = read_json(answer.body, source=self._url, status=status, what=what)
-        except QueryError as error:
-            raise RegistryError(f"{self._url}: {error.message}", reason=error.reason, transient=error.transient) from None
+        body = read_json(answer.body, source=self._url, status=status, what=what)
         if status == 200 and isinstance(body, dict):
             return body
         code = body.get("error_code", "") if isinstance(body, dict) else ""
         text = server_text(body.get("message", "") if isinstance(body, dict) else answer.body)
-        asked = ", ".join(f"{key} {arguments[key]}" for key in ("name", "version", "alias", "key") if key in arguments)
+        subject = ", ".join(f"{key} {arguments[key]}" for key in ("name", "version", "alias", "key") if key in arguments)
         if code == "RESOURCE_DOES_NOT_EXIST" or status == 404:
-            raise RegistryError(f"{self._url}: {asked}: {text}", reason="not_found")
+            raise RegistryError(f"{self._url}: {subject}: {text}", reason="not_found")
         if status == 200:
-            raise RegistryError(f"{self._url} answers {what} with something that is not MLflow's", reason="wrong_answer")
-        raise RegistryError(
-            f"{self._url}: {what} ({asked}): HTTP {status} {code}: {text}",
-            reason=status_reason(status),
-            transient=status in TRANSIENT_STATUSES,
-        )
+            raise RegistryError(f"{self._url}: the answer to {what} is not one of MLflow", reason="wrong_answer")
+        message = f"{self._url}: {what} ({subject}): HTTP {status} {code}: {text}"
+        raise RegistryError(message, reason=status_reason(status), transient=status in TRANSIENT_STATUSES)
 
 
 def _tags(found: Mapping[str, Any]) -> dict[str, str]:
@@ -242,12 +236,12 @@ def _moves_in_progress(tags: Mapping[str, str], alias: str) -> dict[str, Move]:
 
 def _in_progress_error(model: str, move: Move | None) -> RegistryError:
     who = f"{move.by or move.key} moves it from {move.before or 'nothing'} to {move.after}" if move else "somebody else moves it"
-    return RegistryError(f"{model}: another move is under way: {who}", reason="locked", transient=True)
+    return RegistryError(f"{model}: another move is in progress: {who}", reason="locked", transient=True)
 
 
 def _tag_text(move: Move) -> str:
     """Serialise a move so that it fits into a tag; evidence that is too long is replaced by a note."""
     text = move.to_json()
-    if len(text) <= _LONGEST:
+    if len(text) <= _MAX_TAG_LENGTH:
         return text
-    return Move(**{**move.__dict__, "evidence": {"left_out": f"{len(text)} characters"}}).to_json()
+    return replace(move, evidence={"left_out": f"{len(text)} characters"}).to_json()

@@ -119,39 +119,39 @@ def decide_move(model: str, state: AliasState, request: MoveRequest, *, now: dat
     :raises RegistryError: reason ``no_predecessor``
     """
     name = f"{model}@{request.alias}"
+
+    def unchanged(before: str | None, after: str, message: str) -> Moved:
+        current = state.current
+        return Moved(
+            changed=False, model=model, alias=request.alias, before=before, after=after, current=current, message=message
+        )
+
     done = next((move for move in state.moves if move.key == request.key), None)
     if done is not None:
         _require_same_target(done, request, name, "moved it")
-        since = "" if state.current == done.after else f"; it names {state.current or 'nothing'} since"
-        return Moved(
-            changed=False, model=model, alias=request.alias, before=done.before, after=done.after, current=state.current,
-            message=f"{name} was moved from {done.before or 'nothing'} to {done.after} by an earlier try{since}",
-        )  # fmt: skip
-    begun = state.pending
-    if begun is not None and begun.key == request.key:
+        since = "" if state.current == done.after else f"; it names {state.current or 'nothing'} now"
+        message = f"{name} was moved from {done.before or 'nothing'} to {done.after} by an earlier try{since}"
+        return unchanged(done.before, done.after, message)
+    pending = state.pending
+    if pending is not None and pending.key == request.key:
         # An earlier try was killed during the move. Its decision is completed, not decided again.
-        _require_same_target(begun, request, name, "began to move it")
-        if state.current not in (begun.before, begun.after):
+        _require_same_target(pending, request, name, "started to move it")
+        if state.current not in (pending.before, pending.after):
             raise AliasConflict(
-                f"{name} names {state.current or 'nothing'}: somebody moved it while {begun.before or 'nothing'} was being "
-                f"replaced by {begun.after}; nothing was changed"
+                f"{name} names {state.current or 'nothing'}: somebody moved it while {pending.before or 'nothing'} was being "
+                f"replaced by {pending.after}; nothing was changed"
             )
-        return begun
+        return pending
     if request.expected != ANY and (state.current or NONE) != request.expected:
         raise AliasConflict(_unexpected(state, request, name))
     rival = _rolled_back_since(state, request)
     if rival is not None:
-        return Moved(
-            changed=False, model=model, alias=request.alias, before=state.current, after=rival.after, current=state.current,
-            message=f"nothing left to do: {name} was rolled back from {rival.before or 'nothing'} to {rival.after} at {rival.at} "
-            f"by {rival.by or rival.key}; it names {state.current or 'nothing'} now",
-        )  # fmt: skip
+        message = f"nothing left to do: {name} was rolled back from {rival.before or 'nothing'} to {rival.after} at {rival.at} "
+        message += f"by {rival.by or rival.key}; it names {state.current or 'nothing'} now"
+        return unchanged(state.current, rival.after, message)
     to = predecessor(model, state, request.alias) if request.to is None else request.to
     if to == state.current:
-        return Moved(
-            changed=False, model=model, alias=request.alias, before=state.current, after=to, current=to,
-            message=f"{name} names {to} already",
-        )  # fmt: skip
+        return unchanged(state.current, to, f"{name} names {to} already")
     at = (now or datetime.now(UTC)).astimezone(UTC)
     if state.moves:
         # Moves are sorted by time, so a move must be later than the previous one, even if that machine's clock was ahead.
@@ -170,7 +170,7 @@ def _unexpected(state: AliasState, request: MoveRequest, name: str) -> str:
             "evaluate against what serves now"
         )
     if state.moves:
-        return f"{name} names no version, not {request.expected} as expected: somebody took it away after {state.moves[-1].after}"
+        return f"{name} names no version, not {request.expected} as expected: somebody removed it after {state.moves[-1].after}"
     if request.kind == ROLLBACK:
         return f"{name} names no version yet, not {request.expected} as expected: there is nothing to roll back"
     return (

@@ -44,7 +44,7 @@ class HookRunner:
         secrets_of(basic=(connection.login or "", connection.password or ""), named=named)
         self._hook: Any = _hook_of(connection)
         if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
-            raise QueryError(f"{self._name} is of type {kind}, which is no SQL database", reason="bad_connection")
+            raise QueryError(f"{self._name} is of type {kind}, which is not a SQL database", reason="bad_connection")
         self._runner: DbApiRunner | None = None
 
     def limit(self, seconds: float) -> None:

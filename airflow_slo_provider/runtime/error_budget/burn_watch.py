@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -37,7 +36,7 @@ class BurnWatch:
         self._polling = threading.Lock()
         self._closed = False
 
-    def look(self, at: datetime | None = None) -> list[SLOReport]:
+    def poll(self, at: datetime | None = None) -> list[SLOReport]:
         """Evaluate every SLO.
 
         :param at: evaluation timestamp (aware); now by default
@@ -46,7 +45,7 @@ class BurnWatch:
         """
         try:
             with self._polling:
-                return self._look(at)
+                return self._evaluate(at)
         finally:
             if self._closed:
                 self.close()
@@ -61,7 +60,7 @@ class BurnWatch:
             finally:
                 self._polling.release()
 
-    def _look(self, at: datetime | None) -> list[SLOReport]:
+    def _evaluate(self, at: datetime | None) -> list[SLOReport]:
         from airflow_slo_provider.slo.budget.reports import Status
 
         if self._monitor is None or time.monotonic() - self._read_at > RELOAD_SECONDS:
@@ -110,8 +109,9 @@ def poll_result(report: SLOReport, *, severity: str, rearm: Fraction) -> PollRes
     if firing:
         worst = max(firing, key=lambda rule: severity_rank(rule.severity))
         return PollResult(report.name, BurnState.BURNING, severity=worst.severity, message=report.message, evidence=evidence)
-    wanted = burn_rate_rules(nominal_length(report.slo.window), target=report.objective.target)
-    for rule in (one for one in wanted if severity_rank(one.severity) >= severity_rank(severity)):
+    for rule in burn_rate_rules(nominal_length(report.slo.window), target=report.objective.target):
+        if severity_rank(rule.severity) < severity_rank(severity):
+            continue
         short = report.burn_rate(rule.short)
         if short is None or short.value is None or short.value > rearm * max(rule.factor, Fraction(1)):
             return PollResult(report.name, BurnState.BETWEEN, message=report.message, evidence=evidence)
@@ -126,29 +126,21 @@ def evidence_of(report: SLOReport) -> dict[str, Any]:
     from airflow_slo_provider.documents.durations import format_seconds
     from airflow_slo_provider.slo.budget.ledger_records import report_dict
 
-    told = report_dict(report)
+    def text(length: timedelta) -> str:
+        return format_seconds(int(length.total_seconds()))
+
+    values = report_dict(report)
     names = ("service", "status", "objective", "window", "sli", "remaining", "burn_rate", "time_to_exhaustion_seconds")
-    rates: Mapping[str, Any] = {
-        _text(rate.window, format_seconds): None if rate.value is None else round(float(rate.value), 4)
-        for rate in report.burn_rates
-    }
+    rates = {text(rate.window): None if rate.value is None else round(float(rate.value), 4) for rate in report.burn_rates}
+    rules = [
+        {"severity": rule.severity, "short": text(rule.short), "long": text(rule.long), "factor": float(rule.factor)}
+        for rule in report.firing
+    ]
     return {
         "slo": report.name,
-        **{name: told[name] for name in names},
-        "burn_rates": dict(rates),
-        "rules": [
-            {
-                "severity": rule.severity,
-                "short": _text(rule.short, format_seconds),
-                "long": _text(rule.long, format_seconds),
-                "factor": float(rule.factor),
-            }
-            for rule in report.firing
-        ],
+        **{name: values[name] for name in names},
+        "burn_rates": rates,
+        "rules": rules,
         "at": report.at.isoformat(),
         "query": report.query[:500],
     }
-
-
-def _text(length: timedelta, form: Any) -> str:
-    return str(form(int(length.total_seconds())))

@@ -72,28 +72,26 @@ def evaluate_gate(
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
-        judged = evaluation_time(at, context)
-        log.info(
-            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.origin
-        )
+        time = evaluation_time(at, context)
+        log.info("Judged at %s: %s", time.at.isoformat() if time.at else f"now={datetime.now(UTC).isoformat()}", time.origin)
         with open_default_ledger() as ledger:
             own = None if include_own else replace(key, attempt=ledger.attempt(key, name=name))
             decision = evaluate(
-                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
+                catalog, select=select, at=time.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
             )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            place = {"ledger": ledger.where, "environment": ledger.environment}
+            storage = {"ledger": ledger.where, "environment": ledger.environment}
             log.info("Recorded in the ledger %s%s", ledger.where, environment_text(ledger))
             complete = is_complete(decision, context, accepts_unknown=accepts_unknown)
-            check = decision_check(decision, name=name, more={"complete": complete, **place, **map_label(context)})
+            check = decision_check(decision, name=name, more={"complete": complete, **storage, **map_label(context)})
             if key.map_index >= 0:
                 log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
             ledger.record_decision([*slo_checks(decision), check], key, name=name)
     # Origin and time of the decision, so that an operator that gets it rejects decisions of other runs and old ones.
-    made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
+    origin = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
     enough = decision.allowed and (satisfied is None or satisfied(decision))
-    value = {**summary(decision), **place, **made, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
+    value = {**summary(decision), **storage, **origin, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
     context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 
@@ -166,9 +164,9 @@ def raise_for_request_errors(decision: Decision) -> None:
 
     if not any(one.gates for one in decision.slos):
         raise AirflowFailException("; ".join(decision.reasons))
-    wrong = [error for error in _errors(decision).values() if is_request_error(error)]
-    if wrong:
-        raise AirflowFailException(_message(decision)) from wrong[0]
+    error = next((error for error in _errors(decision).values() if is_request_error(error)), None)
+    if error is not None:
+        raise AirflowFailException(_message(decision)) from error
 
 
 def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
@@ -188,10 +186,9 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
     from airflow.sdk.exceptions import AirflowFailException
 
     raise_for_request_errors(decision)
-    passing = [error for error in _errors(decision).values() if error.transient]
-    if passing and (_has_tries_left(context) or not acceptable):
-        first = passing[0]
-        raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
+    fault = next((error for error in _errors(decision).values() if error.transient), None)
+    if fault is not None and (context["ti"].try_number <= context["ti"].max_tries or not acceptable):
+        raise MeasurementError(_message(decision), reason=fault.reason, transient=True, http_status=fault.http_status) from fault
     if not acceptable:
         raise AirflowFailException(_message(decision))
 
@@ -227,10 +224,5 @@ def _errors(decision: Decision) -> dict[str, MeasurementError]:
 
 
 def _message(decision: Decision) -> str:
-    said = [f"{name}: {error}" for name, error in _errors(decision).items()]
-    return "the error budget is unknown: " + "; ".join(said or decision.reasons)
-
-
-def _has_tries_left(context: Mapping[str, Any]) -> bool:
-    instance = context["ti"]
-    return bool(instance.try_number <= instance.max_tries)
+    errors = [f"{name}: {error}" for name, error in _errors(decision).items()]
+    return "the error budget is unknown: " + "; ".join(errors or decision.reasons)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
@@ -48,14 +48,14 @@ class _PastState:
         A state that does not block, whose clock is ahead, did not come after a block that was written later.
         """
         if self.blocks != other.blocks:
-            block, past = (self, other) if self.blocks else (other, self)
-            if block.at_once and block.number > past.number:
+            block, release = (self, other) if self.blocks else (other, self)
+            if block.at_once and block.number > release.number:
                 return block is self
         return self.at > other.at
 
 
-def _newest_of(kept: Iterable[_PastState]) -> _PastState | None:
-    return reduce(lambda newest, one: one if one.outranks(newest) else newest, kept) if (kept := list(kept)) else None
+def _newest_of(states: Collection[_PastState]) -> _PastState | None:
+    return reduce(lambda newest, state: state if state.outranks(newest) else newest, states) if states else None
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class PreviousDecisions:
         """
         found: dict[str, PolicyState] = {}
         for slo in slos:
-            own, inherited = self._of_slo(slo), self._inherited(slo)
+            own, inherited = self._states_of(slo), self._inherited(slo)
             newest = _newest_of(own.values())
             if newest is not None:
                 inherited = {
@@ -107,7 +107,7 @@ class PreviousDecisions:
         if not self.ledger.environment:
             return {}
         unnamed = PreviousDecisions(self.ledger.within(""), self.at, self.about_now)
-        return {name: kept for name, kept in unnamed._of_slo(slo).items() if kept.blocks}
+        return {name: kept for name, kept in unnamed._states_of(slo).items() if kept.blocks}
 
     def _had_decided(self, slo: SLO, block: _PastState) -> bool:
         """Return whether gates of this environment had decided before a block was written; then it belongs to another Airflow."""
@@ -117,9 +117,9 @@ class PreviousDecisions:
             for name in names
         )
 
-    def _of_slo(self, slo: SLO) -> dict[str, _PastState]:
+    def _states_of(self, slo: SLO) -> dict[str, _PastState]:
         """Return the states of an SLO by the names of its reports; empty if no decision was ever made about it."""
-        own = {name: kept for name, _ in slo.parts() if (kept := self._of(slo, name)) is not None}
+        own = {name: kept for name, _ in slo.parts() if (kept := self._last_state(slo, name)) is not None}
         others = list(self._under_other_names(slo))
         newest, other = _newest_of(own.values()), _newest_of(others)
         if other is None or (newest is not None and not other.outranks(newest)):
@@ -129,17 +129,17 @@ class PreviousDecisions:
 
     def _under_other_names(self, slo: SLO) -> Iterator[_PastState]:
         if len(slo.objectives) > 1:
-            kept = self._of(slo, slo.name)
+            kept = self._last_state(slo, slo.name)
             if kept is not None:
                 yield kept
             return
         for number in count(1):
-            kept = self._of(slo, slo.part_name(number))
+            kept = self._last_state(slo, slo.part_name(number))
             if kept is None:
                 return
             yield kept
 
-    def _of(self, slo: SLO, name: str) -> _PastState | None:
+    def _last_state(self, slo: SLO, name: str) -> _PastState | None:
         """Return the state that the last decision left under a name, for the service of the SLO.
 
         The service is part of the key, because documents of several teams may use the same SLO name. A freeze by the SLO's own

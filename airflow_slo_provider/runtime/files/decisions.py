@@ -41,12 +41,10 @@ def replace_file(file: Any, text: str) -> None:
     :param text: the new content
     """
     if file.protocol in _LOCAL:
-        import os
         from pathlib import Path
 
-        path = Path(file.path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
+        from airflow_slo_provider.core import atomic_files
+
+        atomic_files.replace_file(Path(file.path), text.encode())
     else:  # an object store replaces an object when the upload is complete
         file.write_text(text)

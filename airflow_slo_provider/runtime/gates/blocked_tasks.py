@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
+from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule, with_downstream
 from airflow_slo_provider.runtime.gates.task_guards import BLOCKED
 
 #: XCom key from which Airflow knows that a task stays skipped if it is cleared alone (``NotPreviouslySkippedDep``).
@@ -53,7 +53,7 @@ def block_some(context: Mapping[str, Any], tasks: Iterable[Any]) -> None:
     :raises DownstreamTasksSkipped: the task succeeds and these tasks are skipped
     """
     blocked = list(tasks)
-    _skip(context, blocked, {"skipped": [one.task_id for one in blocked]})
+    _skip(context, blocked, {"skipped": [each.task_id for each in blocked]})
 
 
 def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Iterable[str], *, reason: str) -> None:
@@ -68,7 +68,7 @@ def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Ite
     :raises DownstreamTasksSkipped: see :func:`block`, also for the other exceptions
     """
     task = context["task"]
-    kept = set(followed).union(exempt, *(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in followed))
+    kept = with_downstream(task, followed).union(exempt)
     blocked = [one for one in downstream_of(task) if one.task_id not in kept]
     if not followed and context["ti"].map_index >= 0:
         _block_by_state(blocked, reason)
@@ -120,10 +120,10 @@ def _block_by_state(blocked: Sequence[Any], reason: str) -> NoReturn:
     )
 
 
-def _skip(context: Mapping[str, Any], blocked: Sequence[Any], remembered: Mapping[str, Any]) -> None:
+def _skip(context: Mapping[str, Any], blocked: Sequence[Any], stored: Mapping[str, Any]) -> None:
     from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-    context["ti"].xcom_push(key=_XCOM_KEY, value=dict(remembered))
+    context["ti"].xcom_push(key=_XCOM_KEY, value=dict(stored))
     context["ti"].xcom_push(key=BLOCKED, value=[one.task_id for one in blocked])
     tasks = [instance for one in blocked for instance in _instances(context, one)]
     if tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 #: A task id or a task-group id, or several.
@@ -43,8 +44,8 @@ def trigger_rule(task: Any) -> str:
 def root_tasks(task: Any, ids: TaskIds | None) -> list[str]:
     """Return task ids, with each task group replaced by its root tasks."""
     groups = task.dag.task_group_dict
-    found = (([root.task_id for root in groups[one].roots] if one in groups else [one]) for one in as_list(ids))
-    return [one for some in found for one in some]
+    found = ([root.task_id for root in groups[each].roots] if each in groups else [each] for each in as_list(ids))
+    return list(chain.from_iterable(found))
 
 
 def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
@@ -104,7 +105,7 @@ def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
     for name, ids in branches.items():
         for one in as_list(ids):
             if not isinstance(one, str) or not one:
-                raise ValueError(f"{task.task_id}: {name} holds {one!r}; write the id of a task or a task group")
+                raise ValueError(f"{task.task_id}: {name} contains {one!r}; write the id of a task or a task group")
             roots = {root.task_id for root in groups[one].roots} if one in groups else {one}
             if not roots & direct:
                 raise ValueError(f"{task.task_id}: {name} names {_describe_wrong_id(task, one, direct)}")
@@ -134,8 +135,17 @@ def check_mapped_branch(task: Any) -> None:
 def expand_groups(task: Any, ids: TaskIds | None) -> set[str]:
     """Return task ids, with each task group replaced by all of its tasks."""
     groups = task.dag.task_group_dict
-    found = (({inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}) for one in as_list(ids))
+    found = ({inner.task_id for inner in groups[each].iter_tasks()} if each in groups else {each} for each in as_list(ids))
     return set().union(*found)
+
+
+def with_downstream(task: Any, ids: Iterable[str]) -> set[str]:
+    """Return task ids with those of everything downstream of them.
+
+    :param task: a task of the DAG
+    :param ids: ids of tasks
+    """
+    return set(ids).union(*(task.dag.get_task(each).get_flat_relative_ids(upstream=False) for each in ids))
 
 
 def exclusive_tasks(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
@@ -147,12 +157,12 @@ def exclusive_tasks(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> s
     """
     own = expand_groups(task, targets)
     reached = set().union(*(expand_groups(task, ids) for ids in others)) - own
-    left = list(reached)
-    while left:
-        further = task.dag.get_task(left.pop()).downstream_task_ids - own - reached
+    pending = list(reached)
+    while pending:
+        further = task.dag.get_task(pending.pop()).downstream_task_ids - own - reached
         reached |= further
-        left += further
-    return own.union(*(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in own)) - reached
+        pending += further
+    return with_downstream(task, own) - reached
 
 
 def check_blocked_branches(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
@@ -167,21 +177,19 @@ def check_blocked_branches(task: Any, allowed: TaskIds, frozen: TaskIds | None, 
     :raises ValueError: naming the task
     """
     exempt = exempt_tasks(task, argument(task, "may_run_when_blocked"))
-    wanted = expand_groups(task, allowed) - exempt
+    only_if_allowed = expand_groups(task, allowed) - exempt
     for one in as_list(frozen):
-        named = expand_groups(task, one)
-        behind = named.union(*(task.dag.get_task(inner).get_flat_relative_ids(upstream=False) for inner in named))
-        if reached := sorted(wanted & behind):
+        if reached := sorted(only_if_allowed & with_downstream(task, expand_groups(task, one))):
             raise ValueError(
                 f"{task.task_id}: if_frozen leads by {one!r} to {reached[0]!r}, which only an allowed deployment may run; "
-                f"remove {reached[0]!r} from what {one!r} leads to, or, where somebody has to approve, use if_escalated "
+                f"remove {reached[0]!r} from what {one!r} leads to; if somebody has to approve, use if_escalated "
                 f"with a policy whose action is escalate, or allow it by name: may_run_when_blocked=[{reached[0]!r}]"
             )
     for name, ids in others.items():
-        if shared := sorted(wanted & expand_groups(task, ids)):
+        if shared := sorted(only_if_allowed & expand_groups(task, ids)):
             raise ValueError(
-                f"{task.task_id}: {name} leads directly to {shared[0]!r}, which only an allowed deployment may run; put a task "
-                f"before it that asks somebody, or allow it by name: may_run_when_blocked=[{shared[0]!r}]"
+                f"{task.task_id}: {name} leads directly to {shared[0]!r}, which only an allowed deployment may run; put an "
+                f"approval before it, or allow it by name: may_run_when_blocked=[{shared[0]!r}]"
             )
 
 

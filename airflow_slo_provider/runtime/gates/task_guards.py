@@ -42,14 +42,10 @@ def guard_tasks(task: Any, tasks: Iterable[Any], decided: Collection[str], *, br
             return
     elif not branches:
         return
+    group = task.get_closest_mapped_task_group()
     for one in blocked:
-        _guard(one, task)
-
-
-def _guard(task: Any, blocker: Any) -> None:
-    group = blocker.get_closest_mapped_task_group()
-    same_group = group is not None and task.get_closest_mapped_task_group() is group
-    _install(task, blocker.task_id, partial(_refuse_blocked, blocker.task_id, same_group))
+        same_group = group is not None and one.get_closest_mapped_task_group() is group
+        _install(one, task.task_id, partial(_refuse_blocked, task.task_id, same_group))
 
 
 def _install(task: Any, blocker_id: str, refuse: Callable[[Any], None]) -> None:
@@ -93,13 +89,13 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
         if state != "success":
             problem = f"{where} is {state}"
         elif not _has_allowed(gate_id, index, branches, context):
-            problem = f"{where} has let nothing go in this run (somebody may have marked it as a success)"
+            problem = f"{where} has allowed nothing in this run (somebody may have marked it as a success)"
         if problem:
             break
     if problem:
         raise AirflowSkipException(
-            f"{problem}: only a decision of {gate_id} lets this task run. Clear {gate_id} to let it decide; where the deployment "
-            "shall go on although its budget does not allow it, write an override into the policy first"
+            f"{problem}: only a decision of {gate_id} lets this task run. Clear {gate_id} to let it decide; if the deployment "
+            "must continue although its budget does not allow it, write an override into the policy first"
         )
 
 

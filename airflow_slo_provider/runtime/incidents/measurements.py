@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Share of a rule's factor at or below which a short window is calm.
 CALM = Fraction(1, 2)
 #: Minimum number of events since a mitigation for a burn rate.
-FEWEST_EVENTS = 10
+MIN_EVENTS = 10
 
 
 def measure_now(slos: Documents, name: str) -> dict[str, Any]:
@@ -31,9 +31,7 @@ def measure_now(slos: Documents, name: str) -> dict[str, Any]:
     from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, poll_result
     from airflow_slo_provider.slo.budget.text_table import table
 
-    report = _report(slos, name)
-    if report.error is not None:
-        raise report.error
+    report = _measured_report(slos, name)
     result = poll_result(report, severity="ticket", rearm=CALM)
     return {
         **evidence_of(report),
@@ -78,33 +76,29 @@ def measure_recovery(
     from airflow_slo_provider.slo.budget.interval_summary import burn_between
 
     since = last_mitigation(context)
-    if since is not None and at - since < settle:
-        return {"recovered": False, "message": f"{(at - since).total_seconds():.0f} s since the mitigation: too early to tell"}
     if since is not None:
+        age = f"{(at - since).total_seconds():.0f} s"
+        if at - since < settle:
+            return {"recovered": False, "message": f"{age} since the mitigation: too early to determine it"}
         catalog = read_documents(slos)
         with sources() as source:
             try:
                 rate = burn_between(catalog, source, name, since, at)
             except NoData as error:
-                return {"recovered": False, "message": f"nothing since the mitigation: {error.message}"}
+                return {"recovered": False, "message": f"no measurement since the mitigation: {error.message}"}
             except ValueError:  # the SLO counts time slices
                 rate = None
         if rate is not None and rate.value is not None:
-            told = {
-                "since": since.isoformat(),
-                "burn_rate_since": float(rate.value),
-                "events_since": None if rate.total is None else float(rate.total),
-            }
-            said = f"the burn rate is {float(rate.value):.3g} since the mitigation {(at - since).total_seconds():.0f} s ago"
-            if rate.total is not None and rate.total < FEWEST_EVENTS:
-                return {"recovered": False, "message": f"{said}, of {float(rate.total):g} events: too few to tell", **told}
-            return {"recovered": rate.value <= 1, "message": said, **told}
-    report = _report(slos, name)
-    if report.error is not None:
-        raise report.error
+            total = None if rate.total is None else float(rate.total)
+            values = {"since": since.isoformat(), "burn_rate_since": float(rate.value), "events_since": total}
+            message = f"the burn rate is {float(rate.value):.3g} since the mitigation {age} ago"
+            if total is not None and total < MIN_EVENTS:
+                return {"recovered": False, "message": f"{message}, of {total:g} events: too few to determine it", **values}
+            return {"recovered": rate.value <= 1, "message": message, **values}
+    report = _measured_report(slos, name)
     calm = poll_result(report, severity="ticket", rearm=CALM).state is BurnState.CALM
-    said = "no burn-rate rule is near its factor" if calm else report.message
-    return {"recovered": calm, "message": said, **evidence_of(report)}
+    message = "no burn-rate rule is near its factor" if calm else report.message
+    return {"recovered": calm, "message": message, **evidence_of(report)}
 
 
 def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
@@ -145,9 +139,8 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
     try:
         catalog = read_documents(slos)
         with sources() as source:
-            (report,) = [
-                one for one in SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until) if one.name == name
-            ][:1] or [None]
+            reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until)
+            report = next((report for report in reports if report.name == name), None)
             if report is None:
                 return Impact(problem=f"there is no SLO {name} in the documents")
             spent = spent_between(catalog, source, report, start, until)
@@ -161,7 +154,11 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
     )
 
 
-def _report(slos: Documents, name: str) -> SLOReport:
+def _measured_report(slos: Documents, name: str) -> SLOReport:
+    """Evaluate an SLO now.
+
+    :raises MeasurementError: if there is no such SLO, or it cannot be measured
+    """
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
@@ -172,5 +169,7 @@ def _report(slos: Documents, name: str) -> SLOReport:
         reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate()
     for report in reports:
         if report.name == name:
+            if report.error is not None:
+                raise report.error
             return report
     raise MeasurementError(f"there is no SLO {name!r} in these documents", reason="unknown_slo")

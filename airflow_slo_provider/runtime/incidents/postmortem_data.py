@@ -15,7 +15,7 @@ from airflow_slo_provider.runtime.incidents.measurements import measure_impact
 if TYPE_CHECKING:
     from airflow_slo_provider.runtime.error_budget.decision import Documents
 
-_MOST_LINES = 200
+_MAX_LINES = 200
 
 
 def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
@@ -40,7 +40,7 @@ def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Doc
     order = {step: number for number, (step, _, _) in enumerate(planned)}
     found = [*steps.values(), *unreached_steps(planned, steps)]
     ordered = sorted(found, key=lambda one: order.get(one.step_id, len(order)))
-    ended = _ended(ordered)
+    ended = _recovered_at(ordered)
     return PostMortem(
         incident=incident,
         severity=str(facts.get("severity") or incident.severity or "unknown"),
@@ -54,34 +54,35 @@ def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Doc
     )
 
 
-def record_incident_end(context: Mapping[str, Any], found: PostMortem, files: Mapping[str, str]) -> None:
+def record_incident_end(context: Mapping[str, Any], postmortem: PostMortem, files: Mapping[str, str]) -> None:
     """Record in the ledger how an incident ended.
 
     :param context: Airflow's task context
-    :param found: the post-mortem
+    :param postmortem: the post-mortem
     :param files: paths of its files by name
     :raises LedgerError: if the ledger cannot be written
     """
     from airflow_slo_provider.runtime.recording.checks import record
 
+    steps, entries = postmortem.steps, postmortem.entries[:_MAX_LINES]
     facts = {
-        "severity": found.severity,
-        "playbook": found.playbook,
-        "reasons": list(found.reasons),
-        "state": "over" if found.ended_at else "open",
-        "started_at": found.incident.started_at.isoformat(),
-        "ended_at": found.ended_at.isoformat() if found.ended_at else None,
-        "impact": dict(found.impact.facts),
-        "steps": [{"id": one.step_id, "phase": one.phase, "action": one.action, "state": one.state.value} for one in found.steps],
-        "timeline": [{"at": one.at.isoformat(), "what": truncate_evidence(one.text)} for one in found.entries[:_MOST_LINES]],
+        "severity": postmortem.severity,
+        "playbook": postmortem.playbook,
+        "reasons": list(postmortem.reasons),
+        "state": "over" if postmortem.ended_at else "open",
+        "started_at": postmortem.incident.started_at.isoformat(),
+        "ended_at": postmortem.ended_at.isoformat() if postmortem.ended_at else None,
+        "impact": dict(postmortem.impact.facts),
+        "steps": [{"id": one.step_id, "phase": one.phase, "action": one.action, "state": one.state.value} for one in steps],
+        "timeline": [{"at": entry.at.isoformat(), "what": truncate_evidence(entry.text)} for entry in entries],
         **files,
     }
-    verdict = Verdict.PASS if found.ended_at else Verdict.FAIL
-    record([incident_check(found.incident, facts, verdict=verdict)], context)
+    verdict = Verdict.PASS if postmortem.ended_at else Verdict.FAIL
+    record([incident_check(postmortem.incident, facts, verdict=verdict)], context)
 
 
-def _ended(steps: list[StepRecord]) -> Any:
+def _recovered_at(steps: list[StepRecord]) -> Any:
     """Return when a step first measured that the SLO had recovered; None if none did."""
-    done = [one for one in steps if one.phase == "resolution" and one.state is State.DONE and one.ended_at is not None]
-    seen = [one for one in done if isinstance(one.evidence, Mapping) and one.evidence.get("recovered")]
-    return min((one.ended_at for one in seen if one.ended_at), default=None)
+    done = [step for step in steps if step.phase == "resolution" and step.state is State.DONE and step.ended_at]
+    measured = (step.ended_at for step in done if isinstance(step.evidence, Mapping) and step.evidence.get("recovered"))
+    return min(measured, default=None)

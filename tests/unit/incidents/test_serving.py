@@ -34,7 +34,7 @@ def written(path: Path, action: str, **more) -> Path:
         ("freeze", False, False),
     ],
 )
-def test_what_each_action_means(action: str, experiments: bool, degraded: bool, tmp_path: Path):
+def test_action_sets_experiments_and_degraded(action: str, experiments: bool, degraded: bool, tmp_path: Path):
     found = read_decision(written(tmp_path / "d.json", action), NOW)
     assert (found.action, found.experiments, found.degraded, found.known, found.reason) == (
         action,
@@ -45,7 +45,7 @@ def test_what_each_action_means(action: str, experiments: bool, degraded: bool, 
     )
 
 
-def test_every_action_of_a_policy_means_something():
+def test_every_policy_action_has_a_serving_meaning():
     assert [*ACTIONS] == [action.value for action in Action]
 
 
@@ -61,7 +61,7 @@ def test_every_action_of_a_policy_means_something():
         lambda path: written(path, "degrade", valid_until=NOW.isoformat()),  # over by now
     ],
 )
-def test_without_a_decision_that_holds_experiments_stop_and_nothing_else(spoil, tmp_path: Path):
+def test_missing_or_invalid_decision_stops_only_experiments(spoil, tmp_path: Path):
     path = written(tmp_path / "d.json", "degrade")
     spoil(path)
     found = read_decision(str(path), NOW)
@@ -76,7 +76,7 @@ def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, 
     )  # fmt: skip
 
 
-def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: Path):
+def test_decisions_of_several_requesters_are_combined_until_each_expires(tmp_path: Path):
     path, seen = tmp_path / "d.json", []
     for action, held_by, hours in (("degrade", "a", 1), ("reduce_experimentation", "b", 2), ("allow", "c", 3)):
         path.write_text(json.dumps(asked(action, held_by, hours, valid_decisions(path, NOW))))
@@ -94,7 +94,7 @@ def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: P
     assert (whole["action"], whole["degraded"], whole["valid_until"]) == ("degrade", True, (NOW + timedelta(hours=1)).isoformat())
 
 
-def test_an_unknown_action_is_not_written():
+def test_decision_document_with_unknown_action_is_rejected():
     with pytest.raises(ValueError, match="must be one of allow"):
         decision_document("explode", reasons=[], at=NOW, until=NOW, source="", slos={})
 
@@ -112,7 +112,7 @@ def test_an_unknown_action_is_not_written():
         ({"1": "0", "2": "0"}, None, "below"),
     ],
 )
-def test_who_stands_out(values: dict, name: str | None, said: str):
+def test_find_outlier_returns_name_and_reason(values: dict, name: str | None, said: str):
     exact = {key: None if value is None else Fraction(value) for key, value in values.items()}
     found = find_outlier(exact, at_least=Fraction(1, 100), times=Fraction(2))
     assert found.name == name and said in found.message

@@ -51,13 +51,13 @@ def watch(minutes: str, memory: WatchState | None = None, *, severity: str = "pa
         ("--b", [2]),
     ],
 )
-def test_when_an_incident_begins(minutes: str, begun: list[int]):
+def test_incident_starts_at_the_first_burning_poll(minutes: str, begun: list[int]):
     assert watch(minutes)[1] == begun
 
 
 @given(st.text(alphabet="bc-?", max_size=60), st.integers(0, 60))
 @settings(max_examples=200, deadline=None)
-def test_a_restart_at_any_look_changes_nothing(minutes: str, at: int):
+def test_restart_at_any_poll_starts_the_same_incidents(minutes: str, at: int):
     whole, begun = watch(minutes)
     memory, first = watch(minutes[:at])
     kept = WatchState.from_dict(json.loads(json.dumps(memory.to_dict())))
@@ -70,13 +70,13 @@ def test_a_restart_at_any_look_changes_nothing(minutes: str, at: int):
 
 @given(st.text(alphabet="bc-?", max_size=80))
 @settings(max_examples=200, deadline=None)
-def test_between_two_incidents_it_has_been_calm_for_the_whole_cool_down(minutes: str):
+def test_second_incident_starts_only_after_a_calm_cool_down(minutes: str):
     begun = watch(minutes)[1]
     for first, second in itertools.pairwise(begun):
         assert "c" * 11 in minutes[first:second]
 
 
-def test_a_ticket_that_becomes_a_page_is_a_new_incident_and_not_the_other_way():
+def test_higher_severity_starts_a_new_incident_and_lower_does_not():
     memory, _ = watch("b", severity="ticket")
     memory, worse = next_watch_state(memory, PollResult("slo", BurnState.BURNING, "page"), T0 + MINUTE, LIMITS)
     assert worse is not None and worse.severity == "page"
@@ -87,14 +87,14 @@ def test_a_ticket_that_becomes_a_page_is_a_new_incident_and_not_the_other_way():
     ) == severity_rank("page")
 
 
-def test_an_incident_is_named_by_what_burns_and_since_when():
+def test_incident_id_contains_subject_and_start():
     _, incident = next_watch_state(WatchState(), PollResult("a b/<c>", BurnState.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
     assert incident is not None
     assert (incident.id, incident.started_at) == ("a-b-c-page-41656c32-20261124T045900Z", T0 - MINUTE)
     assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))) == incident
 
 
-def test_two_subjects_are_two_incidents():
+def test_two_subjects_with_similar_names_get_different_ids():
     """Burning since the same moment, and told apart by what a name of an id cannot hold."""
     subjects = ["HighErrors/поиск", "HighErrors/реклама", "eu/west", "eu-west", "eu west", "a..b", "a.b", "a" * 160, "a" * 161]
     assert len({incident_id(subject, T0) for subject in subjects}) == len(subjects)
@@ -106,7 +106,7 @@ class TestBlind:
     def memories(self, *subjects: str, minutes: str) -> dict[str, WatchState]:
         return {subject: watch(minutes)[0] for subject in subjects}
 
-    def test_is_told_once_and_for_all_together(self):
+    def test_blind_incident_is_sent_once_for_all_subjects(self):
         memories = self.memories("a", "b", minutes="c??????")
         assert blind_incident(memories, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
         changed, told = blind_incident(memories, T0 + 6 * MINUTE, LIMITS, watch="w")
@@ -114,7 +114,7 @@ class TestBlind:
         assert (told.kind, told.evidence["subjects"], told.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
         assert blind_incident(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
 
-    def test_is_told_again_when_it_was_seen_in_between(self):
+    def test_blind_incident_is_sent_again_after_a_measurement(self):
         memory, _ = watch("c??????")
         ((_, memory),) = blind_incident({"a": memory}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
         for number, word in enumerate("c??????", start=7):
@@ -122,7 +122,7 @@ class TestBlind:
         _, told = blind_incident({"a": memory}, T0 + 14 * MINUTE, LIMITS, watch="w")
         assert told is not None and told.started_at == T0 + 8 * MINUTE
 
-    def test_ends_no_incident(self):
+    def test_unknown_polls_do_not_end_an_incident(self):
         memory, begun = watch("b" + "?" * 60 + "b")
         assert memory.incident is not None and begun == [0]
 
@@ -135,19 +135,19 @@ class TestBlind:
         {"incident": {"id": ""}, "told": 1, "calm_since": None, "unknown_since": None, "blind_told": 0, "reason": ""},
     ],
 )
-def test_what_is_no_memory_is_refused(data: dict):
+def test_invalid_watch_state_is_rejected(data: dict):
     with pytest.raises((ValueError, AttributeError)):
         WatchState.from_dict(data)
 
 
 @pytest.mark.parametrize("data", [{"subject": "x"}, {"id": ""}, {"id": 3}, {"id": "x", "schema_version": 2}])
-def test_what_is_no_incident_is_refused(data: dict):
+def test_invalid_incident_is_rejected(data: dict):
     with pytest.raises(ValueError):
         Incident.from_dict(data)
 
 
 @pytest.mark.parametrize("name", ["../../dags/evil", "a/b", "a\\b", "a..b", "..", "a b", "a\n", "поиск", "", "a" * 201])
-def test_an_id_that_could_lead_somewhere_else_is_refused(name: str):
+def test_incident_id_with_path_characters_is_rejected(name: str):
     """It names the files of the post-mortem, and a run's conf may hold any text."""
     with pytest.raises(ValueError, match="id"):
         Incident.from_dict({"id": name})
@@ -156,6 +156,6 @@ def test_an_id_that_could_lead_somewhere_else_is_refused(name: str):
     assert Incident(id="checkout:page+1_a.b-2026").id == "checkout:page+1_a.b-2026"
 
 
-def test_an_incident_needs_a_zone():
+def test_incident_with_naive_start_is_rejected():
     with pytest.raises(ValueError, match="no time zone"):
         Incident(id="x", started_at=datetime(2026, 1, 1))
