@@ -159,14 +159,14 @@ def blind_incident(
     :return: the states that change, and the incident, or None
     """
     lost = {
-        subject: one
-        for subject, one in states.items()
-        if one.unknown_since is not None and not one.blind_sent and at - one.unknown_since >= limits.blind_after
+        subject: state
+        for subject, state in states.items()
+        if state.unknown_since is not None and not state.blind_sent and at - state.unknown_since >= limits.blind_after
     }
     if not lost:
         return {}, None
-    since = min(one.unknown_since for one in lost.values() if one.unknown_since is not None)
-    reasons = dict.fromkeys(one.reason for one in lost.values() if one.reason)
+    since = min(state.unknown_since for state in lost.values() if state.unknown_since is not None)
+    reasons = dict.fromkeys(state.reason for state in lost.values() if state.reason)
     named = ", ".join(sorted(name for name in lost if name)) or "anything"
     event = Incident(
         id=incident_id(f"blind-{watch}", since),
@@ -177,7 +177,7 @@ def blind_incident(
         message=f"{named} could not be measured for {_minutes(at - since)}: {'; '.join(reasons) or 'no reason given'}",
         evidence={"subjects": sorted(lost), "reasons": list(reasons)},
     )
-    return {subject: replace(one, blind_sent=True) for subject, one in lost.items()}, event
+    return {subject: replace(state, blind_sent=True) for subject, state in lost.items()}, event
 
 
 def severity_rank(severity: str) -> int:

@@ -192,7 +192,7 @@ def fill_parameters(value: Any, values: Mapping[str, Any]) -> Any:
         whole = _REFERENCE.fullmatch(value)
         return values[whole[1]] if whole else _REFERENCE.sub(lambda match: str(values[match[1]]), value)
     if isinstance(value, Mapping):
-        return {key: fill_parameters(one, values) for key, one in value.items()}
+        return {key: fill_parameters(item, values) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [fill_parameters(one, values) for one in value]
+        return [fill_parameters(item, values) for item in value]
     return value

@@ -37,18 +37,19 @@ def choose_playbook(incident: Incident, playbooks: Sequence[Playbook]) -> Choice
     if not playbooks:
         raise ValueError("there is no playbook to choose from")
     matching = {
-        one.name: [(rule, hit) for rule in one.matches if (hit := match(rule, incident)) is not None] for one in playbooks
+        playbook.name: [(rule, hit) for rule in playbook.matches if (hit := match(rule, incident)) is not None]
+        for playbook in playbooks
     }
-    points = {one.name: sum(rule.weight for rule, _ in matching[one.name]) for one in playbooks}
-    best = max(playbooks, key=lambda one: points[one.name])
+    points = {playbook.name: sum(rule.weight for rule, _ in matching[playbook.name]) for playbook in playbooks}
+    best = max(playbooks, key=lambda playbook: points[playbook.name])
     reasons = [_match_text(rule, hit) for rule, hit in matching[best.name]]
     reasons = reasons or [f"no rule of any playbook matches the evidence; {best.title} is the first of them"]
-    others = [one for one in playbooks if one is not best and points[one.name]]
-    for one in sorted(others, key=lambda other: -points[other.name]):
-        found = ", ".join(f"{rule.field} contains {hit!r}" for rule, hit in matching[one.name])
-        reasons.append(f"{one.title} fits less ({points[one.name]} against {points[best.name]}): {found}")
+    others = [playbook for playbook in playbooks if playbook is not best and points[playbook.name]]
+    for playbook in sorted(others, key=lambda other: -points[other.name]):
+        found = ", ".join(f"{rule.field} contains {hit!r}" for rule, hit in matching[playbook.name])
+        reasons.append(f"{playbook.title} fits less ({points[playbook.name]} against {points[best.name]}): {found}")
     severity, why = severity_of(incident, best)
-    return Choice(best, severity, (*reasons, why), {one.incident_type: points[one.name] for one in playbooks})
+    return Choice(best, severity, (*reasons, why), {playbook.incident_type: points[playbook.name] for playbook in playbooks})
 
 
 def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
@@ -58,9 +59,9 @@ def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
     :param playbook: the playbook
     """
     for rule in playbook.severity:
-        hits = [(one, match(one, incident)) for one in rule.when]
+        hits = [(condition, match(condition, incident)) for condition in rule.when]
         if all(hit is not None for _, hit in hits):
-            why = " and ".join(_match_text(one, hit or "") for one, hit in hits) or "no other rule matches"
+            why = " and ".join(_match_text(condition, hit or "") for condition, hit in hits) or "no other rule matches"
             return rule.level, f"severity {rule.level}: {why}"
     last = playbook.severity[-1].level
     return last, f"severity {last}: no other rule matches"
@@ -78,9 +79,9 @@ def _texts(value: Any) -> Iterable[str]:
     if value is None:
         return ()
     if isinstance(value, dict):
-        return [text for key, one in value.items() for text in (str(key), *_texts(one))]
+        return [text for key, item in value.items() for text in (str(key), *_texts(item))]
     if isinstance(value, list | tuple):
-        return [text for one in value for text in _texts(one)]
+        return [text for item in value for text in _texts(item)]
     return (str(value),)
 
 

@@ -15,7 +15,7 @@ DIRECTORY = Path(__file__).parent / "playbooks"
 def shipped_playbooks() -> tuple[Playbook, ...]:
     """Return all shipped playbooks, in the order of :class:`IncidentType`."""
     order = list(IncidentType)
-    return tuple(sorted(load_playbooks(DIRECTORY), key=lambda one: order.index(IncidentType(one.incident_type))))
+    return tuple(sorted(load_playbooks(DIRECTORY), key=lambda playbook: order.index(IncidentType(playbook.incident_type))))
 
 
 def shipped_playbook(incident_type: IncidentType | str) -> Playbook:

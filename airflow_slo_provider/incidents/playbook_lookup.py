@@ -37,7 +37,7 @@ def find_playbooks(source: Any = None, folder: str = "") -> tuple[Playbook, ...]
     if source is None:
         return shipped_playbooks()
     if isinstance(source, Sequence) and not isinstance(source, str):
-        return tuple(one for item in source for one in find_playbooks(item, folder))
+        return tuple(playbook for item in source for playbook in find_playbooks(item, folder))
     if isinstance(source, Playbook):
         return (source,)
     text = os.fspath(source)

@@ -32,7 +32,7 @@ GROUP = "group"
 MAX_BYTES = 1_000_000
 _PHASES = tuple(Phase)
 _PHASE_NAMES = tuple(phase.value for phase in Phase)
-_SEVERITIES = tuple(one.value for one in Severity)
+_SEVERITIES = tuple(severity.value for severity in Severity)
 _ID = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -74,10 +74,10 @@ def _read(texts: Sequence[tuple[str, str]], findings: Findings) -> list[Playbook
     for file, text in texts:
         documents, faults = compose(text, file=file)
         findings.faults += faults
-        found += [one for one in (_read_playbook(node, file, findings) for node in documents) if one is not None]
-    names = [one.name for one in found]
+        found += [playbook for playbook in (_read_playbook(node, file, findings) for node in documents) if playbook is not None]
+    names = [playbook.name for playbook in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        files = ", ".join(one.file for one in found if one.name == name)
+        files = ", ".join(playbook.file for playbook in found if playbook.name == name)
         findings.faults.append(Fault(f"two playbooks have the name {name!r}: {files}", document=f"{KIND}/{name}", file=files))
     if not findings.faults and not found:
         findings.faults.append(Fault(f"contains no {KIND}", file=", ".join(file for file, _ in texts) or "<nothing>"))
@@ -107,22 +107,20 @@ def _read_playbook(node: Node, file: str, findings: Findings) -> Playbook | None
         spec.fault("incidentType", f"{incident_type!r} is not a valid name: use lower-case letters, digits and _")
     title, description = spec.text("title") or name, spec.text("description") or ""
     parameters = _read_parameters(spec)
-    severity, matches = _read_severities(spec), _read_rules(spec, "matches")
-    steps = _read_steps(spec, parameters)
-    spec.close()
-    if len(findings.faults) > before:
-        return None
-    return Playbook(
+    # The arguments are evaluated in the order of the reported errors.
+    playbook = Playbook(
         name=name,
         incident_type=incident_type,
         title=title,
-        steps=steps,
-        matches=matches,
-        severity=severity,
-        parameters=parameters,
         description=description,
+        parameters=parameters,
+        severity=_read_severities(spec),
+        matches=_read_rules(spec, "matches"),
+        steps=_read_steps(spec, parameters),
         file=file,
     )
+    spec.close()
+    return playbook if len(findings.faults) == before else None
 
 
 def _read_parameters(spec: Fields) -> dict[str, Parameter]:
@@ -132,11 +130,11 @@ def _read_parameters(spec: Fields) -> dict[str, Parameter]:
         return found
     names = fields.keys()
     for name in names:
-        one = fields.sub(name, required=True)
-        if one is None:
+        parameter = fields.sub(name, required=True)
+        if parameter is None:
             continue
-        text, default = one.text("description", required=True), one.node("default")
-        one.close()
+        text, default = parameter.text("description", required=True), parameter.node("default")
+        parameter.close()
         if name == GROUP:
             fields.fault(name, f"{GROUP!r} is reserved for the prefix of the task ids")
         found[name] = Parameter(text or "", None if default is None else plain_value(default))

@@ -137,7 +137,8 @@ class PostMortem:
         lines += ["", "## Timeline", "", "| T+ | UTC | |", "|---|---|---|"]
         started = self.incident.started_at
         lines += [
-            f"| {quoted(offset(started, one.at))} | {quoted(time_of_day(one.at))} | {quoted(one.text)} |" for one in self.entries
+            f"| {quoted(offset(started, entry.at))} | {quoted(time_of_day(entry.at))} | {quoted(entry.text)} |"
+            for entry in self.entries
         ]
         lines += ["", "## Root-cause evidence", ""]
         for action, text, evidence in self.findings:
@@ -152,7 +153,7 @@ class PostMortem:
     def html(self) -> str:
         """Render the post-mortem as a self-contained HTML file, without scripts or external requests."""
         started = self.incident.started_at
-        events = [(offset(started, one.at), time_of_day(one.at), one.text) for one in self.entries]
+        events = [(offset(started, entry.at), time_of_day(entry.at), entry.text) for entry in self.entries]
         findings = [
             tag("li", tag("strong", action), ": ", text, "" if _is_empty(evidence) else tag("pre", pretty(evidence)))
             for action, text, evidence in self.findings

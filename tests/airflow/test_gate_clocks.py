@@ -1,4 +1,4 @@
-"""Gates whose workers' clocks differ, and gates under a new environment's name: a freeze is not thawed by either."""
+"""A freeze is not lifted by gates whose workers' clocks differ, nor by gates of a newly named environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/kubernetes.md and the docstrings show is read by Airflow."""
+"""The examples of docs/kubernetes.md and of the docstrings are valid DAGs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What triggers share must not end for all of them when one thing goes wrong."""
+"""A failing poll that several triggers share is reported to each of them."""
 
 from __future__ import annotations
 

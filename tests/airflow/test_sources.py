@@ -1,4 +1,4 @@
-"""From a DataSource to the place its numbers come from."""
+"""The indicator source of a DataSource."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow connections as model servers and as tables."""
+"""Airflow connections of model servers, Pushgateways and SQL tables."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_invalid_connections_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", "password": "hunter2"}))
     with pytest.raises(QueryError, match="there is no host"):
         http_server("model")
-    with pytest.raises(QueryError, match="which is no SQL database"):
+    with pytest.raises(QueryError, match="which is not a SQL database"):
         read_sql("SELECT 1", "model")
 
 

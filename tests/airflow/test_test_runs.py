@@ -1,4 +1,4 @@
-"""What a test run of Airflow records: marked, seen by other test runs, counted nowhere else."""
+"""Rows of Airflow's test runs are marked, visible to other test runs, and ignored everywhere else."""
 
 from __future__ import annotations
 

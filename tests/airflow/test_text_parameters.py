@@ -1,4 +1,4 @@
-"""Text parameters stay texts: under native rendering, from XComs that are numbers, and where a text stands alone for a list."""
+"""Text parameters stay text: with native rendering, with numbers from XComs, and as a single text instead of a list."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def dag(*, native: bool = True) -> DAG:
     return DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), render_template_as_native_obj=native)
 
 
-def looked_at(kind: type[BaseOperator], names: tuple[str, ...]) -> type[BaseOperator]:
+def capturing_operator(kind: type[BaseOperator], names: tuple[str, ...]) -> type[BaseOperator]:
     """The operator, which checks its parameters and returns them in place of what it does."""
 
     class Looked(kind):  # type: ignore[misc, valid-type]
@@ -69,7 +69,9 @@ def looked_at(kind: type[BaseOperator], names: tuple[str, ...]) -> type[BaseOper
     return Looked
 
 
-def found(kind: type[BaseOperator], more: dict[str, Any], /, *, params: dict[str, Any] | None = None, **arguments: Any) -> Ran:
+def rendered_value(
+    kind: type[BaseOperator], more: dict[str, Any], /, *, params: dict[str, Any] | None = None, **arguments: Any
+) -> Ran:
     names = tuple(arguments)
     more = {**more, **arguments}
     if "max_age" in more:
@@ -77,20 +79,20 @@ def found(kind: type[BaseOperator], more: dict[str, Any], /, *, params: dict[str
 
         more["max_age"] = timedelta(hours=1)
     with dag():
-        operator = looked_at(kind, names)(task_id="t", retries=3, params=params or {}, **more)
+        operator = capturing_operator(kind, names)(task_id="t", retries=3, params=params or {}, **more)
     return run_task(operator)
 
 
 @pytest.mark.parametrize(("kind", "more", "name"), CASES, ids=lambda one: getattr(one, "__name__", None) or str(one)[:30])
 def test_text_parameter_with_native_rendering_keeps_the_text(kind, more, name):
     for written in WRITTEN:
-        ran = found(kind, more, params={"x": written}, **{name: "{{ params.x }}"})
+        ran = rendered_value(kind, more, params={"x": written}, **{name: "{{ params.x }}"})
         assert ran.xcoms["return_value"] == {name: written}, ran.error
 
 
 def test_text_parameters_of_a_mapped_task_are_converted():
     with dag():
-        mapped = looked_at(RollbackModelOperator, ("model", "version")).partial(
+        mapped = capturing_operator(RollbackModelOperator, ("model", "version")).partial(
             task_id="t", model="{{ params.x }}", params={"x": "7.10"}
         ).expand(version=["{{ params.x }}"])  # fmt: skip
     ran = run_task(mapped, map_index=0)
@@ -101,7 +103,7 @@ def test_text_parameters_of_a_mapped_task_are_converted():
 def test_number_from_an_xcom_becomes_text(value, text):
     with dag(native=False):
         before = EmptyOperator(task_id="before")
-        operator = looked_at(RollbackModelOperator, ("version",))(task_id="t", model="m", version=before.output)
+        operator = capturing_operator(RollbackModelOperator, ("version",))(task_id="t", model="m", version=before.output)
     ran = run_task(operator, xcoms={("before", "return_value"): value})
     assert ran.xcoms["return_value"] == {"version": text}, ran.error
 
@@ -130,7 +132,7 @@ def test_text_parameter_of_invalid_type_fails_without_retry(kind, value, tmp_pat
 )
 def test_list_parameter_accepts_text_list_and_rendered_list(kind, more, name):
     def value(given: Any, **params: Any) -> Any:
-        ran = found(kind, more, params=params, **{name: given})
+        ran = rendered_value(kind, more, params=params, **{name: given})
         assert ran.state == "success", ran.error
         return getattr(ran.task, name)
 
@@ -138,7 +140,7 @@ def test_list_parameter_accepts_text_list_and_rendered_list(kind, more, name):
     assert value("{{ params.x }}", x="3.10") == ("3.10",)
     assert value(["{{ params.x }}", "b"], x="3.10") == ("3.10", "b")
     assert value("{{ params.x }}", x=["a", "b"]) == ("a", "b")
-    assert found(kind, more, params={"x": {"a": 1}}, **{name: "{{ params.x }}"}).state == "failed"
+    assert rendered_value(kind, more, params={"x": {"a": 1}}, **{name: "{{ params.x }}"}).state == "failed"
 
 
 def test_rendered_list_without_native_rendering_fails_with_a_remedy():
@@ -154,9 +156,9 @@ def test_rendered_list_without_native_rendering_fails_with_a_remedy():
 def test_mapping_parameter_with_native_rendering_keeps_texts():
     more = {**SERVING, "variables": {"MODEL_VERSION": "{{ params.x }}", "N": 3}}
     images = {"server": "{{ params.x }}"}
-    ran = found(DeploymentSetImageOperator, more, params={"x": "3.10"}, images=images)
+    ran = rendered_value(DeploymentSetImageOperator, more, params={"x": "3.10"}, images=images)
     assert ran.xcoms["return_value"] == {"images": {"server": "3.10"}}
-    ran = found(DeploymentSetImageOperator, {**SERVING, "images": {"a": "b"}}, variables={"MODEL_VERSION": 3})
+    ran = rendered_value(DeploymentSetImageOperator, {**SERVING, "images": {"a": "b"}}, variables={"MODEL_VERSION": 3})
     assert ran.xcoms["return_value"] == {"variables": {"MODEL_VERSION": "3"}}
 
 

@@ -1,4 +1,4 @@
-"""A check that could not be made leaves a row ``unknown`` in the ledger, whatever kept it from being made."""
+"""A check that could not be made leaves a row ``unknown`` in the ledger, whatever the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ledger that only one of several machines sees: whatever remembers refuses it, and says what to do."""
+"""A ledger file that only one of several machines sees is rejected, with a remedy."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def several(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def several_machines(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     return home
 
 
 @pytest.fixture(autouse=True)
 def _warns_again() -> Iterator[None]:
-    ledger_hook._warn_of_a_file.cache_clear()
+    ledger_hook._warn_of_unshared_file.cache_clear()
     yield
-    ledger_hook._warn_of_a_file.cache_clear()
+    ledger_hook._warn_of_unshared_file.cache_clear()
 
 
 @pytest.mark.parametrize("executor", ONE)
@@ -129,7 +129,7 @@ def test_ledger_file_in_a_task_with_the_local_executor_is_accepted(
 
 
 @pytest.mark.parametrize("kind", ["gate", "sensor"])
-def test_gate_and_sensor_with_unshared_ledger_fail(kind: str, several: Path, request_log: RequestLog) -> None:
+def test_gate_and_sensor_with_unshared_ledger_fail(kind: str, several_machines: Path, request_log: RequestLog) -> None:
     counts(request_log, "allowed")
     sensor = ErrorBudgetSensor(task_id="wait", slos=sql_documents(), poke_interval=0, timeout=0, retries=3)
     ran = run_task(gate(sql_documents(), retries=3) if kind == "gate" else sensor, connections=request_log.connection)
@@ -138,13 +138,13 @@ def test_gate_and_sensor_with_unshared_ledger_fail(kind: str, several: Path, req
     assert "[slo] ledger_conn_id" in str(ran.error)
 
 
-def test_incident_with_unshared_ledger_is_not_claimed(several: Path) -> None:
+def test_incident_with_unshared_ledger_is_not_claimed(several_machines: Path) -> None:
     ran = run_task(in_dag(OpenIncidentOperator(task_id="open", retries=3), ["act"]))
     assert ran.state == "failed"
     assert "[slo] ledger_conn_id" in str(ran.error)
 
 
-def test_promotion_with_unshared_ledger_is_not_made(several: Path, tmp_path: Path) -> None:
+def test_promotion_with_unshared_ledger_is_not_made(several_machines: Path, tmp_path: Path) -> None:
     operator = PromoteModelOperator(task_id="promote", model="m", version="1", registry_path=str(tmp_path / "models"), retries=3)
     ran = run_task(operator)
     assert ran.state == "failed"
@@ -153,15 +153,17 @@ def test_promotion_with_unshared_ledger_is_not_made(several: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("operator", [PromoteModelOperator, RollbackModelOperator])
-def test_default_model_directory_on_several_machines_is_rejected(operator: type, several: Path, ledger_file: LedgerFile) -> None:
+def test_default_model_directory_on_several_machines_is_rejected(
+    operator: type, several_machines: Path, ledger_file: LedgerFile
+) -> None:
     ran = run_task(operator(task_id="move", model="m", version="1", retries=3))
     assert ran.state == "failed"
-    assert f"{several}/slo_models" in str(ran.error)
+    assert f"{several_machines}/slo_models" in str(ran.error)
     assert "model_registry_default" in str(ran.error)
-    assert not (several / "slo_models").exists()
+    assert not (several_machines / "slo_models").exists()
 
 
-def test_watch_with_unshared_ledger_reports_that_it_cannot_store_its_state(several: Path) -> None:
+def test_watch_with_unshared_ledger_reports_that_it_cannot_store_its_state(several_machines: Path) -> None:
     class Watch(IncidentWatchTrigger):
         def serialize(self) -> tuple[str, dict[str, object]]:
             raise NotImplementedError
@@ -184,7 +186,7 @@ def test_watch_with_unshared_ledger_reports_that_it_cannot_store_its_state(sever
     assert "[slo] ledger_conn_id" in str(told["message"])
 
 
-def test_unshared_ledger_for_display_is_opened(several: Path) -> None:
+def test_unshared_ledger_for_display_is_opened(several_machines: Path) -> None:
     open_default_ledger(for_display=True).close()
     assert "CeleryExecutor" in unshared_ledger()
 
@@ -202,5 +204,5 @@ def test_configured_ledger_file_on_several_machines_is_warned_of_once(
     ]
 
 
-def test_tasks_without_ledger_do_not_check_the_executor(several: Path) -> None:
+def test_tasks_without_ledger_do_not_check_the_executor(several_machines: Path) -> None:
     assert run_task(in_dag(EmptyOperator(task_id="nothing"))).state == "success"

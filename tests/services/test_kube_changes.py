@@ -1,4 +1,4 @@
-"""Setting images, scaling and judging a rollout, beside the real kubectl."""
+"""Set images, scale, and compute the status of a rollout, compared with the real kubectl."""
 
 from __future__ import annotations
 
@@ -192,14 +192,14 @@ def test_wait_for_rollout_reports_each_status_once(world: World) -> None:
     released(world, 1, 2)
     said: list[str] = []
 
-    def say(message: str) -> None:
+    def collect(message: str) -> None:
         said.append(message)
         if len(said) == 2:
             world.complete()
 
     world.emulator.faults.append(Fault("GET", "deployments", 503, times=1))
     place = (world.api, world.namespace, NAME)
-    rollout = wait_for_rollout(*place, timeout=5, interval=0.01, on_message=say)
+    rollout = wait_for_rollout(*place, timeout=5, interval=0.01, on_message=collect)
     assert rollout.progress is Progress.DONE
     assert [message.partition(":")[0] for message in said] == [
         f"get deployments {world.namespace}/{NAME}",

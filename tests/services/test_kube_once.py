@@ -1,4 +1,4 @@
-"""A rollback happens once: killed anywhere and retried, done by two at once, answered wrongly by the server."""
+"""A rollback is made once: if its task is killed and retried, if two run at once, and if the server fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real 1.36 cluster did when ``kubectl rollout undo`` was called: the emulator with kubectl does it, and so do we."""
+"""Recordings of ``kubectl rollout undo`` on a real 1.36 cluster: the emulator and this provider do the same."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _earlier_result(
 
     :raises DeploymentError: ``conflict`` when the same key now requests another change, e.g. after the run was cleared
     """
-    templates = {one.digest: one.template for one in (*state.revisions, state.current)}
+    templates = {revision.digest: revision.template for revision in (*state.revisions, state.current)}
     left, made = templates.get(own.was) or {}, templates.get(own.became) or {}
     if made and digest(_changed(made, _operations(made, images, variables))) != own.became:
         old, new = (", ".join(f"{name}: {image}" for name, image in sorted(each.items())) for each in (_images(made), images))

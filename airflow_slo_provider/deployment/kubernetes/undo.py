@@ -214,26 +214,28 @@ def _last_known_good(state: DeploymentState, known_good: KnownGood | None) -> Re
             f"Set to={PREVIOUS!r} or to=<revision>",
             reason="nothing_known",
         )
-    is_good: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.matches_any(known_good)
+    is_good: Callable[[Revision], bool] = known_good if callable(known_good) else lambda each: each.matches_any(known_good)
     left = _rolled_back_before(state)
-    good = [one for one in state.revisions if one.number and not one.current and one.digest not in left and is_good(one)]
+    good = [each for each in state.revisions if each.number and not each.current and each.digest not in left and is_good(each)]
     if not good:
-        tried = "; ".join(f"{one}{_rejection_reason(one, left)}" for one in state.revisions) or "there are no revisions"
+        tried = "; ".join(f"{each}{_rejection_reason(each, left)}" for each in state.revisions) or "there are no revisions"
         raise DeploymentError(
             f'deployment "{state.name}" has no earlier revision that is known to be good: {tried}', reason="no_known_good"
         )
-    return max(good, key=lambda one: one.number or 0)
+    return max(good, key=lambda each: each.number or 0)
 
 
 def _rolled_back_before(state: DeploymentState) -> Mapping[str, RecordedChange]:
     """Return the templates that a rollback replaced and that were not released again since, by digest."""
-    numbers = {one.digest: one.number or 0 for one in state.revisions}
+    numbers = {each.digest: each.number or 0 for each in state.revisions}
     return {
-        one.was: one for one in state.changes if one.action == ROLLBACK and numbers.get(one.was, 0) <= (one.from_revision or 0)
+        each.was: each
+        for each in state.changes
+        if each.action == ROLLBACK and numbers.get(each.was, 0) <= (each.from_revision or 0)
     }
 
 
-def _rejection_reason(one: Revision, left: Mapping[str, RecordedChange]) -> str:
-    if one.current:
+def _rejection_reason(revision: Revision, left: Mapping[str, RecordedChange]) -> str:
+    if revision.current:
         return " is the current one"
-    return f" was rolled back at {left[one.digest].at}" if one.digest in left else " is not known to be good"
+    return f" was rolled back at {left[revision.digest].at}" if revision.digest in left else " is not known to be good"

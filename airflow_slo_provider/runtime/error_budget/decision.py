@@ -162,7 +162,7 @@ def raise_for_request_errors(decision: Decision) -> None:
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    if not any(one.gates for one in decision.slos):
+    if not any(slo.gates for slo in decision.slos):
         raise AirflowFailException("; ".join(decision.reasons))
     error = next((error for error in _errors(decision).values() if is_request_error(error)), None)
     if error is not None:
@@ -217,10 +217,10 @@ def _errors(decision: Decision) -> dict[str, MeasurementError]:
     """Return the errors of blocking objectives by name; empty if a measured objective blocks anyway."""
     from airflow_slo_provider.slo.budget.reports import Outcome
 
-    blocking = [one for one in decision.slos if one.gates and one.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
-    if any(one.outcome is Outcome.FROZEN and one.report.error is None for one in blocking):
+    blocking = [slo for slo in decision.slos if slo.gates and slo.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
+    if any(slo.outcome is Outcome.FROZEN and slo.report.error is None for slo in blocking):
         return {}
-    return {one.report.name: one.report.error for one in blocking if one.report.error is not None}
+    return {slo.report.name: slo.report.error for slo in blocking if slo.report.error is not None}
 
 
 def _message(decision: Decision) -> str:

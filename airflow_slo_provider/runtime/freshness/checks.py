@@ -50,14 +50,9 @@ def measure(
 
 
 def _unknown(name: str, limits: Limits, evidence: Mapping[str, Any]) -> CheckResult:
+    limit = limits.max_age.total_seconds()
     return CheckResult(
-        kind="freshness",
-        name=name,
-        verdict=Verdict.UNKNOWN,
-        unit="seconds",
-        target=limits.max_age.total_seconds(),
-        op="lte",
-        evidence=evidence,
+        kind="freshness", name=name, verdict=Verdict.UNKNOWN, unit="seconds", target=limit, op="lte", evidence=evidence
     )
 
 

@@ -57,10 +57,10 @@ def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
     """
     behind = task.get_flat_relative_ids(upstream=False)
     found: set[str] = set()
-    for one in as_list(ids):
-        named = expand_groups(task, one)
+    for task_id in as_list(ids):
+        named = expand_groups(task, task_id)
         if not named & behind:
-            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_describe_wrong_id(task, one, behind)}")
+            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_describe_wrong_id(task, task_id, behind)}")
         found |= named
     return found
 
@@ -74,19 +74,19 @@ def check_trigger_rules(task: Any, behind: Iterable[Any], exempt: set[str], *, h
     :param hold: the trigger rules under which a task does not run
     :raises ValueError: naming the first such task and what to change
     """
-    blocked = [one for one in behind if one.task_id not in exempt and not one.is_teardown]
-    held_by = {task.task_id, *(one.task_id for one in blocked)}
-    for one in blocked:
-        allow = f"or allow it by name: may_run_when_blocked=[{one.task_id!r}]"
-        if trigger_rule(one) not in hold:
+    blocked = [downstream for downstream in behind if downstream.task_id not in exempt and not downstream.is_teardown]
+    held_by = {task.task_id, *(downstream.task_id for downstream in blocked)}
+    for downstream in blocked:
+        allow = f"or allow it by name: may_run_when_blocked=[{downstream.task_id!r}]"
+        if (rule := trigger_rule(downstream)) not in hold:
             raise ValueError(
-                f"{task.task_id} cannot keep {one.task_id} from running: its trigger rule {trigger_rule(one)} lets it run "
+                f"{task.task_id} cannot keep {downstream.task_id} from running: its trigger rule {rule} lets it run "
                 f"although {task.task_id} blocks it; use trigger_rule={' or '.join(map(repr, sorted(hold)))}, {allow}"
             )
-        if not one.upstream_task_ids & held_by:
+        if not downstream.upstream_task_ids & held_by:
             raise ValueError(
-                f"{task.task_id} cannot keep {one.task_id} from running: it comes only after tasks that may run although "
-                f"{task.task_id} blocks; write {task.task_id} >> {one.task_id}, {allow}"
+                f"{task.task_id} cannot keep {downstream.task_id} from running: it comes only after tasks that may run although "
+                f"{task.task_id} blocks; write {task.task_id} >> {downstream.task_id}, {allow}"
             )
 
 
@@ -103,15 +103,15 @@ def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
     direct, behind = task.downstream_task_ids, task.get_flat_relative_ids(upstream=False)
     groups = task.dag.task_group_dict
     for name, ids in branches.items():
-        for one in as_list(ids):
-            if not isinstance(one, str) or not one:
-                raise ValueError(f"{task.task_id}: {name} contains {one!r}; write the id of a task or a task group")
-            roots = {root.task_id for root in groups[one].roots} if one in groups else {one}
+        for target in as_list(ids):
+            if not isinstance(target, str) or not target:
+                raise ValueError(f"{task.task_id}: {name} contains {target!r}; write the id of a task or a task group")
+            roots = {root.task_id for root in groups[target].roots} if target in groups else {target}
             if not roots & direct:
-                raise ValueError(f"{task.task_id}: {name} names {_describe_wrong_id(task, one, direct)}")
+                raise ValueError(f"{task.task_id}: {name} names {_describe_wrong_id(task, target, direct)}")
             if loose := sorted(roots - behind):
                 raise ValueError(
-                    f"{task.task_id}: {name} names the task group {one!r}, and its task {loose[0]!r} is not downstream of "
+                    f"{task.task_id}: {name} names the task group {target!r}, and its task {loose[0]!r} is not downstream of "
                     f"{task.task_id}: it runs whatever is decided; write {task.task_id} >> {loose[0]}"
                 )
 
@@ -178,11 +178,11 @@ def check_blocked_branches(task: Any, allowed: TaskIds, frozen: TaskIds | None, 
     """
     exempt = exempt_tasks(task, argument(task, "may_run_when_blocked"))
     only_if_allowed = expand_groups(task, allowed) - exempt
-    for one in as_list(frozen):
-        if reached := sorted(only_if_allowed & with_downstream(task, expand_groups(task, one))):
+    for target in as_list(frozen):
+        if reached := sorted(only_if_allowed & with_downstream(task, expand_groups(task, target))):
             raise ValueError(
-                f"{task.task_id}: if_frozen leads by {one!r} to {reached[0]!r}, which only an allowed deployment may run; "
-                f"remove {reached[0]!r} from what {one!r} leads to; if somebody has to approve, use if_escalated "
+                f"{task.task_id}: if_frozen leads by {target!r} to {reached[0]!r}, which only an allowed deployment may run; "
+                f"remove {reached[0]!r} from what {target!r} leads to; if somebody has to approve, use if_escalated "
                 f"with a policy whose action is escalate, or allow it by name: may_run_when_blocked=[{reached[0]!r}]"
             )
     for name, ids in others.items():
@@ -198,8 +198,8 @@ def _describe_wrong_id(task: Any, name: str, wanted: Iterable[str]) -> str:
     known = {*task.dag.task_ids, *task.dag.task_group_dict}
     groups = task.dag.task_group_dict
     # A group is suggested if one of its root tasks would be valid.
-    names = {*wanted, *(one for one in groups if one and {root.task_id for root in groups[one].roots} & set(wanted))}
-    meant = sorted(one for one in names if one.endswith(f".{name}")) or get_close_matches(name, sorted(names), n=1)
+    names = {*wanted, *(each for each in groups if each and {root.task_id for root in groups[each].roots} & set(wanted))}
+    meant = sorted(each for each in names if each.endswith(f".{name}")) or get_close_matches(name, sorted(names), n=1)
     hint = f"; did you mean {meant[0]!r}?" if meant else ""
     if name not in known:
         return f"{name!r}, and the DAG {task.dag.dag_id} has no such task or task group{hint}"

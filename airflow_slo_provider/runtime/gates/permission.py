@@ -38,7 +38,7 @@ def gate_parameter_error(task: Any, gate: Any) -> str:
     :param task: the operator
     :param gate: its parameter ``gate``
     """
-    if isinstance(gate, list | tuple) and any(isinstance(one, str) for one in gate):
+    if isinstance(gate, list | tuple) and any(isinstance(item, str) for item in gate):
         return f"gate is {str(gate)[:200]}, and accepts one gate; a mapped gate counts with all its instances"
     if isinstance(gate, bool | int | float):
         return f"gate is {gate!r}, which is not a gate; write gate=gate.task_id"
@@ -51,7 +51,7 @@ def gate_parameter_error(task: Any, gate: Any) -> str:
         similar = [task_id for task_id in known if task_id.endswith(f".{gate}")]
         hint = f"; did you mean {similar[0]!r}?" if similar else did_you_mean(gate, known)
         return f"gate names {gate!r}, and the DAG {task.dag.dag_id} has no such task{hint}"
-    if gate not in {one.task_id for one in task.get_flat_relatives(upstream=True)}:
+    if gate not in {upstream.task_id for upstream in task.get_flat_relatives(upstream=True)}:
         problem = f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided"
         return f"{problem}; write {gate} >> {task.task_id}"
     operator = task.dag.get_task(gate)
@@ -110,18 +110,20 @@ def _decisions(gate: Any, context: Mapping[str, Any]) -> list[Mapping[str, Any]]
             f"gate is {str(gate)[:200]!r}, neither a task id nor a decision: its XCom is missing, or contains something else. "
             "Write the gate's task id: gate=gate.task_id"
         )
-    for one in several:
-        if not isinstance(one, Mapping) or not isinstance(one.get("task_id"), str) or type(one.get("map_index")) is not int:
-            _refuse(f"gate contains {str(one)[:200]!r}, which is not a decision; name one gate by its task id: gate=gate.task_id")
+    for item in several:
+        if not isinstance(item, Mapping) or not isinstance(item.get("task_id"), str) or type(item.get("map_index")) is not int:
+            _refuse(
+                f"gate contains {str(item)[:200]!r}, which is not a decision; name one gate by its task id: gate=gate.task_id"
+            )
         for key in ("dag_id", "run_id"):
             own = getattr(context["ti"], key)
-            if one.get(key) != own:
-                _refuse(f"the decision is not one of this run: its {key} is {one.get(key)!r}, not {own!r}")
+            if item.get(key) != own:
+                _refuse(f"the decision is not one of this run: its {key} is {item.get(key)!r}, not {own!r}")
     return several
 
 
 def _single_gate(decisions: Sequence[Mapping[str, Any]]) -> str:
-    names = sorted({str(one["task_id"]) for one in decisions})
+    names = sorted({str(decision["task_id"]) for decision in decisions})
     if len(names) > 1:
         _refuse(f"gate contains decisions of several gates, {', '.join(names)}; name one of them")
     return names[0]

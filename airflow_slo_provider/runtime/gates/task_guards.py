@@ -31,21 +31,21 @@ def guard_tasks(task: Any, tasks: Iterable[Any], decided: Collection[str], *, br
     :param decided: ids of those that may run only if every instance of the task that counts has decided and allowed them
     :param branches: whether the task is a branch
     """
-    blocked = [one for one in tasks if not one.is_teardown]
-    for one in blocked:
-        if one.task_id in decided:
-            _install(one, task.task_id, partial(_refuse_undecided, task.task_id, branches))
+    blocked = [downstream for downstream in tasks if not downstream.is_teardown]
+    for downstream in blocked:
+        if downstream.task_id in decided:
+            _install(downstream, task.task_id, partial(_refuse_undecided, task.task_id, branches))
     if not (task.is_mapped or task.get_closest_mapped_task_group() is not None):
         # Airflow skips direct downstream tasks again, and tasks further down unless a trigger rule on the way accepts skips.
-        blocked = [one for one in blocked if one.task_id not in task.downstream_task_ids]
-        if all(trigger_rule(one) in HOLD_AFTER_A_SKIP for one in blocked):
+        blocked = [downstream for downstream in blocked if downstream.task_id not in task.downstream_task_ids]
+        if all(trigger_rule(downstream) in HOLD_AFTER_A_SKIP for downstream in blocked):
             return
     elif not branches:
         return
     group = task.get_closest_mapped_task_group()
-    for one in blocked:
-        same_group = group is not None and one.get_closest_mapped_task_group() is group
-        _install(one, task.task_id, partial(_refuse_blocked, task.task_id, same_group))
+    for downstream in blocked:
+        same_group = group is not None and downstream.get_closest_mapped_task_group() is group
+        _install(downstream, task.task_id, partial(_refuse_blocked, task.task_id, same_group))
 
 
 def _install(task: Any, blocker_id: str, refuse: Callable[[Any], None]) -> None:

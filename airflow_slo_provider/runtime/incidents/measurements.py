@@ -113,7 +113,9 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
     run = context["dag_run"]
     with open_default_ledger() as ledger:
         steps = recorded_steps(ledger, current_incident(context), dag_id=run.dag_id, run_id=run.run_id)
-    ended = [one.ended_at for one in steps.values() if one.phase == "mitigation" and one.state is State.DONE and one.ended_at]
+    ended = [
+        step.ended_at for step in steps.values() if step.phase == "mitigation" and step.state is State.DONE and step.ended_at
+    ]
     return max(ended, default=None)
 
 
@@ -146,12 +148,8 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
             spent = spent_between(catalog, source, report, start, until)
     except (SLOProviderError, ValueError) as error:
         return Impact(problem=str(error))
-    return Impact(
-        bad_events=float(spent.bad),
-        total_events=float(spent.total),
-        budget_spent=None if spent.share is None else float(spent.share),
-        budget_minutes=None if spent.minutes is None else float(spent.minutes),
-    )
+    share, minutes = (None if value is None else float(value) for value in (spent.share, spent.minutes))
+    return Impact(bad_events=float(spent.bad), total_events=float(spent.total), budget_spent=share, budget_minutes=minutes)
 
 
 def _measured_report(slos: Documents, name: str) -> SLOReport:

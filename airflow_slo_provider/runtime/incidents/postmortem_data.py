@@ -35,11 +35,13 @@ def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Doc
         steps = recorded_steps(ledger, incident, dag_id=run.dag_id, run_id=run.run_id)
     facts: Mapping[str, Any] = own[-1].result.evidence if own else {}
     planned = [
-        (one["id"], one["phase"], one["action"]) for one in facts.get("steps", ()) if isinstance(one, Mapping) and "id" in one
+        (step["id"], step["phase"], step["action"])
+        for step in facts.get("steps", ())
+        if isinstance(step, Mapping) and "id" in step
     ]
     order = {step: number for number, (step, _, _) in enumerate(planned)}
     found = [*steps.values(), *unreached_steps(planned, steps)]
-    ordered = sorted(found, key=lambda one: order.get(one.step_id, len(order)))
+    ordered = sorted(found, key=lambda step: order.get(step.step_id, len(order)))
     ended = _recovered_at(ordered)
     return PostMortem(
         incident=incident,
@@ -73,7 +75,7 @@ def record_incident_end(context: Mapping[str, Any], postmortem: PostMortem, file
         "started_at": postmortem.incident.started_at.isoformat(),
         "ended_at": postmortem.ended_at.isoformat() if postmortem.ended_at else None,
         "impact": dict(postmortem.impact.facts),
-        "steps": [{"id": one.step_id, "phase": one.phase, "action": one.action, "state": one.state.value} for one in steps],
+        "steps": [{"id": step.step_id, "phase": step.phase, "action": step.action, "state": step.state.value} for step in steps],
         "timeline": [{"at": entry.at.isoformat(), "what": truncate_evidence(entry.text)} for entry in entries],
         **files,
     }

@@ -1,4 +1,4 @@
-"""Revisions, the record of changes, and what is known to be good: without a server."""
+"""Revisions, recorded changes and known good versions, without a server."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from airflow_slo_provider.results import CheckResult, Verdict
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
-def made(key: str, minutes: int = 0) -> RecordedChange:
+def recorded_change(key: str, minutes: int = 0) -> RecordedChange:
     at = (NOW + timedelta(minutes=minutes)).isoformat()
     return RecordedChange(key=key, action="rollback", at=at, from_revision=2, to_revision=1, was="a", became="b")
 
 
 class TestChanges:
     def test_written_changes_are_read_back(self) -> None:
-        first = with_change({"team": "ml"}, [], made("k1"))
-        second = with_change({"team": "ml"}, read_changes(first), made("k2", 1))
-        assert read_changes(second) == [made("k1"), made("k2", 1)]
+        first = with_change({"team": "ml"}, [], recorded_change("k1"))
+        second = with_change({"team": "ml"}, read_changes(first), recorded_change("k2", 1))
+        assert read_changes(second) == [recorded_change("k1"), recorded_change("k2", 1)]
         assert second["team"] == "ml"
 
     def test_changes_of_deployment_and_replica_sets_are_merged(self) -> None:
-        old, new = with_change({}, [], made("k1")), with_change({}, [], made("k2", 1))
+        old, new = with_change({}, [], recorded_change("k1")), with_change({}, [], recorded_change("k2", 1))
         assert [one.key for one in read_changes(new, old, new, {})] == ["k1", "k2"]
 
     def test_only_the_newest_ten_changes_are_kept(self) -> None:
-        known = [made(f"k{number}", number) for number in range(15)]
-        kept = read_changes(with_change({}, known, made("last", 99)))
+        known = [recorded_change(f"k{number}", number) for number in range(15)]
+        kept = read_changes(with_change({}, known, recorded_change("last", 99)))
         assert [one.key for one in kept] == [*(f"k{number}" for number in range(6, 15)), "last"]
 
     def test_fewer_changes_are_kept_if_annotations_are_full(self) -> None:
-        known = [made(f"k{number}" + "x" * 500, number) for number in range(9)]
+        known = [recorded_change(f"k{number}" + "x" * 500, number) for number in range(9)]
         others = {"long": "x" * (256 * 1024 - 2_000)}
-        after = with_change(others, known, made("last", 99))
+        after = with_change(others, known, recorded_change("last", 99))
         assert sum(len(key) + len(value) for key, value in after.items()) <= 256 * 1024
         kept = [one.key for one in read_changes(after)]
         assert kept[-1] == "last"
@@ -51,14 +51,15 @@ class TestChanges:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "not json", "{}", "[1]", "[{}]", '[{"key": 3}]', "null", json.dumps([{**vars(made("k")), "at": "yesterday"}]),
-         json.dumps([{**vars(made("k")), "at": "2026-11-24T05:00:00"}])],
+        ["", "not json", "{}", "[1]", "[{}]", '[{"key": 3}]', "null",
+         json.dumps([{**vars(recorded_change("k")), "at": "yesterday"}]),
+         json.dumps([{**vars(recorded_change("k")), "at": "2026-11-24T05:00:00"}])],
     )  # fmt: skip
     def test_invalid_changes_are_skipped(self, text: str) -> None:
         assert read_changes({ANNOTATION: text}) == []
 
     def test_unknown_fields_of_a_change_are_ignored(self) -> None:
-        assert read_changes({ANNOTATION: json.dumps([{**vars(made("k")), "more": 1}])}) == [made("k")]
+        assert read_changes({ANNOTATION: json.dumps([{**vars(recorded_change("k")), "more": 1}])}) == [recorded_change("k")]
 
 
 class TestRevisions:

@@ -1,4 +1,4 @@
-"""What an Alertmanager answers, and what a run is triggered with, is anybody's: an incident, or an error that is ours."""
+"""Arbitrary data from an Alertmanager or a run's conf: it becomes an incident, or an error of this provider."""
 
 from __future__ import annotations
 

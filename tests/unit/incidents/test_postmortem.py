@@ -46,7 +46,7 @@ def post_mortem(text: str) -> PostMortem:
     )
 
 
-class Seen(HTMLParser):
+class ParsedHTML(HTMLParser):
     """What a browser would see: tags with their attributes, and text."""
 
     def __init__(self, html: str) -> None:
@@ -65,17 +65,17 @@ class Seen(HTMLParser):
         self.text += data
 
 
-SHAPE = Seen(post_mortem("plain").html())
+SHAPE = ParsedHTML(post_mortem("plain").html())
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-RENDERED = Seen(RENDERER.render(post_mortem("plain").markdown()))
+RENDERED = ParsedHTML(RENDERER.render(post_mortem("plain").markdown()))
 
 
 @pytest.mark.parametrize("text", EVIL)
 def test_html_with_any_model_version_contains_no_markup_from_it(text: str):
     found = post_mortem(text)
-    page = Seen(found.html())
+    page = ParsedHTML(found.html())
     assert (page.tags, page.attributes) == (SHAPE.tags, SHAPE.attributes), "no tag and no attribute but our own"
-    rendered = Seen(RENDERER.render(found.markdown()))  # by a renderer that lets HTML through
+    rendered = ParsedHTML(RENDERER.render(found.markdown()))  # by a renderer that lets HTML through
     assert (rendered.tags, rendered.attributes) == (RENDERED.tags, RENDERED.attributes)
     said = " ".join(text.replace("\x00", "\ufffd").split())
     assert said in " ".join(rendered.text.replace("\x00", "\ufffd").split())
@@ -85,14 +85,14 @@ def test_html_with_any_model_version_contains_no_markup_from_it(text: str):
 @given(st.text(max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_markdown_with_any_text_contains_no_markup_from_it(text: str):
-    rendered = Seen(RENDERER.render(f"- {markdown_text(text)}\n"))
+    rendered = ParsedHTML(RENDERER.render(f"- {markdown_text(text)}\n"))
     assert set(rendered.tags) <= {"ul", "li"}
 
 
 def test_model_version_named_script_is_shown_as_text():
     found = post_mortem("<script>")
-    assert "<script>" in Seen(found.html()).text
-    assert "<script>" in Seen(RENDERER.render(found.markdown())).text
+    assert "<script>" in ParsedHTML(found.html()).text
+    assert "<script>" in ParsedHTML(RENDERER.render(found.markdown())).text
 
 
 def test_postmortem_shows_timeline_findings_and_open_actions():

@@ -15,7 +15,7 @@ from airflow_slo_provider.slo.policy.error_budget_policy import Action
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
-def written(path: Path, action: str, **more) -> Path:
+def write_decision(path: Path, action: str, **more) -> Path:
     made = decision_document(
         action, reasons=["because"], at=NOW, until=NOW + timedelta(hours=1), source="d/r/t", slos={"a": "HEALTHY"}
     )
@@ -35,7 +35,7 @@ def written(path: Path, action: str, **more) -> Path:
     ],
 )
 def test_action_sets_experiments_and_degraded(action: str, experiments: bool, degraded: bool, tmp_path: Path):
-    found = read_decision(written(tmp_path / "d.json", action), NOW)
+    found = read_decision(write_decision(tmp_path / "d.json", action), NOW)
     assert (found.action, found.experiments, found.degraded, found.known, found.reason) == (
         action,
         experiments,
@@ -50,26 +50,26 @@ def test_every_policy_action_has_a_serving_meaning():
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda path: path.unlink(),
         lambda path: path.write_text("{"),
         lambda path: path.write_text("[]"),
         lambda path: path.write_text(path.read_text().replace('"degrade"', '"explode"')),
-        lambda path: written(path, "degrade", schema_version=9),
-        lambda path: written(path, "degrade", valid_until="2026-11-24T06:00:00"),  # no zone
-        lambda path: written(path, "degrade", valid_until=NOW.isoformat()),  # over by now
+        lambda path: write_decision(path, "degrade", schema_version=9),
+        lambda path: write_decision(path, "degrade", valid_until="2026-11-24T06:00:00"),  # no zone
+        lambda path: write_decision(path, "degrade", valid_until=NOW.isoformat()),  # over by now
     ],
 )
-def test_missing_or_invalid_decision_stops_only_experiments(spoil, tmp_path: Path):
-    path = written(tmp_path / "d.json", "degrade")
-    spoil(path)
+def test_missing_or_invalid_decision_stops_only_experiments(damage, tmp_path: Path):
+    path = write_decision(tmp_path / "d.json", "degrade")
+    damage(path)
     found = read_decision(str(path), NOW)
     assert (found.known, found.experiments, found.degraded) == (False, False, False)
     assert found.reason
 
 
-def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, Any]:
+def held_decision(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, Any]:
     return decision_document(
         action, reasons=[f"{held_by} says so"], at=NOW, until=NOW + timedelta(hours=hours), source="d/r/t", slos={},
         held_by=held_by, beside=beside,
@@ -79,7 +79,7 @@ def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, 
 def test_decisions_of_several_requesters_are_combined_until_each_expires(tmp_path: Path):
     path, seen = tmp_path / "d.json", []
     for action, held_by, hours in (("degrade", "a", 1), ("reduce_experimentation", "b", 2), ("allow", "c", 3)):
-        path.write_text(json.dumps(asked(action, held_by, hours, valid_decisions(path, NOW))))
+        path.write_text(json.dumps(held_decision(action, held_by, hours, valid_decisions(path, NOW))))
     for hours in (0, 1, 2, 3):
         found = read_decision(path, NOW + timedelta(hours=hours))
         seen.append((found.action, found.experiments, found.degraded, found.reason))

@@ -22,21 +22,21 @@ from airflow_slo_provider.incidents.incident_state import (
 T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 LIMITS = IncidentDurations(cool_down=10 * MINUTE, blind_after=5 * MINUTE)
-WORDS = {"b": BurnState.BURNING, "c": BurnState.CALM, "-": BurnState.BETWEEN, "?": BurnState.UNKNOWN}
+STATES = {"b": BurnState.BURNING, "c": BurnState.CALM, "-": BurnState.BETWEEN, "?": BurnState.UNKNOWN}
 
 
-def watch(minutes: str, memory: WatchState | None = None, *, severity: str = "page") -> tuple[WatchState, list[int]]:
+def run_polls(minutes: str, state: WatchState | None = None, *, severity: str = "page") -> tuple[WatchState, list[int]]:
     """Look once a minute; return the memory and the minutes in which an incident began."""
-    memory, begun = memory or WatchState(), []
+    state, started = state or WatchState(), []
     for number, word in enumerate(minutes):
-        memory, incident = next_watch_state(memory, PollResult("slo", WORDS[word], severity), T0 + number * MINUTE, LIMITS)
+        state, incident = next_watch_state(state, PollResult("slo", STATES[word], severity), T0 + number * MINUTE, LIMITS)
         if incident is not None:
-            begun.append(number)
-    return memory, begun
+            started.append(number)
+    return state, started
 
 
 @pytest.mark.parametrize(
-    ("minutes", "begun"),
+    ("minutes", "started"),
     [
         ("cccc", []),
         ("ccbbbb", [2]),
@@ -51,36 +51,36 @@ def watch(minutes: str, memory: WatchState | None = None, *, severity: str = "pa
         ("--b", [2]),
     ],
 )
-def test_incident_starts_at_the_first_burning_poll(minutes: str, begun: list[int]):
-    assert watch(minutes)[1] == begun
+def test_incident_starts_at_the_first_burning_poll(minutes: str, started: list[int]):
+    assert run_polls(minutes)[1] == started
 
 
 @given(st.text(alphabet="bc-?", max_size=60), st.integers(0, 60))
 @settings(max_examples=200, deadline=None)
 def test_restart_at_any_poll_starts_the_same_incidents(minutes: str, at: int):
-    whole, begun = watch(minutes)
-    memory, first = watch(minutes[:at])
-    kept = WatchState.from_dict(json.loads(json.dumps(memory.to_dict())))
+    whole, started = run_polls(minutes)
+    state, first = run_polls(minutes[:at])
+    kept = WatchState.from_dict(json.loads(json.dumps(state.to_dict())))
     second = []
     for number, word in enumerate(minutes[at:], start=min(at, len(minutes))):
-        kept, incident = next_watch_state(kept, PollResult("slo", WORDS[word], "page"), T0 + number * MINUTE, LIMITS)
+        kept, incident = next_watch_state(kept, PollResult("slo", STATES[word], "page"), T0 + number * MINUTE, LIMITS)
         second += [number] if incident else []
-    assert ([*first, *second], kept) == (begun, whole)
+    assert ([*first, *second], kept) == (started, whole)
 
 
 @given(st.text(alphabet="bc-?", max_size=80))
 @settings(max_examples=200, deadline=None)
 def test_second_incident_starts_only_after_a_calm_cool_down(minutes: str):
-    begun = watch(minutes)[1]
-    for first, second in itertools.pairwise(begun):
+    started = run_polls(minutes)[1]
+    for first, second in itertools.pairwise(started):
         assert "c" * 11 in minutes[first:second]
 
 
 def test_higher_severity_starts_a_new_incident_and_lower_does_not():
-    memory, _ = watch("b", severity="ticket")
-    memory, worse = next_watch_state(memory, PollResult("slo", BurnState.BURNING, "page"), T0 + MINUTE, LIMITS)
+    state, _ = run_polls("b", severity="ticket")
+    state, worse = next_watch_state(state, PollResult("slo", BurnState.BURNING, "page"), T0 + MINUTE, LIMITS)
     assert worse is not None and worse.severity == "page"
-    _, milder = next_watch_state(memory, PollResult("slo", BurnState.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
+    _, milder = next_watch_state(state, PollResult("slo", BurnState.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
     assert milder is None
     assert severity_rank("ticket") < severity_rank("page") <= severity_rank("critical") and severity_rank(
         "sev-1"
@@ -103,28 +103,28 @@ def test_two_subjects_with_similar_names_get_different_ids():
 
 
 class TestBlind:
-    def memories(self, *subjects: str, minutes: str) -> dict[str, WatchState]:
-        return {subject: watch(minutes)[0] for subject in subjects}
+    def states(self, *subjects: str, minutes: str) -> dict[str, WatchState]:
+        return {subject: run_polls(minutes)[0] for subject in subjects}
 
     def test_blind_incident_is_sent_once_for_all_subjects(self):
-        memories = self.memories("a", "b", minutes="c??????")
-        assert blind_incident(memories, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
-        changed, told = blind_incident(memories, T0 + 6 * MINUTE, LIMITS, watch="w")
-        assert told is not None
-        assert (told.kind, told.evidence["subjects"], told.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
+        states = self.states("a", "b", minutes="c??????")
+        assert blind_incident(states, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
+        changed, event = blind_incident(states, T0 + 6 * MINUTE, LIMITS, watch="w")
+        assert event is not None
+        assert (event.kind, event.evidence["subjects"], event.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
         assert blind_incident(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
 
     def test_blind_incident_is_sent_again_after_a_measurement(self):
-        memory, _ = watch("c??????")
-        ((_, memory),) = blind_incident({"a": memory}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
+        state, _ = run_polls("c??????")
+        ((_, state),) = blind_incident({"a": state}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
         for number, word in enumerate("c??????", start=7):
-            memory, _ = next_watch_state(memory, PollResult("a", WORDS[word]), T0 + number * MINUTE, LIMITS)
-        _, told = blind_incident({"a": memory}, T0 + 14 * MINUTE, LIMITS, watch="w")
-        assert told is not None and told.started_at == T0 + 8 * MINUTE
+            state, _ = next_watch_state(state, PollResult("a", STATES[word]), T0 + number * MINUTE, LIMITS)
+        _, event = blind_incident({"a": state}, T0 + 14 * MINUTE, LIMITS, watch="w")
+        assert event is not None and event.started_at == T0 + 8 * MINUTE
 
     def test_unknown_polls_do_not_end_an_incident(self):
-        memory, begun = watch("b" + "?" * 60 + "b")
-        assert memory.incident is not None and begun == [0]
+        state, started = run_polls("b" + "?" * 60 + "b")
+        assert state.incident is not None and started == [0]
 
 
 @pytest.mark.parametrize(
