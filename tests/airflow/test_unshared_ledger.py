@@ -200,7 +200,7 @@ def test_configured_ledger_file_on_several_machines_is_warned_of_once(
             open_default_ledger().close()
     assert [one.getMessage() for one in caplog.records if "SQLite file" in one.getMessage()] == [
         f"The ledger is the SQLite file {ledger_file.path}, and tasks may run on several machines ([core] executor is "
-        "CeleryExecutor). A SQLite file is only shared if all of them run on one machine after all; use PostgreSQL"
+        "CeleryExecutor). A SQLite file is shared only if all of them run on one machine after all; use PostgreSQL"
     ]
 
 
