@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from airflow_slo_provider.deployment import DirectoryRegistry
-from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from demo import model
 
 NAME = "tumour-classifier"
@@ -27,7 +28,7 @@ def make(registry: Path, candidate: Path) -> None:
         with TemporaryDirectory() as directory:
             model.train(Path(directory), version="1")
             models.register(NAME, "1", Path(directory))
-        models.move(NAME, Wanted(kind=PROMOTE, alias=CHAMPION, key="first-models", to="1", by="demo"))
+        models.move(NAME, MoveRequest(kind=PROMOTE, alias=CHAMPION, key="first-models", to="1", by="demo"))
     if not (candidate / "model.json").exists():
         model.train(candidate, version="2", regularisation=0.1)
     print(f"the champion is version {models.alias(NAME, CHAMPION)}", flush=True)

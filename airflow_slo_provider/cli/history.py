@@ -61,7 +61,7 @@ def _open_ledger(args: Namespace) -> Iterator[Ledger]:
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
     read_connections_from_database()
-    with exit_on_error(), open_default_ledger(to_look=True) as ledger:
+    with exit_on_error(), open_default_ledger(for_display=True) as ledger:
         yield ledger.seen_by_tests() if args.test_runs else ledger
 
 

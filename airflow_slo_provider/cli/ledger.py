@@ -26,7 +26,7 @@ def environments(args: Namespace) -> None:
     from airflow_slo_provider.runtime.recording.ledger_connection import environment, open_default_ledger
 
     read_connections_from_database()
-    with exit_on_error(), open_default_ledger(to_look=True) as ledger:
+    with exit_on_error(), open_default_ledger(for_display=True) as ledger:
         found, own, where = list_environments(ledger), environment(), ledger.where
     if args.output == "json":
         print(json.dumps([{**asdict(item), "own": item.name == own} for item in found], indent=2))

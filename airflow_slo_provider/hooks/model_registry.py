@@ -92,7 +92,7 @@ class ModelRegistryHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Test the connection by requesting a model that does not exist; a working registry answers "not found"."""
-        from airflow_slo_provider.deployment.registries.registry import RegistryError
+        from airflow_slo_provider.deployment.registries.history import RegistryError
 
         try:
             self.get_conn().get("airflow-slo-connection-test", "1")
@@ -110,7 +110,7 @@ def _require_one_machine() -> None:
 
     :raises RegistryError: reason ``not_shared``
     """
-    from airflow_slo_provider.deployment.registries.registry import RegistryError
+    from airflow_slo_provider.deployment.registries.history import RegistryError
     from airflow_slo_provider.runtime.executors import other_machines
 
     why = other_machines()

@@ -26,7 +26,7 @@ class Culprit:
     values: Mapping[str, float]
 
 
-def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, times: Fraction) -> Culprit:
+def find_outlier(values: Mapping[str, Fraction | None], *, at_least: Fraction, times: Fraction) -> Culprit:
     """Find the item with the highest value, if that is high enough and well above the next highest.
 
     :param values: values by name; None (NaN) if unknown
@@ -38,7 +38,7 @@ def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, tim
     ordered = sorted(known, key=lambda name: (-known[name], name))
     shown = {name: float(known[name]) for name in ordered}
     if not ordered:
-        return Culprit(None, "nothing is known: there are no values to compare", shown)
+        return Culprit(None, "there are no values to compare", shown)
     first, value = ordered[0], known[ordered[0]]
     if value <= 0 or value < at_least:
         return Culprit(None, f"{first} has the highest value, {float(value):.4g}, and that is below {float(at_least):.4g}", shown)
@@ -46,19 +46,19 @@ def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, tim
         return Culprit(first, f"{first} has {float(value):.4g}, and there is no other", shown)
     second = ordered[1]
     if value < times * known[second]:
-        said = f"{first} has {float(value):.4g} and {second} {float(known[second]):.4g}"
-        return Culprit(None, f"{said}: neither stands out by a factor of {float(times):g}", shown)
+        both = f"{first} has {float(value):.4g} and {second} {float(known[second]):.4g}"
+        return Culprit(None, f"{both}: neither exceeds the other by a factor of {float(times):g}", shown)
     return Culprit(first, f"{first} has {float(value):.4g}, the next one ({second}) {float(known[second]):.4g}", shown)
 
 
-def failing_shares(checks: Iterable[CheckResult]) -> dict[str, Fraction | None]:
+def bad_event_shares(checks: Iterable[CheckResult]) -> dict[str, Fraction | None]:
     """Return the share of bad events by model version.
 
     :param checks: checks with event counts; those without events or without a version are left out
     """
-    counted: dict[str, tuple[Fraction, Fraction]] = {}
+    counts: dict[str, tuple[Fraction, Fraction]] = {}
     for check in checks:
         if check.model_version and check.good is not None and check.total is not None:
-            good, total = counted.get(check.model_version, (Fraction(0), Fraction(0)))
-            counted[check.model_version] = (good + exact(check.good), total + exact(check.total))
-    return {version: (total - good) / total if total else None for version, (good, total) in counted.items()}
+            good, total = counts.get(check.model_version, (Fraction(0), Fraction(0)))
+            counts[check.model_version] = (good + exact(check.good), total + exact(check.total))
+    return {version: (total - good) / total if total else None for version, (good, total) in counts.items()}

@@ -50,8 +50,7 @@ class Incident:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dict, for an asset event or a DAG run's ``conf``."""
-        out = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {**out, "started_at": self.started_at.astimezone(UTC).isoformat(), "evidence": dict(self.evidence)}
+        return {**vars(self), "started_at": self.started_at.astimezone(UTC).isoformat(), "evidence": dict(self.evidence)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Incident:
@@ -73,11 +72,11 @@ class Incident:
             values["started_at"] = datetime.fromisoformat(values["started_at"])
         for key, value in values.items():
             if not isinstance(value, _KINDS.get(key, str)):
-                raise ValueError(f"an incident's {key} is no {type(value).__name__}: {str(value)[:200]}")
-        written: dict[str, Any] = {key: writable(value) if isinstance(value, str) else value for key, value in values.items()}
-        return cls(**written)
+                raise ValueError(f"an incident's {key} must not be a {type(value).__name__}: {str(value)[:200]}")
+        values |= {key: writable(value) for key, value in values.items() if isinstance(value, str)}
+        return cls(**values)
 
-    def looked_up(self, path: str) -> Any:
+    def value_at(self, path: str) -> Any:
         """Return a field of the incident, or of its evidence by a dotted path; None if it is missing.
 
         :param path: e.g. ``severity`` or ``labels.region``

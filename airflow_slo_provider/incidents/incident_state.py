@@ -16,20 +16,11 @@ from typing import Any
 from airflow_slo_provider.incidents.incident import BLIND, Incident, incident_id
 
 #: Severities from mild to bad; an unknown severity ranks as high as a page, so that it is never missed.
-_RANKS: Mapping[str, int] = {
-    "none": 0,
-    "info": 1,
-    "low": 1,
-    "ticket": 2,
-    "warning": 2,
-    "medium": 2,
-    "page": 3,
-    "high": 3,
-    "critical": 4,
-}
+_BY_RANK = (("none",), ("info", "low"), ("ticket", "warning", "medium"), ("page", "high"), ("critical",))
+_RANKS = {name: number for number, names in enumerate(_BY_RANK) for name in names}
 
 
-class Seen(StrEnum):
+class BurnState(StrEnum):
     """The state of a subject in one poll."""
 
     BURNING = "burning"
@@ -39,11 +30,11 @@ class Seen(StrEnum):
 
 
 @dataclass(frozen=True)
-class Sighting:
+class PollResult:
     """The result of one poll of a subject.
 
     :param subject: the polled SLO or alert
-    :param seen: its state
+    :param state: its state
     :param severity: severity, if it burns
     :param message: one sentence; the cause, if it is unknown
     :param since: when it began, if the source reports it
@@ -51,7 +42,7 @@ class Sighting:
     """
 
     subject: str
-    seen: Seen
+    state: BurnState
     severity: str = ""
     message: str = ""
     since: datetime | None = None
@@ -59,7 +50,7 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Limits:
+class IncidentDurations:
     """The durations that start and end incidents.
 
     :param cool_down: how long a subject must be calm before its incident ends
@@ -71,37 +62,37 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Memory:
+class WatchState:
     """The state of one subject between polls.
 
     :param incident: the open incident; None if there is none
-    :param told: whether its event was certainly sent; otherwise it is sent again, with the same id
+    :param sent: whether its event was certainly sent; otherwise it is sent again, with the same id
     :param calm_since: since when it has been calm without interruption
     :param unknown_since: since when it has been unknown
-    :param blind_told: whether that has been reported
+    :param blind_sent: whether that has been reported
     :param reason: why it is unknown
     """
 
     incident: Incident | None = None
-    told: bool = False
+    sent: bool = False
     calm_since: datetime | None = None
     unknown_since: datetime | None = None
-    blind_told: bool = False
+    blind_sent: bool = False
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dict."""
         return {
             "incident": self.incident.to_dict() if self.incident else None,
-            "told": self.told,
+            "told": self.sent,
             "calm_since": self.calm_since.isoformat() if self.calm_since else None,
             "unknown_since": self.unknown_since.isoformat() if self.unknown_since else None,
-            "blind_told": self.blind_told,
+            "blind_told": self.blind_sent,
             "reason": self.reason,
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Memory:
+    def from_dict(cls, data: Mapping[str, Any]) -> WatchState:
         """Read a dict written by :meth:`to_dict`.
 
         :raises ValueError: when it is not such a dict
@@ -117,64 +108,65 @@ class Memory:
                 str(data["reason"]),
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"not a memory of incidents: {str(data)[:200]}") from error
+            raise ValueError(f"not the state of a watch: {str(data)[:200]}") from error
 
 
-def remember(before: Memory, sighting: Sighting, at: datetime, limits: Limits) -> tuple[Memory, Incident | None]:
+def next_watch_state(
+    before: WatchState, result: PollResult, at: datetime, limits: IncidentDurations
+) -> tuple[WatchState, Incident | None]:
     """Update the state of a subject by one poll.
 
     :param before: the state before the poll
-    :param sighting: the result of the poll
+    :param result: the result of the poll
     :param at: time of the poll (aware)
     :param limits: cool-down and tolerated duration of unknown
     :return: the new state, and the incident that has just begun, or None
     """
-    if sighting.seen is Seen.UNKNOWN:
+    if result.state is BurnState.UNKNOWN:
         since = before.unknown_since or at
-        return replace(before, calm_since=None, unknown_since=since, reason=sighting.message), None
-    now = replace(before, unknown_since=None, blind_told=False, reason="")
-    if sighting.seen is Seen.BURNING:
-        open_one = now.incident
-        if open_one is not None and rank(sighting.severity) <= rank(open_one.severity):
+        return replace(before, calm_since=None, unknown_since=since, reason=result.message), None
+    now = replace(before, unknown_since=None, blind_sent=False, reason="")
+    if result.state is BurnState.BURNING:
+        if now.incident is not None and severity_rank(result.severity) <= severity_rank(now.incident.severity):
             return replace(now, calm_since=None), None
-        started = sighting.since or at
+        started = result.since or at
         begun = Incident(
-            id=incident_id(f"{sighting.subject}-{sighting.severity}", started),
-            subject=sighting.subject,
-            severity=sighting.severity,
+            id=incident_id(f"{result.subject}-{result.severity}", started),
+            subject=result.subject,
+            severity=result.severity,
             started_at=started,
-            message=sighting.message,
-            evidence=sighting.evidence,
+            message=result.message,
+            evidence=result.evidence,
         )
-        return replace(now, incident=begun, told=False, calm_since=None), begun
-    if sighting.seen is Seen.BETWEEN or now.incident is None:
+        return replace(now, incident=begun, sent=False, calm_since=None), begun
+    if result.state is BurnState.BETWEEN or now.incident is None:
         return replace(now, calm_since=None), None
     calm = now.calm_since or at
     if at - calm >= limits.cool_down:
-        return replace(now, incident=None, told=False, calm_since=None), None
+        return replace(now, incident=None, sent=False, calm_since=None), None
     return replace(now, calm_since=calm), None
 
 
-def blind(
-    memories: Mapping[str, Memory], at: datetime, limits: Limits, *, watch: str
-) -> tuple[dict[str, Memory], Incident | None]:
+def blind_incident(
+    states: Mapping[str, WatchState], at: datetime, limits: IncidentDurations, *, watch: str
+) -> tuple[dict[str, WatchState], Incident | None]:
     """Report all subjects that have been unknown for too long as one incident, so that a server outage is a single event.
 
-    :param memories: states by subject
+    :param states: states by subject
     :param at: time of the poll (aware)
     :param limits: tolerated duration of unknown
     :param watch: name of the watcher
     :return: the states that change, and the incident, or None
     """
     lost = {
-        subject: one
-        for subject, one in memories.items()
-        if one.unknown_since is not None and not one.blind_told and at - one.unknown_since >= limits.blind_after
+        subject: state
+        for subject, state in states.items()
+        if state.unknown_since is not None and not state.blind_sent and at - state.unknown_since >= limits.blind_after
     }
     if not lost:
         return {}, None
-    since = min(one.unknown_since for one in lost.values() if one.unknown_since is not None)
-    reasons = dict.fromkeys(one.reason for one in lost.values() if one.reason)
+    since = min(state.unknown_since for state in lost.values() if state.unknown_since is not None)
+    reasons = dict.fromkeys(state.reason for state in lost.values() if state.reason)
     named = ", ".join(sorted(name for name in lost if name)) or "anything"
     event = Incident(
         id=incident_id(f"blind-{watch}", since),
@@ -182,13 +174,13 @@ def blind(
         subject=next(iter(lost)) if len(lost) == 1 else watch,
         severity="page",
         started_at=since,
-        message=f"nothing is known of {named} for {_minutes(at - since)}: {'; '.join(reasons) or 'no reason given'}",
+        message=f"{named} could not be measured for {_minutes(at - since)}: {'; '.join(reasons) or 'no reason given'}",
         evidence={"subjects": sorted(lost), "reasons": list(reasons)},
     )
-    return {subject: replace(one, blind_told=True) for subject, one in lost.items()}, event
+    return {subject: replace(state, blind_sent=True) for subject, state in lost.items()}, event
 
 
-def rank(severity: str) -> int:
+def severity_rank(severity: str) -> int:
     """Return the rank of a severity, from mild to bad."""
     return _RANKS.get(severity.lower(), 3)
 

@@ -154,7 +154,10 @@ class Playbook:
         :param step_id: id of the step
         :raises KeyError: when there is none
         """
-        return next(step for step in self.steps if step.id == step_id) if step_id in self.step_ids else _no_step(self, step_id)
+        for step in self.steps:
+            if step.id == step_id:
+                return step
+        raise KeyError(f"playbook {self.name} has no step {step_id!r}, only {', '.join(self.step_ids)}")
 
     @property
     def step_ids(self) -> tuple[str, ...]:
@@ -169,34 +172,27 @@ class Playbook:
         return tuple(step for step in self.steps if step.phase == phase)
 
 
-def _no_step(playbook: Playbook, step_id: str) -> PlaybookStep:
-    raise KeyError(f"playbook {playbook.name} has no step {step_id!r}, only {', '.join(playbook.step_ids)}")
-
-
-_USED = re.compile(r"\$\{(\w+)\}")
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def used_parameters(value: Any) -> list[str]:
     """Return the name of every ``${name}`` in a value, nested ones included."""
     if isinstance(value, str):
-        return _USED.findall(value)
-    if isinstance(value, Mapping):
-        return [name for one in value.values() for name in used_parameters(one)]
-    if isinstance(value, list | tuple):
-        return [name for one in value for name in used_parameters(one)]
-    return []
+        return _REFERENCE.findall(value)
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [name for item in items for name in used_parameters(item)]
 
 
-def filled_in(value: Any, given: Mapping[str, Any]) -> Any:
+def fill_parameters(value: Any, values: Mapping[str, Any]) -> Any:
     """Replace ``${name}`` by parameter values. A text that consists of one reference becomes the parameter itself, of any type.
 
-    :raises KeyError: for a parameter that is not given
+    :raises KeyError: for a parameter without a value
     """
     if isinstance(value, str):
-        whole = _USED.fullmatch(value)
-        return given[whole[1]] if whole else _USED.sub(lambda match: str(given[match[1]]), value)
+        whole = _REFERENCE.fullmatch(value)
+        return values[whole[1]] if whole else _REFERENCE.sub(lambda match: str(values[match[1]]), value)
     if isinstance(value, Mapping):
-        return {key: filled_in(one, given) for key, one in value.items()}
+        return {key: fill_parameters(item, values) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [filled_in(one, given) for one in value]
+        return [fill_parameters(item, values) for item in value]
     return value

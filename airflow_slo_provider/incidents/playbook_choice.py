@@ -37,19 +37,19 @@ def choose_playbook(incident: Incident, playbooks: Sequence[Playbook]) -> Choice
     if not playbooks:
         raise ValueError("there is no playbook to choose from")
     matching = {
-        one.name: [(rule, hit) for rule in one.matches if (hit := match(rule, incident)) is not None] for one in playbooks
+        playbook.name: [(rule, hit) for rule in playbook.matches if (hit := match(rule, incident)) is not None]
+        for playbook in playbooks
     }
-    points = {one.name: sum(rule.weight for rule, _ in matching[one.name]) for one in playbooks}
-    best = max(playbooks, key=lambda one: points[one.name])
-    reasons = [_because(rule, hit) for rule, hit in matching[best.name]]
-    if not reasons:
-        reasons = [f"nothing in the evidence speaks for any playbook; {best.title} is the first of them"]
-    others = [one for one in playbooks if one is not best and points[one.name]]
-    for one in sorted(others, key=lambda other: -points[other.name]):
-        said = ", ".join(f"{rule.field} holds {hit!r}" for rule, hit in matching[one.name])
-        reasons.append(f"{one.title} fits less ({points[one.name]} against {points[best.name]}): {said}")
+    points = {playbook.name: sum(rule.weight for rule, _ in matching[playbook.name]) for playbook in playbooks}
+    best = max(playbooks, key=lambda playbook: points[playbook.name])
+    reasons = [_match_text(rule, hit) for rule, hit in matching[best.name]]
+    reasons = reasons or [f"no rule of any playbook matches the evidence; {best.title} is the first of them"]
+    others = [playbook for playbook in playbooks if playbook is not best and points[playbook.name]]
+    for playbook in sorted(others, key=lambda other: -points[other.name]):
+        found = ", ".join(f"{rule.field} contains {hit!r}" for rule, hit in matching[playbook.name])
+        reasons.append(f"{playbook.title} fits less ({points[playbook.name]} against {points[best.name]}): {found}")
     severity, why = severity_of(incident, best)
-    return Choice(best, severity, (*reasons, why), {one.incident_type: points[one.name] for one in playbooks})
+    return Choice(best, severity, (*reasons, why), {playbook.incident_type: points[playbook.name] for playbook in playbooks})
 
 
 def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
@@ -59,17 +59,17 @@ def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
     :param playbook: the playbook
     """
     for rule in playbook.severity:
-        hits = [(one, match(one, incident)) for one in rule.when]
+        hits = [(condition, match(condition, incident)) for condition in rule.when]
         if all(hit is not None for _, hit in hits):
-            said = " and ".join(_because(one, hit or "") for one, hit in hits) or "no rule asks for more"
-            return rule.level, f"severity {rule.level}: {said}"
+            why = " and ".join(_match_text(condition, hit or "") for condition, hit in hits) or "no other rule matches"
+            return rule.level, f"severity {rule.level}: {why}"
     last = playbook.severity[-1].level
-    return last, f"severity {last}: no rule asks for more"
+    return last, f"severity {last}: no other rule matches"
 
 
 def match(rule: Rule, incident: Incident) -> str | None:
     """Return the text in which a rule's pattern was found; None if it was not found."""
-    for text in _texts(incident.looked_up(rule.field)):
+    for text in _texts(incident.value_at(rule.field)):
         if re.search(rule.pattern, text, re.IGNORECASE):
             return text[:120]
     return None
@@ -79,12 +79,12 @@ def _texts(value: Any) -> Iterable[str]:
     if value is None:
         return ()
     if isinstance(value, dict):
-        return [text for key, one in value.items() for text in (str(key), *_texts(one))]
+        return [text for key, item in value.items() for text in (str(key), *_texts(item))]
     if isinstance(value, list | tuple):
-        return [text for one in value for text in _texts(one)]
+        return [text for item in value for text in _texts(item)]
     return (str(value),)
 
 
-def _because(rule: Rule, hit: str) -> str:
-    said = f"{rule.field} holds {hit!r}"
-    return f"{rule.because} ({said})" if rule.because else said
+def _match_text(rule: Rule, hit: str) -> str:
+    found = f"{rule.field} contains {hit!r}"
+    return f"{rule.because} ({found})" if rule.because else found

@@ -15,7 +15,7 @@ DIRECTORY = Path(__file__).parent / "playbooks"
 def shipped_playbooks() -> tuple[Playbook, ...]:
     """Return all shipped playbooks, in the order of :class:`IncidentType`."""
     order = list(IncidentType)
-    return tuple(sorted(load_playbooks(DIRECTORY), key=lambda one: order.index(IncidentType(one.incident_type))))
+    return tuple(sorted(load_playbooks(DIRECTORY), key=lambda playbook: order.index(IncidentType(playbook.incident_type))))
 
 
 def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
@@ -28,7 +28,7 @@ def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
         if playbook.incident_type == str(incident_type):
             return playbook
     known = ", ".join(IncidentType)
-    raise ValueError(f"no playbook ships for {str(incident_type)!r}, only for {known}; write one and give its path")
+    raise ValueError(f"no playbook is shipped for {str(incident_type)!r}, only for {known}; write one and set its path")
 
 
 class IncidentPlaybook:

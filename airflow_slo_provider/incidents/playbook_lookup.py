@@ -12,35 +12,35 @@ from airflow_slo_provider.incidents.playbook_library import shipped_playbook, sh
 from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 
 
-def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str], folder: str = "") -> Playbook:
+def find_playbook(source: Playbook | IncidentType | str | os.PathLike[str], folder: str = "") -> Playbook:
     """Find one playbook.
 
-    :param wanted: a playbook, an incident type, a file, or the YAML text
+    :param source: a playbook, an incident type, a file, or the YAML text
     :param folder: base directory of relative paths; the working directory if empty
     :raises DocumentError: for a playbook with errors
     :raises ValueError: when no playbook is found, or several
     """
-    found = find_playbooks(wanted, folder)
+    found = find_playbooks(source, folder)
     if len(found) != 1:
-        raise ValueError(f"{str(wanted)[:200]} holds {len(found)} playbooks, not one: {', '.join(one.name for one in found)}")
+        raise ValueError(f"{str(source)[:200]} contains {len(found)} playbooks, not one: {', '.join(one.name for one in found)}")
     return found[0]
 
 
-def find_playbooks(wanted: Any = None, folder: str = "") -> tuple[Playbook, ...]:
+def find_playbooks(source: Any = None, folder: str = "") -> tuple[Playbook, ...]:
     """Find playbooks.
 
-    :param wanted: playbooks, incident types, files, directories, YAML texts, or one of these; None for all shipped playbooks
+    :param source: playbooks, incident types, files, directories, YAML texts, or one of these; None for all shipped playbooks
     :param folder: base directory of relative paths; the working directory if empty
     :raises DocumentError: for playbooks with errors
     :raises ValueError: for an item that names no playbook
     """
-    if wanted is None:
+    if source is None:
         return shipped_playbooks()
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        return tuple(one for item in wanted for one in find_playbooks(item, folder))
-    if isinstance(wanted, Playbook):
-        return (wanted,)
-    text = os.fspath(wanted)
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return tuple(playbook for item in source for playbook in find_playbooks(item, folder))
+    if isinstance(source, Playbook):
+        return (source,)
+    text = os.fspath(source)
     if "\n" not in text and text in tuple(IncidentType):
         return (shipped_playbook(text),)
     if "\n" not in text:

@@ -32,7 +32,7 @@ GROUP = "group"
 MAX_BYTES = 1_000_000
 _PHASES = tuple(Phase)
 _PHASE_NAMES = tuple(phase.value for phase in Phase)
-_SEVERITIES = tuple(one.value for one in Severity)
+_SEVERITIES = tuple(severity.value for severity in Severity)
 _ID = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -44,21 +44,20 @@ def load_playbooks(path_or_text: str | os.PathLike[str]) -> list[Playbook]:
     :raises DocumentError: with every error of every document, each with file and line
     :raises OSError: when a file cannot be read
     """
+    findings = Findings()
     if isinstance(path_or_text, str) and "\n" in path_or_text:
-        findings = Findings()
-        return _read([("<text>", _decoded(path_or_text.encode(errors="surrogatepass"), "<text>", findings))], findings)
+        return _read([("<text>", _decode(path_or_text.encode(errors="surrogatepass"), "<text>", findings))], findings)
     path = Path(path_or_text)
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-    findings = Findings()
-    return _read([(str(file), _text(file, findings)) for file in files], findings)
+    return _read([(str(file), _read_text(file, findings)) for file in files], findings)
 
 
-def _text(file: Path, findings: Findings) -> str:
+def _read_text(file: Path, findings: Findings) -> str:
     with file.open("rb") as opened:
-        return _decoded(opened.read(MAX_BYTES + 1), str(file), findings)
+        return _decode(opened.read(MAX_BYTES + 1), str(file), findings)
 
 
-def _decoded(data: bytes, file: str, findings: Findings) -> str:
+def _decode(data: bytes, file: str, findings: Findings) -> str:
     if len(data) > MAX_BYTES:
         findings.faults.append(Fault("is larger than 1 MB; a playbook is small: is this the right file?", file=file))
         return ""
@@ -75,19 +74,19 @@ def _read(texts: Sequence[tuple[str, str]], findings: Findings) -> list[Playbook
     for file, text in texts:
         documents, faults = compose(text, file=file)
         findings.faults += faults
-        found += [one for one in (_document(node, file, findings) for node in documents) if one is not None]
-    names = [one.name for one in found]
+        found += [playbook for playbook in (_read_playbook(node, file, findings) for node in documents) if playbook is not None]
+    names = [playbook.name for playbook in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        files = ", ".join(one.file for one in found if one.name == name)
-        findings.faults.append(Fault(f"two playbooks are called {name!r}: {files}", document=f"{KIND}/{name}", file=files))
+        files = ", ".join(playbook.file for playbook in found if playbook.name == name)
+        findings.faults.append(Fault(f"two playbooks have the name {name!r}: {files}", document=f"{KIND}/{name}", file=files))
     if not findings.faults and not found:
-        findings.faults.append(Fault(f"holds no {KIND}", file=", ".join(file for file, _ in texts) or "<nothing>"))
+        findings.faults.append(Fault(f"contains no {KIND}", file=", ".join(file for file, _ in texts) or "<nothing>"))
     if findings.faults:
         raise DocumentError(findings.faults)
     return found
 
 
-def _document(node: Node, file: str, findings: Findings) -> Playbook | None:
+def _read_playbook(node: Node, file: str, findings: Findings) -> Playbook | None:
     before = len(findings.faults)
     if not isinstance(node, MappingNode):
         findings.faults.append(Fault(f"a document must be a mapping, not {node.kind}", file=file, line=node.line))
@@ -105,61 +104,60 @@ def _document(node: Node, file: str, findings: Findings) -> Playbook | None:
     spec.scope = Scope(f"{KIND}/{name}", file, findings)
     incident_type = spec.text("incidentType", required=True) or ""
     if incident_type and not _ID.fullmatch(incident_type):
-        spec.fault("incidentType", f"{incident_type!r} is no name: write small letters, digits and _")
-    title = spec.text("title") or name
-    description = spec.text("description") or ""
-    parameters = _parameters(spec)
-    severity, matches = _severities(spec), _rules(spec, "matches")
-    steps = _steps(spec, parameters)
-    spec.close()
-    if len(findings.faults) > before:
-        return None
-    return Playbook(
+        spec.fault("incidentType", f"{incident_type!r} is not a valid name: use lower-case letters, digits and _")
+    title, description = spec.text("title") or name, spec.text("description") or ""
+    parameters = _read_parameters(spec)
+    # The arguments are evaluated in the order of the reported errors.
+    playbook = Playbook(
         name=name,
         incident_type=incident_type,
         title=title,
-        steps=steps,
-        matches=matches,
-        severity=severity,
-        parameters=parameters,
         description=description,
+        parameters=parameters,
+        severity=_read_severities(spec),
+        matches=_read_rules(spec, "matches"),
+        steps=_read_steps(spec, parameters),
         file=file,
     )
+    spec.close()
+    return playbook if len(findings.faults) == before else None
 
 
-def _parameters(spec: Fields) -> dict[str, Parameter]:
-    fields = spec.sub("parameters")
+def _read_parameters(spec: Fields) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
-    for name in fields.keys() if fields else ():
-        assert fields is not None
-        one = fields.sub(name, required=True)
-        if one is None:
+    fields = spec.sub("parameters")
+    if fields is None:
+        return found
+    names = fields.keys()
+    for name in names:
+        parameter = fields.sub(name, required=True)
+        if parameter is None:
             continue
-        text, default = one.text("description", required=True), one.node("default")
-        one.close()
+        text, default = parameter.text("description", required=True), parameter.node("default")
+        parameter.close()
         if name == GROUP:
-            fields.fault(name, f"{GROUP!r} is taken: it stands for the prefix of the task ids")
+            fields.fault(name, f"{GROUP!r} is reserved for the prefix of the task ids")
         found[name] = Parameter(text or "", None if default is None else plain_value(default))
     return found
 
 
-def _severities(spec: Fields) -> tuple[SeverityRule, ...]:
+def _read_severities(spec: Fields) -> tuple[SeverityRule, ...]:
     entries = spec.subs("severity", required=True) or []
     found = []
     for number, entry in enumerate(entries):
         level = entry.choice("level", _SEVERITIES, required=True)
-        when = _rules(entry, "when")
+        when = _read_rules(entry, "when")
         if number + 1 == len(entries) and when:
-            entry.fault("when", "the last severity must hold always: remove its when, or add one without")
+            entry.fault("when", "the last severity must always apply: remove its when, or add one without")
         if number + 1 < len(entries) and not when:
-            entry.fault("level", "needs a when: it would hold always, and those after it never")
+            entry.fault("level", "needs a when: without one it always applies, and those after it never do")
         entry.close()
         if level is not None:
             found.append(SeverityRule(Severity(level), when))
     return tuple(found)
 
 
-def _rules(fields: Fields, key: str) -> tuple[Rule, ...]:
+def _read_rules(fields: Fields, key: str) -> tuple[Rule, ...]:
     found = []
     for entry in fields.subs(key) or ():
         name, pattern = entry.text("field", required=True), entry.text("pattern", required=True)
@@ -168,7 +166,7 @@ def _rules(fields: Fields, key: str) -> tuple[Rule, ...]:
             try:
                 re.compile(pattern)
             except (re.error, OverflowError, RecursionError) as error:  # a{9999999999}; thousands of brackets
-                entry.fault("pattern", f"{pattern!r} is no regular expression: {error}")
+                entry.fault("pattern", f"{pattern!r} is not a regular expression: {error}")
         if weight is not None and (weight.denominator != 1 or not 1 <= weight <= 100):
             entry.fault("weight", "must be a whole number from 1 to 100")
         entry.close()
@@ -177,15 +175,15 @@ def _rules(fields: Fields, key: str) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def _steps(spec: Fields, parameters: dict[str, Parameter]) -> tuple[PlaybookStep, ...]:
+def _read_steps(spec: Fields, parameters: dict[str, Parameter]) -> tuple[PlaybookStep, ...]:
     found: list[PlaybookStep] = []
     lines: dict[str, Fields] = {}
     for entry in spec.subs("steps", required=True) or ():
-        step = _step(entry, parameters)
+        step = _read_step(entry, parameters)
         if step is None:
             continue
         if step.id in lines:
-            entry.fault("id", f"step {step.id!r} stands twice; the first is on line {lines[step.id].line_of('id')}")
+            entry.fault("id", f"step {step.id!r} occurs twice; the first is on line {lines[step.id].line_of('id')}")
         lines.setdefault(step.id, entry)
         found.append(step)
     missing = [phase for phase in _PHASES if phase not in {step.phase for step in found}]
@@ -203,9 +201,8 @@ def _check_order(steps: Sequence[PlaybookStep], entries: dict[str, Fields]) -> N
             if other not in known:
                 entries[step.id].fault("after", f"there is no step {other!r}{did_you_mean(other, known)}")
             elif _PHASES.index(Phase(known[other].phase)) > _PHASES.index(Phase(step.phase)):
-                entries[step.id].fault(
-                    "after", f"a cycle: {other!r} is of phase {known[other].phase}, which begins when {step.phase} is over"
-                )
+                later = f"a cycle: {other!r} is of phase {known[other].phase}, which begins after {step.phase}"
+                entries[step.id].fault("after", later)
     graph = {step.id: {other for other in step.after if other in known} for step in steps}
     try:
         TopologicalSorter(graph).prepare()
@@ -214,7 +211,7 @@ def _check_order(steps: Sequence[PlaybookStep], entries: dict[str, Fields]) -> N
         entries[ring[0]].fault("after", f"a cycle: {' after '.join(reversed(ring))}")
 
 
-def _step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep | None:
+def _read_step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep | None:
     step_id = entry.text("id", required=True)
     phase, action = entry.choice("phase", _PHASE_NAMES, required=True), entry.text("action", required=True)
     commands, checklist, after = entry.texts("commands"), entry.texts("checklist"), entry.texts("after")
@@ -230,24 +227,24 @@ def _step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep | Non
     if len(kinds) > 1:
         entry.fault(kinds[1], f"a step is one of {' and '.join(kinds)}, not both; write two steps")
     if not kinds and not checklist:
-        entry.fault("action", "nothing says how: write a check, an operator, a link, an approval or a checklist")
+        entry.fault("action", "the step does nothing: write a check, an operator, a link, an approval or a checklist")
     if node is not None and not (check or operator):
-        entry.fault("with", "only a check or an operator takes arguments")
+        entry.fault("with", "only a check or an operator accepts arguments")
     if node is not None and not isinstance(node, MappingNode):
         entry.fault("with", f"must be a mapping, not {node.kind}")
     if step_id is not None and not _ID.fullmatch(step_id):
-        entry.fault("id", f"{step_id!r} is no name for a task: write small letters, digits and _")
+        entry.fault("id", f"{step_id!r} is not a valid task name: use lower-case letters, digits and _")
     if operator is not None and not _DOTTED.fullmatch(operator):
         entry.fault(
-            "operator", f"{operator!r} is no dotted name of a class, e.g. airflow_slo_provider.operators.drift.DriftOperator"
+            "operator", f"{operator!r} is not the dotted name of a class, e.g. airflow_slo_provider.operators.drift.DriftOperator"
         )
     if link is not None and not re.match(r"(https?://|\$\{)", link):
-        entry.fault("link", f"{link!r} is no http(s) address")
+        entry.fault("link", f"{link!r} is not an http(s) address")
     arguments: Any = plain_value(node) if isinstance(node, MappingNode) else {}
     for name in used_parameters([arguments, link or "", action or ""]):
         if name not in parameters and name != GROUP:
             where = "with" if node is not None else "link" if link else "action"
-            entry.fault(where, f"${{{name}}} is no parameter of this playbook{did_you_mean(name, parameters)}")
+            entry.fault(where, f"${{{name}}} is not a parameter of this playbook{did_you_mean(name, parameters)}")
     if step_id is None or phase is None or action is None:
         return None
     more = {"timeout": timeout.timedelta} if timeout is not None else {}

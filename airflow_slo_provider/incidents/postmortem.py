@@ -42,7 +42,7 @@ class Impact:
     def facts(self) -> list[tuple[str, str]]:
         """Return the known numbers as pairs of label and text."""
         if self.problem:
-            return [("Impact", f"not known: {self.problem}")]
+            return [("Impact", f"unknown: {self.problem}")]
         found = []
         if self.budget_minutes is not None:
             found.append(("Error budget spent", f"{self.budget_minutes:.1f} minutes of complete outage"))
@@ -50,7 +50,7 @@ class Impact:
             found.append(("Share of the error budget", percent(self.budget_spent, up=True, padded=True)))
         if self.bad_events is not None and self.total_events is not None:
             found.append(("Requests", f"{self.bad_events:,.0f} of {self.total_events:,.0f} went wrong"))
-        return found or [("Impact", "not known")]
+        return found or [("Impact", "unknown")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +93,13 @@ class PostMortem:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Return start, end, severity and impact as pairs of label and text."""
-        ended = format_utc(self.ended_at) if self.ended_at else "not over, or not known to be"
-        lasted = format_duration(self.ended_at - self.incident.started_at) if self.ended_at else "-"
+        ended = format_utc(self.ended_at) if self.ended_at else "not over, or unknown"
+        duration = format_duration(self.ended_at - self.incident.started_at) if self.ended_at else "-"
         return [
             ("Incident", self.incident.id),
             ("Start", format_utc(self.incident.started_at)),
             ("End", ended),
-            ("Duration", lasted),
+            ("Duration", duration),
             ("Severity", self.severity),
             ("Playbook", self.playbook),
             *([("Run", self.run)] if self.run else []),
@@ -109,20 +109,21 @@ class PostMortem:
     @property
     def findings(self) -> list[tuple[str, str, Any]]:
         """Return the result of each diagnosis step: action, message, evidence."""
-        found = [
-            step for step in self.steps if step.phase in ("detection", "diagnosis") and step.state in (State.DONE, State.FAILED)
+        return [
+            (step.action, step.message or str(step.state), step.evidence)
+            for step in self.steps
+            if step.phase in ("detection", "diagnosis") and step.state in (State.DONE, State.FAILED)
         ]
-        return [(step.action, step.message or str(step.state), step.evidence) for step in found]
 
     @property
-    def left_open(self) -> list[str]:
+    def open_actions(self) -> list[str]:
         """Return the actions that are still open."""
         items: list[str] = []
         for step in self.steps:
             if step.state is State.REJECTED:
-                items.append(f"{step.action} was not approved: decide what is done in its place")
+                items.append(f"{step.action} was not approved: decide what is done instead")
             elif step.state in (State.FAILED, State.NOT_REACHED, State.RUNNING, State.SKIPPED) and step.phase != "detection":
-                items.append(f"{step.action}: {step.state}; do it by hand, or say why it is not needed")
+                items.append(f"{step.action}: {step.state}; do it manually, or write why it is not needed")
             items += [f"{step.action}: {item}" for item in step.checklist]
         return list(dict.fromkeys([*items, "Root cause, in one sentence", "What keeps it from happening again: owner and date"]))
 
@@ -135,33 +136,30 @@ class PostMortem:
         lines += ["", *(f"- {quoted(reason)}" for reason in self.reasons)]
         lines += ["", "## Timeline", "", "| T+ | UTC | |", "|---|---|---|"]
         started = self.incident.started_at
-        lines += [f"| {quoted(offset(started, one.at))} | {quoted(clock(one.at))} | {quoted(one.text)} |" for one in self.entries]
+        lines += [
+            f"| {quoted(offset(started, entry.at))} | {quoted(time_of_day(entry.at))} | {quoted(entry.text)} |"
+            for entry in self.entries
+        ]
         lines += ["", "## Root-cause evidence", ""]
-        for action, sentence, evidence in self.findings:
-            lines += [f"- **{quoted(action)}**: {quoted(sentence)}"]
-            if evidence not in (None, {}, [], ""):
+        for action, text, evidence in self.findings:
+            lines += [f"- **{quoted(action)}**: {quoted(text)}"]
+            if not _is_empty(evidence):
                 lines += ["", *(f"      {line}" for line in _code(evidence).splitlines()), ""]
         if not self.findings:
             lines += ["Nothing was found."]
-        lines += ["", "## Action items", "", *(f"- [ ] {quoted(item)}" for item in self.left_open), ""]
+        lines += ["", "## Action items", "", *(f"- [ ] {quoted(item)}" for item in self.open_actions), ""]
         return "\n".join(lines)
 
     def html(self) -> str:
         """Render the post-mortem as a self-contained HTML file, without scripts or external requests."""
         started = self.incident.started_at
-        events = [(offset(started, one.at), clock(one.at), one.text) for one in self.entries]
+        events = [(offset(started, entry.at), time_of_day(entry.at), entry.text) for entry in self.entries]
         findings = [
-            tag(
-                "li",
-                tag("strong", action),
-                ": ",
-                sentence,
-                "" if evidence in (None, {}, [], "") else tag("pre", pretty(evidence)),
-            )
-            for action, sentence, evidence in self.findings
+            tag("li", tag("strong", action), ": ", text, "" if _is_empty(evidence) else tag("pre", pretty(evidence)))
+            for action, text, evidence in self.findings
         ]
         reasons = tag("ul", *(tag("li", reason) for reason in self.reasons))
-        items = (tag("li", tag("input", type="checkbox", disabled=""), " ", item) for item in self.left_open)
+        items = (tag("li", tag("input", type="checkbox", disabled=""), " ", item) for item in self.open_actions)
         return page(
             self.title,
             facts(dict(self.facts)),
@@ -170,6 +168,10 @@ class PostMortem:
             section("Root-cause evidence", tag("ul", *(findings or [tag("li", "Nothing was found.")]))),
             section("Action items", tag("ul", *items)),
         )
+
+
+def _is_empty(evidence: Any) -> bool:
+    return evidence in (None, {}, [], "")
 
 
 def pretty(value: Any) -> str:
@@ -184,6 +186,6 @@ def _code(value: Any) -> str:
     return pretty(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def clock(at: datetime) -> str:
+def time_of_day(at: datetime) -> str:
     """Format the time of day."""
     return f"{at.astimezone(UTC):%H:%M:%S}"

@@ -58,7 +58,7 @@ class ServingDecision:
         return self.action != "unknown"
 
 
-def document(
+def decision_document(
     action: str,
     *,
     reasons: Sequence[str],
@@ -80,12 +80,12 @@ def document(
     :param slos: status by SLO
     :param held_by: the requester: an incident or a policy
     :param before: the action that was valid before, so that writing the same decision again can still report the change
-    :param beside: valid decisions of other requesters, from :func:`holding`. The document holds the combined decision, and each
-        single one under ``each``.
+    :param beside: valid decisions of other requesters, from :func:`valid_decisions`. The document contains the combined decision,
+        and each single one under ``each``.
     :raises ValueError: for an unknown action
     """
     if action not in _MEANING:
-        raise ValueError(f"action {action!r} is none of {', '.join(_MEANING)}")
+        raise ValueError(f"action {action!r} must be one of {', '.join(_MEANING)}")
     own = {
         "action": action,
         "reasons": list(reasons),
@@ -97,21 +97,21 @@ def document(
         "slos": dict(slos),
     }
     each = [*({key: entry[key] for key in own if key in entry} for entry in beside), own]
-    told = _combined(each)
-    assert told.until is not None
-    made = {
+    combined = _combine(each)
+    assert combined.until is not None
+    document = {
         **own,
         "schema_version": SCHEMA_VERSION,
-        "action": told.action,
-        "experiments": told.experiments,
-        "degraded": told.degraded,
-        "reasons": [reason for entry in _strict(each) for reason in entry["reasons"]],
-        "valid_until": told.until.astimezone(UTC).isoformat(),
+        "action": combined.action,
+        "experiments": combined.experiments,
+        "degraded": combined.degraded,
+        "reasons": [reason for entry in _restrictive(each) for reason in entry["reasons"]],
+        "valid_until": combined.until.astimezone(UTC).isoformat(),
     }
-    return {**made, "each": each} if beside else made
+    return {**document, "each": each} if beside else document
 
 
-def holding(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> list[dict[str, Any]]:
+def valid_decisions(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> list[dict[str, Any]]:
     """Return the decisions that are valid at a time, one per requester; empty if no document is valid.
 
     :param path: a path, or an object with ``read_text``
@@ -119,7 +119,7 @@ def holding(path: str | os.PathLike[str] | Readable, now: datetime | None = None
     :raises OSError: when the storage cannot be read, so that the decisions are unknown
     """
     try:
-        return _holding(path, now or datetime.now(UTC))
+        return _read_valid(path, now or datetime.now(UTC))
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # missing, not a decision document, or expired
         return []
 
@@ -134,15 +134,15 @@ def read_decision(path: str | os.PathLike[str] | Readable, now: datetime | None 
     :param now: the time (aware); by default the current time
     """
     try:
-        return _combined(_holding(path, now or datetime.now(UTC)))
+        return _combine(_read_valid(path, now or datetime.now(UTC)))
     except Exception as error:  # serving must continue, whatever the error
         return ServingDecision(
             "unknown", experiments=False, degraded=False,
-            reason=f"there is no decision to read ({type(error).__name__}: {error})",
+            reason=f"no decision can be read ({type(error).__name__}: {error})",
         )  # fmt: skip
 
 
-def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dict[str, Any]]:
+def _read_valid(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dict[str, Any]]:
     """Read the valid decisions of a document.
 
     :raises Exception: for any error in the document; ValueError also if all decisions have expired
@@ -161,9 +161,9 @@ def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dic
     return found
 
 
-def _combined(entries: Sequence[Mapping[str, Any]]) -> ServingDecision:
+def _combine(entries: Sequence[Mapping[str, Any]]) -> ServingDecision:
     """Combine decisions: no experiments if one stops them, a degraded answer if one requires it."""
-    strict = _strict(entries)
+    strict = _restrictive(entries)
     decided = [datetime.fromisoformat(entry["decided_at"]).astimezone(UTC) for entry in entries if entry.get("decided_at")]
     return ServingDecision(
         action=max((str(entry["action"]) for entry in entries), key=ACTIONS.index),
@@ -175,6 +175,6 @@ def _combined(entries: Sequence[Mapping[str, Any]]) -> ServingDecision:
     )
 
 
-def _strict(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _restrictive(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Return the decisions that restrict serving, or all if none does."""
     return [entry for entry in entries if entry["action"] != "allow"] or entries

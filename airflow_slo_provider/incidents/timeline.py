@@ -14,7 +14,7 @@ from airflow_slo_provider.results import CheckResult, Verdict
 
 #: Kinds of ledger rows.
 STEP_KIND, INCIDENT_KIND = "incident_step", "incident"
-_MOST = 4_000
+_MAX_CHARACTERS = 4_000
 
 
 class State(StrEnum):
@@ -84,7 +84,7 @@ class StepRecord:
                 "action": self.action,
                 "state": self.state.value,
                 "message": self.message,
-                "found": small(self.evidence),
+                "found": truncate_evidence(self.evidence),
                 "checklist": list(self.checklist),
             },
         )
@@ -95,17 +95,17 @@ class StepRecord:
 
         :param check: the check result
         """
-        said = check.evidence
+        stored = check.evidence
         return cls(
-            step_id=said["step"],
-            phase=said["phase"],
-            action=said["action"],
-            state=State(said["state"]),
+            step_id=stored["step"],
+            phase=stored["phase"],
+            action=stored["action"],
+            state=State(stored["state"]),
             started_at=check.interval_start,
             ended_at=check.interval_end,
-            message=said.get("message", ""),
-            evidence=said.get("found"),
-            checklist=tuple(said.get("checklist", ())),
+            message=stored.get("message", ""),
+            evidence=stored.get("found"),
+            checklist=tuple(stored.get("checklist", ())),
         )
 
 
@@ -135,8 +135,8 @@ def timeline(incident: Incident, steps: Iterable[StepRecord], more: Iterable[Ent
         if step.started_at is not None:
             entries.append(Entry(step.started_at, f"{step.phase}: {step.action} begins"))
         if step.ended_at is not None:
-            said = f" - {step.message}" if step.message else ""
-            entries.append(Entry(step.ended_at, f"{step.phase}: {step.action}: {step.state}{said}", step.evidence))
+            result = f" - {step.message}" if step.message else ""
+            entries.append(Entry(step.ended_at, f"{step.phase}: {step.action}: {step.state}{result}", step.evidence))
     return sorted([*entries, *more], key=lambda entry: entry.at)
 
 
@@ -147,18 +147,16 @@ def offset(since: datetime, at: datetime) -> str:
     return f"T{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def small(value: Any) -> Any:
+def truncate_evidence(value: Any) -> Any:
     """Convert a value to JSON types; a long one is truncated to the beginning of its text."""
     try:
         text = json.dumps(value, default=str, allow_nan=False)
     except ValueError:  # NaN, or a circular reference
         text = json.dumps(str(value))
-    if len(text) > _MOST:
-        return f"{text[: _MOST - 3]}..."
-    return json.loads(text)
+    return json.loads(text) if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 3]}..."
 
 
-def not_reached(step_ids: Sequence[tuple[str, str, str]], records: Mapping[str, StepRecord]) -> list[StepRecord]:
+def unreached_steps(step_ids: Sequence[tuple[str, str, str]], records: Mapping[str, StepRecord]) -> list[StepRecord]:
     """Build records for the steps that were never reached.
 
     :param step_ids: id, phase and action of every step

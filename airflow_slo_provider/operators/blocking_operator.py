@@ -162,5 +162,5 @@ class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
         with non_retryable_value_errors():
             checks.check_targets(self, {"the chosen branch": branches})
         self.log.info("Following %s", branches or "no branch")
-        follow_only(context, checks.expanded(self, branches), self.exempt(), reason=f"{self.task_id} follows no branch")
+        follow_only(context, checks.root_tasks(self, branches), self.exempt(), reason=f"{self.task_id} follows no branch")
         return branches

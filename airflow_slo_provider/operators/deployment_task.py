@@ -12,7 +12,7 @@ from airflow.sdk import conf
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
-from airflow_slo_provider.runtime.recording.checks import intend, non_retryable_errors, record
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_intent
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         :raises LedgerError: if the ledger cannot be written
         """
         if not self.only_try:
-            intend(self._check("unknown", message, change), context)
+            record_intent(self._check("unknown", message, change), context)
 
     def finish(self, context: Context, change: Mapping[str, Any]) -> dict[str, Any]:
         """Log and record the change, and wait for its rollout unless it is a dry run.
@@ -112,7 +112,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         :param change: the result as a JSON-able dict, with ``action``, ``message`` and ``digest``
         :return: the change and how the rollout ended, for XCom
         """
-        from airflow_slo_provider.deployment.kubernetes.rollout import follow
+        from airflow_slo_provider.deployment.kubernetes.rollout import wait_for_rollout
 
         self.log.info("Deployment %s/%s: %s", self.namespace, self.name, change["message"])
         for warning in change.get("warnings") or ():
@@ -126,14 +126,14 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         if self.deferrable:
             self._defer(change)
         with self.failing(context, change):
-            rollout = follow(
+            rollout = wait_for_rollout(
                 self.api(),
                 self.namespace,
                 self.name,
                 expected=change["digest"] or None,
                 timeout=self.rollout_timeout.total_seconds(),
                 interval=self.poll_interval.total_seconds(),
-                say=lambda message: self.log.info("%s", message),
+                on_message=lambda message: self.log.info("%s", message),
             )
         return self.rolled_out(context, {"progress": rollout.progress.value, "message": rollout.message}, change)
 
@@ -183,7 +183,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
                 raise
 
     def _defer(self, change: Mapping[str, Any]) -> None:
-        from airflow_slo_provider.runtime.deferral import earliest
+        from airflow_slo_provider.runtime.deferral import earliest_resume
         from airflow_slo_provider.triggers.rollout import RolloutTrigger
 
         trigger = RolloutTrigger(
@@ -193,7 +193,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
             deadline=(datetime.now(UTC) + self.rollout_timeout).isoformat(),
             interval=self.poll_interval.total_seconds(),
             kubernetes_conn_id=self.kubernetes_conn_id,
-            not_before=earliest().isoformat(),
+            not_before=earliest_resume().isoformat(),
         )
         self.defer(
             trigger=trigger, method_name="rolled_out", kwargs={"change": dict(change)}, timeout=self.rollout_timeout + _GRACE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_slo_provider.operators.blocking_operator import BlockingBranchOperator, BlockingOperator
 from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, release_events, withhold_events
-from airflow_slo_provider.runtime.gates.dag_checks import TaskIds, argument, check_blocked_ways, each, only_behind
+from airflow_slo_provider.runtime.gates.dag_checks import TaskIds, argument, as_list, check_blocked_branches, exclusive_tasks
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
         if not follow_task_ids_if_allowed:
             raise ValueError(f"{self.task_id}: follow_task_ids_if_allowed names no task: an allowed deployment would go nowhere")
         for name, ids in self.branches_of(self).items():
-            wrong = [one for one in each(ids) if not isinstance(one, str) or not one]
+            wrong = [one for one in as_list(ids) if not isinstance(one, str) or not one]
             if wrong:
                 raise ValueError(f"{self.task_id}: {name} holds {wrong[0]!r}; write the id of a task or a task group")
 
@@ -135,13 +135,13 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
         super().check_dag(task)
         ways = dict(cls.branches_of(task))
         others = {name: ways[name] for name in ("if_unknown", "if_escalated") if name in ways}
-        check_blocked_ways(task, ways.get("follow_task_ids_if_allowed", ()), ways.get("if_frozen"), others)
+        check_blocked_branches(task, ways.get("follow_task_ids_if_allowed", ()), ways.get("if_frozen"), others)
 
     @classmethod
     def only_when_allowed(cls, task: Any) -> Collection[str]:
         """Return the tasks of the allowed branch and those behind them that no other branch leads to."""
         ways = dict(cls.branches_of(task))
-        return only_behind(task, ways.pop("follow_task_ids_if_allowed", ()), ways.values())
+        return exclusive_tasks(task, ways.pop("follow_task_ids_if_allowed", ()), ways.values())
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and return the ids to follow, or None to follow no branch."""

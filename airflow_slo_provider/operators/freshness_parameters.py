@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.freshness.source_parameters import PARAMETERS, Question, question
+from airflow_slo_provider.runtime.freshness.source_parameters import PARAMETERS, FreshnessSource, read_source
 from airflow_slo_provider.runtime.required_parameters import set_in_dag
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ class FreshnessFields(TextFields):
         share_of(quantile)
         self.question()
 
-    def question(self) -> Question:
+    def question(self) -> FreshnessSource:
         """Return the source that the current parameters name.
 
-        :raises BadQuestion: (a ValueError) for an invalid combination of parameters
+        :raises SourceParameterError: (a ValueError) for an invalid combination of parameters
         """
-        return question({name: value for name, value in vars(self).items() if name in PARAMETERS})
+        return read_source({name: value for name, value in vars(self).items() if name in PARAMETERS})
 
     def limits(self) -> Limits:
         """Return the freshness limits."""

@@ -42,12 +42,12 @@ class ActingOperator(TextFields):
 
         :raises ValueError: for a gate that is not a task of the DAG, not upstream, or not an error-budget gate
         """
-        from airflow_slo_provider.runtime.gates.permission import gate_fault
+        from airflow_slo_provider.runtime.gates.permission import gate_parameter_error
 
         if self.gate is not _named(self.gate):
             self.gate = _named(self.gate)
         super().resolve_template_files()
-        fault = gate_fault(self, self.gate) if self.has_dag() else ""
+        fault = gate_parameter_error(self, self.gate) if self.has_dag() else ""
         if fault:
             raise ValueError(f"{self.task_id}: {fault}")
 
@@ -57,12 +57,12 @@ class ActingOperator(TextFields):
         :param context: Airflow's task context
         :raises AirflowFailException: naming the reason
         """
-        from airflow_slo_provider.runtime.gates.permission import refuse_backfill, require_leave
+        from airflow_slo_provider.runtime.gates.permission import refuse_backfill, require_allowed
 
         refuse_backfill(context, allow_backfill=self.allow_backfill)  # type: ignore[arg-type]
         require(self, self._gated)
         if self.gate is not None:
-            require_leave(_named(self.gate), context, self.log)  # type: ignore[arg-type]
+            require_allowed(_named(self.gate), context, self.log)  # type: ignore[arg-type]
 
 
 def _named(gate: Any) -> Any:

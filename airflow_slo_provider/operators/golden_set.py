@@ -274,10 +274,10 @@ class GoldenSetEvaluationOperator(TextFields):
         return make_golden_set(read_table(self._path(self.golden_set)), schema, self.golden_set)
 
     def _path(self, uri: str, conn_id: str | None = None) -> Any:
-        from airflow_slo_provider.runtime.files.documents import beside
+        from airflow_slo_provider.runtime.files.documents import resolve_paths
         from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        return object_path(beside(uri, self.dag.folder), conn_id)
+        return object_path(resolve_paths(uri, self.dag.folder), conn_id)
 
     def _has_champion(self) -> bool:
         """Return whether there is a champion to compare with.
@@ -300,9 +300,9 @@ class GoldenSetEvaluationOperator(TextFields):
     def _prediction_context(self) -> PredictionContext:
         from airflow_slo_provider.evaluation.models.context import PredictionContext
         from airflow_slo_provider.runtime.connections.http import http_server
-        from airflow_slo_provider.runtime.progress_log import tenths
+        from airflow_slo_provider.runtime.progress_log import log_progress
 
-        return PredictionContext(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
+        return PredictionContext(path=self._path, server=http_server, progress=log_progress(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
         from airflow_slo_provider.evaluation.verdict.assessment import assess

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
-from airflow_slo_provider.runtime.recording.checks import intend, non_retryable_errors, record
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_intent
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ class _MoveOperator(ActingOperator):
 
     def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
         """Move the alias, record the move, and return the result for XCom."""
-        from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
+        from airflow_slo_provider.deployment.registries.history import RegistryError
+        from airflow_slo_provider.deployment.registries.registry import MoveRequest
         from airflow_slo_provider.results import Verdict
         from airflow_slo_provider.runtime.kubernetes_deployments import decided_at
         from airflow_slo_provider.runtime.recording.ledger_connection import run_key
 
         key = run_key(context)  # type: ignore[arg-type]
-        wanted = Wanted(
+        wanted = MoveRequest(
             kind=self.move_kind,
             alias=self.alias,
             # The key has no try number, so that a retry finds the move of an earlier try.
@@ -84,7 +85,7 @@ class _MoveOperator(ActingOperator):
                 about = self._check(
                     context, Verdict.UNKNOWN, f"version {wanted.to} is about to be promoted", None, {"to": wanted.to, **evidence}
                 )
-                intend(about, context)  # type: ignore[arg-type]
+                record_intent(about, context)  # type: ignore[arg-type]
             try:
                 moved = self._registry().move(self.model, wanted)
             except RegistryError as error:

@@ -56,9 +56,9 @@ class _WritesDecision(TextFields):
         """
         import json
 
-        from airflow_slo_provider.incidents.serving import document, holding, read_decision
+        from airflow_slo_provider.incidents.serving import decision_document, read_decision, valid_decisions
         from airflow_slo_provider.runtime.evaluation_time import is_backfill
-        from airflow_slo_provider.runtime.files.decisions import alone, replace
+        from airflow_slo_provider.runtime.files.decisions import exclusive_lock, replace_file
         from airflow_slo_provider.runtime.files.object_storage import object_path
 
         file = object_path(path)
@@ -69,8 +69,8 @@ class _WritesDecision(TextFields):
         written = (allow_backfill or not is_backfill(context)) and decided + valid_for > now
         if written:
             file.parent.mkdir(parents=True, exist_ok=True)
-        with alone(file, writing=written):
-            held = holding(file)
+        with exclusive_lock(file, writing=written):
+            held = valid_decisions(file)
             # If an earlier try died after writing, this try reports the state before that write.
             own = next(
                 (entry for entry in held if entry.get("source") == source and entry["action"] == action and "before" in entry),
@@ -79,7 +79,7 @@ class _WritesDecision(TextFields):
             before = str(own["before"]) if own else read_decision(file).action
             others = [entry for entry in held if held_by and entry.get("held_by", "") != held_by]
             with non_retryable_value_errors():
-                made = document(
+                made = decision_document(
                     action,
                     reasons=reasons,
                     at=decided,
@@ -92,7 +92,7 @@ class _WritesDecision(TextFields):
                 )
             if written:
                 _refuse_if_later(path, [entry for entry in held if entry not in others], decided)
-                replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
+                replace_file(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
         self.log.info("%s: %s (before: %s), until %s: %s", path, action, before, made["valid_until"], "; ".join(reasons))
         if others:
             who = ", ".join(f"{entry.get('held_by') or entry['source']}: {entry['action']}" for entry in others)

@@ -22,21 +22,21 @@ else:
     _Base = object
 
 #: Minimum length of a deferral.
-SHORTEST = timedelta(seconds=10)
+MIN_DEFERRAL = timedelta(seconds=10)
 
 
-def earliest() -> datetime:
+def earliest_resume() -> datetime:
     """Return the earliest time at which a task that is deferred now may resume."""
-    return datetime.now(UTC) + SHORTEST
+    return datetime.now(UTC) + MIN_DEFERRAL
 
 
-async def wait_until(moment: str | None) -> None:
+async def wait_until(timestamp: str | None) -> None:
     """Wait in a trigger until the time before which it must not fire.
 
-    :param moment: ISO 8601 with a time zone; None does not wait
+    :param timestamp: ISO 8601 with a time zone; None does not wait
     """
-    if moment is not None:
-        await asyncio.sleep(max((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds(), 0))
+    if timestamp is not None:
+        await asyncio.sleep(max((datetime.fromisoformat(timestamp) - datetime.now(UTC)).total_seconds(), 0))
 
 
 class BoundedDeferral(_Base):
@@ -46,12 +46,7 @@ class BoundedDeferral(_Base):
     """
 
     def defer(
-        self,
-        *,
-        trigger: Any,
-        method_name: str,
-        kwargs: dict[str, Any] | None = None,
-        timeout: timedelta | float | None = None,
+        self, *, trigger: Any, method_name: str, kwargs: dict[str, Any] | None = None, timeout: timedelta | float | None = None
     ) -> Any:
         """Defer, at most for what is left of ``execution_timeout``.
 
@@ -65,9 +60,9 @@ class BoundedDeferral(_Base):
 
         left = time_left(self.execution_timeout, get_current_context())
         if left is not None:
-            bound = max(left, SHORTEST)
-            asked = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
-            timeout = bound if asked is None else min(asked, bound)
+            bound = max(left, MIN_DEFERRAL)
+            limit = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+            timeout = bound if limit is None else min(limit, bound)
         super().defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timeout)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -81,9 +76,9 @@ class BoundedDeferral(_Base):
         left = time_left(self.execution_timeout, context)
         if left is not None and threading.current_thread() is threading.main_thread():
             # Airflow has set its timer to the full execution_timeout, and removes it afterwards.
-            rings = signal.getitimer(signal.ITIMER_REAL)[0]
-            if rings:
-                signal.setitimer(signal.ITIMER_REAL, min(rings, left.total_seconds()))
+            remaining = signal.getitimer(signal.ITIMER_REAL)[0]
+            if remaining:
+                signal.setitimer(signal.ITIMER_REAL, min(remaining, left.total_seconds()))
         return super().resume_execution(next_method, next_kwargs, context)
 
 
@@ -101,5 +96,5 @@ def time_left(execution_timeout: timedelta | None, context: Mapping[str, Any]) -
     if left <= timedelta(0):
         from airflow.sdk.exceptions import AirflowTaskTimeout
 
-        raise AirflowTaskTimeout(f"execution_timeout of {execution_timeout} is over: the try began at {started.isoformat()}")
+        raise AirflowTaskTimeout(f"execution_timeout of {execution_timeout} has passed: the try started at {started.isoformat()}")
     return left

@@ -27,18 +27,18 @@ _LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class RunInstant:
+class EvaluationTime:
     """An evaluation timestamp and its origin.
 
     :param at: the timestamp (aware); None for now
-    :param because: the origin, for the log
+    :param origin: the origin, for the log
     """
 
     at: datetime | None
-    because: str
+    origin: str
 
 
-def run_instant(at: datetime | str | None, context: Mapping[str, Any], *, parameter: str = "at") -> RunInstant:
+def evaluation_time(at: datetime | str | None, context: Mapping[str, Any], *, parameter: str = "at") -> EvaluationTime:
     """Return the evaluation timestamp of a task; see the table above.
 
     :param at: the task's parameter: an aware datetime, ISO 8601 text, or None
@@ -49,23 +49,23 @@ def run_instant(at: datetime | str | None, context: Mapping[str, Any], *, parame
     from airflow_slo_provider.slo.budget.evaluation_time import read_instant, refuse_future
 
     if at is not None:
-        return RunInstant(read_instant(at, what=parameter), f"{parameter} was given")
+        return EvaluationTime(read_instant(at, what=parameter), f"{parameter} is set")
     run = context.get("dag_run")
     end: datetime | None = getattr(run, "data_interval_end", None)
     if is_backfill(context) and end is not None:
         refuse_future(end, what="the run is a backfill, and its data_interval_end")
-        return RunInstant(end, "the end of this backfill run's data interval")
+        return EvaluationTime(end, "the end of this backfill run's data interval")
     partition: datetime | None = getattr(run, "partition_date", None)
     if partition is not None:
         refuse_future(partition, what="partition_date")
-        return RunInstant(partition, f"the start of this run's partition {getattr(run, 'partition_key', None) or ''}".rstrip())
+        return EvaluationTime(
+            partition, f"the start of this run's partition {getattr(run, 'partition_key', None) or ''}".rstrip()
+        )
     unknown = _unknown_time(run, context)
     if unknown:
-        raise ValueError(
-            f"{unknown}: the instant that it is about is not known, and now would be another one; "
-            f'give {parameter}=, e.g. {parameter}="{{{{ dag_run.run_after }}}}"'
-        )
-    return RunInstant(None, _now(end))
+        example = f'{parameter}="{{{{ dag_run.run_after }}}}"'
+        raise ValueError(f"{unknown}: its evaluation timestamp is unknown, and is not now; set {parameter}=, e.g. {example}")
+    return EvaluationTime(None, _describe_now(end))
 
 
 def is_backfill(context: Mapping[str, Any]) -> bool:
@@ -77,25 +77,23 @@ def is_backfill(context: Mapping[str, Any]) -> bool:
     return bool(getattr(kind, "value", kind) == "backfill")
 
 
-def due(context: Mapping[str, Any]) -> datetime | None:
+def scheduled_start(context: Mapping[str, Any]) -> datetime | None:
     """Return the earliest time at which the scheduler could have started the run; None outside of a run.
 
     :param context: Airflow's task context
     """
-    moment: datetime | None = getattr(context.get("dag_run"), "run_after", None)
-    return moment
+    run_after: datetime | None = getattr(context.get("dag_run"), "run_after", None)
+    return run_after
 
 
 def _unknown_time(run: Any, context: Mapping[str, Any]) -> str:
     key = getattr(run, "partition_key", None)
     if key:
-        return f"this run is about the partition {key!r}, and Airflow tells no partition_date for it"
-    if is_backfill(context):
-        return "this run is a backfill, and has neither a data_interval_end nor a partition_date"
-    return ""
+        return f"this run is about the partition {key!r}, and Airflow provides no partition_date for it"
+    return "this run is a backfill without data_interval_end and partition_date" if is_backfill(context) else ""
 
 
-def _now(end: datetime | None) -> str:
+def _describe_now(end: datetime | None) -> str:
     if end is None or end > datetime.now(UTC) - _LATE:
         return "now"
     return (

@@ -63,10 +63,7 @@ def _is_in_process() -> bool:
     """Return whether the task communicates with the supervisor that Airflow uses for tests in the same process."""
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     supervisor = type(getattr(runner, "SUPERVISOR_COMMS", None))
-    return (supervisor.__module__, supervisor.__name__) == (
-        "airflow.sdk.execution_time.supervisor",
-        "InProcessSupervisorComms",
-    )
+    return (supervisor.__module__, supervisor.__name__) == ("airflow.sdk.execution_time.supervisor", "InProcessSupervisorComms")
 
 
 def _context() -> Any:

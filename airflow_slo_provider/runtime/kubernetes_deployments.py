@@ -30,7 +30,7 @@ def api_client(conn_id: str) -> ApiClient:
         return KubernetesHook(conn_id=conn_id).get_conn()
     except ConfigException as error:
         raise DeploymentError(
-            f"connection {conn_id} leads to no cluster: {error}; give it a kube_config or in_cluster", reason="no_cluster"
+            f"connection {conn_id} leads to no cluster: {error}; set its kube_config or in_cluster", reason="no_cluster"
         ) from error
 
 
@@ -74,19 +74,19 @@ def known_good_versions(checks: Collection[str] | None, look_back: timedelta) ->
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
     since = datetime.now(UTC) - look_back
-    places: list[tuple[str | None, str | None]] = [(kind, None) for kind in sorted(JUDGING)]
+    queries: list[tuple[str | None, str | None]] = [(kind, None) for kind in sorted(JUDGING)]
     if checks is not None:
         # A name may contain a slash, a kind may not. The names of latency checks contain service, span and tier.
-        places = [(LATENCY, None), *((None, one) for one in checks)]
-        places += [(one.partition("/")[0], one.partition("/")[2]) for one in checks if "/" in one]
+        queries = [(LATENCY, None), *((None, check) for check in checks)]
+        queries += [(check.partition("/")[0], check.partition("/")[2]) for check in checks if "/" in check]
     with open_default_ledger() as ledger:
-        newest = [_all(ledger.newest_of_versions(kind, name, since, MOST_ROWS), kind or name) for kind, name in places]
+        newest = [_below_limit(ledger.newest_of_versions(kind, name, since, MOST_ROWS), kind or name) for kind, name in queries]
         # All of them, not only the newest per version: two rollbacks to one version replaced two others.
-        accusing = [_all(ledger.checks(kind, since=since, limit=MOST_ROWS), kind) for kind in sorted(ACCUSING)]
-    return good_versions((one.result for rows in (*newest, *accusing) for one in rows), checks=checks)
+        accusing = [_below_limit(ledger.checks(kind, since=since, limit=MOST_ROWS), kind) for kind in sorted(ACCUSING)]
+    return good_versions((row.result for rows in (*newest, *accusing) for row in rows), checks=checks)
 
 
-def _all(rows: list[Recorded], what: str | None) -> list[Recorded]:
+def _below_limit(rows: list[Recorded], what: str | None) -> list[Recorded]:
     """Reject rows at the limit, because a row that speaks against a version may have been cut off.
 
     :raises DeploymentError: at the limit
@@ -95,8 +95,8 @@ def _all(rows: list[Recorded], what: str | None) -> list[Recorded]:
 
     if len(rows) >= MOST_ROWS:
         raise DeploymentError(
-            f"the ledger holds {MOST_ROWS} results of {what} or more within look_back, too many to tell which versions were "
-            "good: shorten look_back, or say known_good=[...]",
+            f"the ledger holds {MOST_ROWS} results of {what} or more within look_back, too many to determine "
+            "which versions were good: shorten look_back, or set known_good=[...]",
             reason="too_many_checks",
         )
     return rows

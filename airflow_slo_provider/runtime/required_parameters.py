@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -23,17 +23,17 @@ from airflow_slo_provider.core.text_lists import text_list
 
 @dataclass(frozen=True)
 class SetInDag:
-    """The arguments that an operator may have been given.
+    """The arguments that may be set on an operator.
 
     :param names: the parameters
-    :param something: those that were not empty when the operator was created
+    :param nonempty: those that were not empty when the operator was created
     """
 
     names: frozenset[str]
-    something: frozenset[str]
+    nonempty: frozenset[str]
 
     def __or__(self, other: SetInDag) -> SetInDag:
-        return SetInDag(self.names | other.names, self.something | other.something)
+        return SetInDag(self.names | other.names, self.nonempty | other.nonempty)
 
     def of(self, operator: Any) -> frozenset[str]:
         """Return the parameters that were set on an operator. Call it at run time, because Airflow does not know it earlier.
@@ -41,8 +41,8 @@ class SetInDag:
         :param operator: the operator for which this was created, or a copy
         """
         if not getattr(operator, "_BaseOperator__from_mapped", False):
-            return self.something
-        return self.something | (self.names & set(operator._BaseOperator__init_kwargs))
+            return self.nonempty
+        return self.nonempty | (self.names & set(operator._BaseOperator__init_kwargs))
 
 
 def set_in_dag(operator: Any, *names: str) -> SetInDag:
@@ -52,14 +52,14 @@ def set_in_dag(operator: Any, *names: str) -> SetInDag:
     :param names: names of the parameters
     """
     # Missing attributes are not set: a subclass sets its own fields after the base class.
-    return SetInDag(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
+    return SetInDag(frozenset(names), frozenset(name for name in names if not _is_empty(getattr(operator, name, None))))
 
 
 #: For operators without such parameters.
-NOTHING = SetInDag(frozenset(), frozenset())
+NO_PARAMETERS = SetInDag(frozenset(), frozenset())
 
 
-def require(operator: Any, parameters: SetInDag = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
+def require(operator: Any, parameters: SetInDag = NO_PARAMETERS, *, may_be_empty: Collection[str] = ()) -> None:
     """Fail without a retry if a parameter that was set renders to nothing, or is not text where it must be.
 
     Numbers become text in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
@@ -73,18 +73,18 @@ def require(operator: Any, parameters: SetInDag = NOTHING, *, may_be_empty: Coll
     """
     for name in sorted(parameters.of(operator)):
         value = getattr(operator, name)
-        if _is_nothing(value) and not (value == "" and name in may_be_empty):
+        if _is_empty(value) and not (value == "" and name in may_be_empty):
             _fail(
-                f"{name} was given and is {value!r} when the task runs: its XCom is not there, or its template gave nothing. "
-                "The task does not go on without it; look at where it comes from"
+                f"{name} is set in the DAG and is {value!r} when the task runs: its XCom is missing, or its template rendered to "
+                "nothing. The task does not continue without it; check where it comes from"
             )
     if getattr(operator, "path_fields", ()):
         from airflow_slo_provider.exceptions import DocumentError
-        from airflow_slo_provider.runtime.files.documents import beside
+        from airflow_slo_provider.runtime.files.documents import resolve_paths
 
         for name in sorted(operator.path_fields):
             try:
-                setattr(operator, name, beside(getattr(operator, name), operator.dag.folder))
+                setattr(operator, name, resolve_paths(getattr(operator, name), operator.dag.folder))
             except DocumentError as error:
                 _fail(str(error))
     for fields, convert in (("text_fields", _text), ("list_fields", _texts), ("mapping_fields", _mapping)):
@@ -101,7 +101,7 @@ def _text(name: str, value: Any) -> str:
         return str(value)
     number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
-        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or look at what its template or XCom gave")
+        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or check its template or XCom")
     return str(value)
 
 
@@ -111,23 +111,15 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
             f"{name} is the text of a list or mapping, {value[:200]!r}: pass the XCom itself (task.output), "
             "or set render_template_as_native_obj=True"
         )
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) or not isinstance(value, Real | Iterable):
         _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
-    listed = text_list((value,) if isinstance(value, Real) else _iterable(name, value))
-    return tuple(_text(name, one) for one in listed)
-
-
-def _iterable(name: str, value: Any) -> Any:
-    try:
-        return value if isinstance(value, str) else iter(value)
-    except TypeError:
-        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
+    return tuple(_text(name, item) for item in text_list((value,) if isinstance(value, Real) else value))
 
 
 def _mapping(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a mapping of texts")
-    return {_text(name, key): _text(f"{name}[{key!r}]", one) for key, one in value.items()}
+    return {_text(name, key): _text(f"{name}[{key!r}]", item) for key, item in value.items()}
 
 
 def _fail(message: str) -> Any:
@@ -136,5 +128,5 @@ def _fail(message: str) -> Any:
     raise AirflowFailException(message)
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value in ("", "None"))

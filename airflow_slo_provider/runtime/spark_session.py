@@ -31,15 +31,14 @@ def with_spark(
         from pyspark.errors import PySparkException
     except ImportError as error:
         raise QueryError(
-            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): {to_install('spark')}",
-            reason="not_installed",
+            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): {to_install('spark')}", reason="not_installed"
         ) from error
-    found: list[T] = []
-    begun = []
+    results: list[T] = []
+    sessions = []
 
     def call(spark: Any) -> None:
-        begun.append(spark)
-        found.append(work(spark))
+        sessions.append(spark)
+        results.append(work(spark))
 
     task = context["ti"]
     operator = PySparkOperator(
@@ -54,12 +53,10 @@ def with_spark(
     try:
         execute(operator, context)
     except Exception as error:
-        if begun and not isinstance(error, PySparkException):
+        if sessions and not isinstance(error, PySparkException):
             raise
-        what = "Spark failed" if begun else "no Spark session"
+        what = "Spark failed" if sessions else "no Spark session"
         raise QueryError(
-            f"connection {conn_id}: {what}: {type(error).__name__}: {server_text(error)}",
-            reason="spark_failed",
-            transient=True,
+            f"connection {conn_id}: {what}: {type(error).__name__}: {server_text(error)}", reason="spark_failed", transient=True
         ) from None
-    return found[0]
+    return results[0]

@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_slo_provider.operators.blocking_operator import BlockingOperator
 from airflow_slo_provider.operators.document_parameters import DocumentFields
-from airflow_slo_provider.runtime.deferral import SHORTEST, BoundedDeferral
+from airflow_slo_provider.runtime.deferral import MIN_DEFERRAL, BoundedDeferral
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
@@ -110,8 +110,8 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         """
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_for_wrong_questions
-        from airflow_slo_provider.runtime.evaluation_time import run_instant
+        from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_for_request_errors
+        from airflow_slo_provider.runtime.evaluation_time import evaluation_time
 
         require(self, self._set_in_dag)
         decision = evaluate_gate(
@@ -119,15 +119,15 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             slos=self.slos,
             select=self.select,
             log=self.log,
-            remember_own=True,
+            include_own=True,
             satisfied=lambda decision: not self._missing(decision),
         )
         if not decision.allowed:
-            raise_for_wrong_questions(decision)
+            raise_for_request_errors(decision)
         missing = self._missing(decision)
         if not missing:
             return True
-        moment = run_instant(None, context).at
+        moment = evaluation_time(None, context).at
         if moment is not None:
             raise AirflowFailException(f"{missing}: at {moment.isoformat()}, and the past does not recover")
         self.log.info("Waiting: %s", missing)
@@ -153,7 +153,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         if left <= 0:
             message = f"the error budget has not recovered within {self.timeout:g} s"
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        pause = max(min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left), SHORTEST.total_seconds())
+        pause = max(min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left), MIN_DEFERRAL.total_seconds())
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
         self.defer(

@@ -16,7 +16,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.incidents.incident_state import Seen, Sighting, rank
+from airflow_slo_provider.incidents.incident_state import BurnState, PollResult, severity_rank
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
 
 #: Timeout of a poll in seconds; afterwards the SLOs are unknown.
@@ -122,7 +122,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
 
         watch, interval = BurnWatch(kwargs["slos"]), float(kwargs["poll_interval"])
         try:
-            async with aclosing(polled(watch.look, interval, max(PATIENCE, interval))) as looks:
+            async with aclosing(polled(watch.poll, interval, max(PATIENCE, interval))) as looks:
                 async for look in looks:
                     yield look
         finally:
@@ -138,7 +138,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
                 yield event
 
     async def _looks(self, stream: AsyncIterator[Any]) -> AsyncIterator[Look]:
-        from airflow_slo_provider.runtime.error_budget.burn_watch import sighting
+        from airflow_slo_provider.runtime.error_budget.burn_watch import poll_result
 
         rearm = Fraction(str(self.rearm))
         async for at, found in stream:
@@ -151,7 +151,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
                 yield Look(at, problem=f"there is no SLO {missing[0]!r} in the documents, only {', '.join(sorted(known))}"[:1000])
                 continue
             wanted = [one for one in found if self.select is None or {one.name, one.slo.name} & set(self.select)]
-            yield Look(at, [sighting(one, severity=self.severity, rearm=rearm) for one in wanted])
+            yield Look(at, [poll_result(one, severity=self.severity, rearm=rearm) for one in wanted])
 
 
 class AlertmanagerTrigger(IncidentWatchTrigger):
@@ -242,19 +242,19 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
                 yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {server_text(error, limit=1000)}")
             await asyncio.sleep(self.poll_interval)
 
-    def _sightings(self, alerts: Sequence[Any]) -> list[Sighting]:
+    def _sightings(self, alerts: Sequence[Any]) -> list[PollResult]:
         groups: dict[tuple[str, ...], list[Any]] = {}
         for alert in alerts:
             groups.setdefault(tuple(alert.labels.get(label, "") for label in self.group_by), []).append(alert)
         found = []
         for values, members in groups.items():
-            worst = max(members, key=lambda one: rank(one.labels.get(self.severity_label, "")))
+            worst = max(members, key=lambda one: severity_rank(one.labels.get(self.severity_label, "")))
             slo = worst.labels.get(self.slo_label) or worst.labels.get("sloth_slo", "")
             said = worst.annotations.get("summary") or worst.annotations.get("description") or worst.labels.get("alertname", "")
             found.append(
-                Sighting(
+                PollResult(
                     subject="/".join(value for value in values if value) or worst.fingerprint,
-                    seen=Seen.BURNING,
+                    state=BurnState.BURNING,
                     severity=worst.labels.get(self.severity_label, ""),
                     message=said[:500],
                     since=min(one.starts_at for one in members),

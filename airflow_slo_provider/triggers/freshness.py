@@ -12,8 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.freshness import Limits, Reason, assess
-from airflow_slo_provider.runtime.deferral import SHORTEST, earliest, wait_until
-from airflow_slo_provider.runtime.freshness.source_parameters import Question
+from airflow_slo_provider.runtime.deferral import MIN_DEFERRAL, earliest_resume, wait_until
+from airflow_slo_provider.runtime.freshness.source_parameters import FreshnessSource
 from airflow_slo_provider.triggers.shared_polls import polls
 
 #: Consecutive failed polls after which the task is resumed. A server may restart while thousands of sensors wait for it.
@@ -22,7 +22,7 @@ MOST_FAULTS = 3
 _EVER = timedelta(days=366 * 10_000)
 
 
-def trigger_for(question: Question, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
+def trigger_for(question: FreshnessSource, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
     """Return the trigger for a sensor: one that polls the source itself, or one that resumes the task for the next poke.
 
     :param question: the source
@@ -32,10 +32,10 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
     """
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-    from airflow_slo_provider.runtime.freshness.checks import in_a_trigger
+    from airflow_slo_provider.runtime.freshness.checks import can_poll_in_trigger
 
     try:
-        itself = in_a_trigger(question)
+        itself = can_poll_in_trigger(question)
     except Exception:  # the connection cannot be read here; the next poke on a worker reports the error or goes on
         itself = False
     if itself:
@@ -48,9 +48,9 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
             quantile=None if limits.quantile is None else str(limits.quantile),
             tolerance=min(limits.tolerance, _EVER).total_seconds(),
             until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
-            not_before=earliest().isoformat(),
+            not_before=earliest_resume().isoformat(),
         )
-    return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), SHORTEST))
+    return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), MIN_DEFERRAL))
 
 
 class FreshnessTrigger(BaseTrigger):
@@ -106,7 +106,7 @@ class FreshnessTrigger(BaseTrigger):
         yield event
 
     async def _event(self) -> TriggerEvent:
-        question = Question(kind=self.kind, conn_id=self.conn_id, arguments=self.arguments)
+        question = FreshnessSource(kind=self.kind, conn_id=self.conn_id, arguments=self.arguments)
         limits = Limits(timedelta(seconds=self.max_age), quantile=self.quantile, tolerance=timedelta(seconds=self.tolerance))
         faults = 0
         async with aclosing(polls().answers(question, self.interval)) as answers:

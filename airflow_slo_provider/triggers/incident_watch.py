@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_slo_provider.incidents.incident import Incident
-from airflow_slo_provider.incidents.incident_state import Limits, Memory, Seen, Sighting, blind, remember
+from airflow_slo_provider.incidents.incident_state import (
+    BurnState,
+    IncidentDurations,
+    PollResult,
+    WatchState,
+    blind_incident,
+    next_watch_state,
+)
 
 T = TypeVar("T")
 #: The subject that stands for the trigger itself, for polls that failed as a whole.
@@ -36,7 +43,7 @@ class Look:
     """
 
     at: datetime
-    seen: Sequence[Sighting] = ()
+    seen: Sequence[PollResult] = ()
     problem: str = ""
 
 
@@ -67,7 +74,7 @@ class IncidentWatchTrigger(BaseEventTrigger):
         ):
             if not isinstance(value, int | float) or not least <= value < float("inf"):
                 raise ValueError(f"{what}={value!r}: write seconds, at least {least:g}")
-        self._memories: dict[str, Memory] | None = None
+        self._memories: dict[str, WatchState] | None = None
         self._unsaved: set[str] = set()
         self._told: dict[str, float] = {}
         self._waiting: list[Incident] = []
@@ -76,9 +83,9 @@ class IncidentWatchTrigger(BaseEventTrigger):
         self._blind_told = False
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> IncidentDurations:
         """Return ``cool_down`` and ``blind_after`` as the limits of the state machine."""
-        return Limits(timedelta(seconds=self.cool_down), timedelta(seconds=self.blind_after))
+        return IncidentDurations(timedelta(seconds=self.cool_down), timedelta(seconds=self.blind_after))
 
     async def events(self, looks: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each incident that starts, and one for each time that no measurement is available for too long.
@@ -122,11 +129,11 @@ class IncidentWatchTrigger(BaseEventTrigger):
             lost = await self._recall()
             if self._memories is None:
                 return self._without_memory(look, lost)
-            again = [one.incident for one in self._memories.values() if one.incident is not None and not one.told]
+            again = [one.incident for one in self._memories.values() if one.incident is not None and not one.sent]
         else:
             again = []
         begun = [*again, *self._remember(look)]
-        changed, told = blind(self._memories, look.at, self.limits, watch=self.name)
+        changed, told = blind_incident(self._memories, look.at, self.limits, watch=self.name)
         self._change(changed)
         if told is not None:
             begun.append(told)
@@ -136,38 +143,40 @@ class IncidentWatchTrigger(BaseEventTrigger):
     def _remember(self, look: Look) -> list[Incident]:
         assert self._memories is not None
         if look.problem:
-            seen = {subject: Sighting(subject, Seen.UNKNOWN, message=look.problem) for subject in (ITSELF, *self._memories)}
+            seen = {
+                subject: PollResult(subject, BurnState.UNKNOWN, message=look.problem) for subject in (ITSELF, *self._memories)
+            }
         else:
-            seen = {subject: Sighting(subject, Seen.CALM) for subject in (ITSELF, *self._memories)}
+            seen = {subject: PollResult(subject, BurnState.CALM) for subject in (ITSELF, *self._memories)}
             seen |= {one.subject: one for one in look.seen}
         begun, now = [], asyncio.get_running_loop().time()
         for subject, one in seen.items():
-            before = self._memories.get(subject, Memory())
-            memory, incident = remember(before, one, look.at, self.limits)
+            before = self._memories.get(subject, WatchState())
+            memory, incident = next_watch_state(before, one, look.at, self.limits)
             if incident is not None:
                 begun.append(incident)
             elif (
-                memory.incident is not None and not memory.told and now - self._told.get(memory.incident.id, now) >= _HANDED_OVER
+                memory.incident is not None and not memory.sent and now - self._told.get(memory.incident.id, now) >= _HANDED_OVER
             ):
-                memory = replace(memory, told=True)
+                memory = replace(memory, sent=True)
             if before.incident is not None and memory.incident is None:
                 self.log.info("Incident %s is over", before.incident.id)
             self._change({subject: memory} if memory != before else {})
         return begun
 
-    def _change(self, changed: Mapping[str, Memory]) -> None:
+    def _change(self, changed: Mapping[str, WatchState]) -> None:
         assert self._memories is not None
         self._memories |= changed
         self._unsaved |= set(changed)
 
     async def _recall(self) -> str:
         """Read the state from the ledger; return the error message if that is not possible, else an empty text."""
-        from airflow_slo_provider.runtime.incidents.current_incident import recall
+        from airflow_slo_provider.runtime.incidents.current_incident import load_watch_states
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
-        def read() -> dict[str, Memory]:
+        def read() -> dict[str, WatchState]:
             with open_default_ledger() as ledger:
-                return recall(ledger, self.name)
+                return load_watch_states(ledger, self.name)
 
         try:
             self._memories = await in_thread(read)
@@ -178,14 +187,14 @@ class IncidentWatchTrigger(BaseEventTrigger):
     def _without_memory(self, look: Look, reason: str) -> list[Incident]:
         """Handle a poll while the state cannot be read: new and known incidents look alike, so the trigger is blind."""
         self.log.warning("%s", reason)
-        lost = {ITSELF: Memory(unknown_since=self._since, blind_told=self._blind_told, reason=reason)}
-        _, told = blind(lost, look.at, self.limits, watch=self.name)
+        lost = {ITSELF: WatchState(unknown_since=self._since, blind_sent=self._blind_told, reason=reason)}
+        _, told = blind_incident(lost, look.at, self.limits, watch=self.name)
         self._blind_told = self._blind_told or told is not None
         return [told] if told is not None else []
 
     async def _save(self) -> None:
         """Write changed states to the ledger. If that fails, events are still sent and the next poll tries again."""
-        from airflow_slo_provider.runtime.incidents.current_incident import keep
+        from airflow_slo_provider.runtime.incidents.current_incident import save_watch_states
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
         assert self._memories is not None
@@ -195,7 +204,7 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
         def write() -> None:
             with open_default_ledger() as ledger:
-                keep(ledger, self.name, changed)
+                save_watch_states(ledger, self.name, changed)
 
         try:
             await in_thread(write)

@@ -88,9 +88,9 @@ class RolloutTrigger(BaseTrigger):
         from kubernetes_asyncio.client import AppsV1Api
 
         from airflow_slo_provider.deployment.kubernetes import api
-        from airflow_slo_provider.deployment.kubernetes.rollout import rollout_of
+        from airflow_slo_provider.deployment.kubernetes.rollout import rollout_status
 
-        question = api.Question("get", "deployments", self.namespace, self.name)
+        question = api.KubernetesRequest("get", "deployments", self.namespace, self.name)
         try:
             async with hook.get_conn() as connection:
                 api.remember_credentials(connection)
@@ -99,9 +99,9 @@ class RolloutTrigger(BaseTrigger):
                 )
                 body = await answer.read()
         except aiohttp.ClientPayloadError as error:
-            raise api.broken_off(error, question) from None
+            raise api.truncated_answer_error(error, question) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise api.unreachable(error, question) from None
+            raise api.unreachable_error(error, question) from None
         if not 200 <= answer.status <= 299:
-            raise api.fault_of_status(answer.status, body, question)
-        return rollout_of(api.parse(body, question), self.expected)
+            raise api.status_error(answer.status, body, question)
+        return rollout_status(api.parse(body, question), self.expected)

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Observation
-from airflow_slo_provider.runtime.freshness.source_parameters import Question
+from airflow_slo_provider.runtime.freshness.source_parameters import FreshnessSource
 
 #: Maximum number of concurrent requests to one server.
 MOST_REQUESTS = 8
@@ -38,7 +38,7 @@ class _Shared:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_REQUESTS))
 
-    async def open(self, question: Question) -> Any:
+    async def open(self, question: FreshnessSource) -> Any:
         """Return the client; the first caller opens it."""
         async with self.lock:
             if self.client is None:
@@ -57,7 +57,7 @@ class _Shared:
 class _Poll:
     """One source that is polled repeatedly while there are listeners."""
 
-    def __init__(self, question: Question, interval: float, delay: float, clients: _Clients) -> None:
+    def __init__(self, question: FreshnessSource, interval: float, delay: float, clients: _Clients) -> None:
         self.listeners = 0
         self.next: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._question, self._interval, self._clients = question, interval, clients
@@ -98,7 +98,7 @@ class Polls:
         self._polls: dict[str, _Poll] = {}
         self._clients = _Clients()
 
-    async def answers(self, question: Question, interval: float) -> AsyncIterator[Answer]:
+    async def answers(self, question: FreshnessSource, interval: float) -> AsyncIterator[Answer]:
         """Yield every result of polling a source from now on, as an observation or an error.
 
         The first poll is made within one interval, because a worker has just polled. Different sources are spread over the
@@ -135,7 +135,7 @@ class _Clients:
         self._shared: dict[tuple[bool, str], _Shared] = {}
 
     @asynccontextmanager
-    async def use(self, question: Question) -> AsyncIterator[_Shared]:
+    async def use(self, question: FreshnessSource) -> AsyncIterator[_Shared]:
         """Hold the client of a source's connection while the context is open."""
         key = (question.kind == "query", str(question.conn_id))
         shared = self._shared.setdefault(key, _Shared())
@@ -149,7 +149,7 @@ class _Clients:
                 await shared.close()
 
 
-async def _client(question: Question) -> AbstractAsyncContextManager[Any]:
+async def _client(question: FreshnessSource) -> AbstractAsyncContextManager[Any]:
     from airflow_slo_provider.runtime.freshness.checks import token_path
 
     if question.kind == "query":
@@ -162,13 +162,13 @@ async def _client(question: Question) -> AbstractAsyncContextManager[Any]:
     return AsyncApiClient(await async_api_settings(str(question.conn_id), token_path=token_path(question)))
 
 
-async def _ask(client: Any, question: Question) -> Observation:
+async def _ask(client: Any, question: FreshnessSource) -> Observation:
     from airflow_slo_provider.freshness.sources.http_steps import arun
-    from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_question
+    from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_query
 
     if question.kind != "query":
         return await arun(http_steps(question), client.send)
-    asked, now = prometheus_question(question), datetime.now(UTC)
+    asked, now = prometheus_query(question), datetime.now(UTC)
     samples = await client.instant(asked.query, now)
     return asked.read(samples, at=now, where=f"connection {question.conn_id}")
 

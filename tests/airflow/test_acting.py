@@ -71,8 +71,8 @@ class TestDecision:
         ("left", "why"),
         [
             (None, "left no decision in this run"),
-            ("allowed", "not what a gate pushes"),
-            ([decision()], "not what a gate pushes"),
+            ("allowed", "which no gate pushes"),
+            ([decision()], "which no gate pushes"),
             (decision(allowed=False, outcome="frozen", reasons=["spent"]), "'frozen' (spent)"),
             (decision(allowed="True"), "does not allow it"),
             (decision(allowed=1), "does not allow it"),
@@ -140,7 +140,7 @@ class TestGiven:
 
     def test_act_given_a_decision_rendered_as_text_refuses(self, tmp_path: Path):
         ran = acted(tmp_path / "d", "{{ ti.xcom_pull(task_ids='gate', key='decision') }}", left=decision())
-        assert (ran.state, "as a template gives it" in str(ran.error)) == ("failed", True)
+        assert (ran.state, "as a template renders it" in str(ran.error)) == ("failed", True)
 
     def test_act_given_a_decision_under_native_rendering(self, tmp_path: Path):
         for name, left, state in (("d", decision(), "success"), ("e", decision(allowed=False), "failed"), ("f", None, "failed")):

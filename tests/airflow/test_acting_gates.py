@@ -80,8 +80,8 @@ def test_a_task_that_is_no_gate_is_refused_when_it_runs_too():
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
-        (["gate", "g2"], "takes one gate"),
-        (("gate",), "takes one gate"),
+        (["gate", "g2"], "accepts one gate"),
+        (("gate",), "accepts one gate"),
         (True, "write gate=gate.task_id"),
         (3, "write gate=gate.task_id"),
         ("", "has no such task"),

@@ -54,7 +54,7 @@ def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, mo
     monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))
     watch = BurnWatch("/x")
     found: list[Any] = []
-    look = threading.Thread(target=lambda: found.append(watch.look()), daemon=True)
+    look = threading.Thread(target=lambda: found.append(watch.poll()), daemon=True)
     look.start()
     assert hanging.reached.wait(20)
     closing = threading.Thread(target=watch.close, daemon=True)
@@ -72,7 +72,7 @@ def test_looks_share_what_is_open_until_it_is_closed(monkeypatch):
     monkeypatch.setattr(sources, "sources", hanging.sources)
     monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))
     watch = BurnWatch("/x")
-    assert (watch.look(), watch.look(), hanging.open) == ([], [], 1)
+    assert (watch.poll(), watch.poll(), hanging.open) == ([], [], 1)
     watch.close()
     watch.close()
     assert hanging.open == 0

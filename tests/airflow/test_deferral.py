@@ -31,7 +31,7 @@ def test_a_trigger_waits_for_its_moment_and_for_none_that_has_passed(monkeypatch
 
 
 def test_a_rollout_that_is_over_at_once_is_told_no_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert timedelta(seconds=10) <= deferral.SHORTEST
+    assert timedelta(seconds=10) <= deferral.MIN_DEFERRAL
     waited_for: list[str | None] = []
 
     async def wait_until(moment: str | None) -> None:
@@ -45,7 +45,7 @@ def test_a_rollout_that_is_over_at_once_is_told_no_sooner(tmp_path: Path, monkey
         ran = run_task(rollback(world, deferrable=True))
         assert ran.deferral is not None
         moment = deserialize(ran.deferral.trigger_kwargs)["not_before"]
-        assert datetime.fromisoformat(moment) - before >= deferral.SHORTEST
+        assert datetime.fromisoformat(moment) - before >= deferral.MIN_DEFERRAL
         world.complete()
         assert fire(ran)["progress"] == "done"
         assert waited_for == [moment]

@@ -136,7 +136,7 @@ class TestScale:
         complete_when_patched(world)
         ran = run_task(self.operator(world))
         assert (ran.state, world.emulator.writes()) == ("failed", 0)
-        assert 'HorizontalPodAutoscaler "hpa" owns the replicas' in str(ran.error)
+        assert 'HorizontalPodAutoscaler "hpa" manages the replicas' in str(ran.error)
         assert run_task(self.operator(world, despite_autoscaler=True)).state == "success"
 
     @pytest.mark.parametrize(("replicas", "text"), [(0, "outside of the bounds 1 to 5"), (6, "bounds"), ("many", "whole number")])

@@ -51,7 +51,7 @@ class TestLastKnownGood:
             ([("1", "fail")], "no check of it has passed"),
             ([("1", "unknown")], "no check of it has passed"),
             ([("1", "warn")], "no check of it has passed"),
-            ([("7", "pass")], "no revision to go back to that is known to have been good"),
+            ([("7", "pass")], "no earlier revision that is known to be good"),
             ([("2", "pass")], "is the current one"),
         ],
     )

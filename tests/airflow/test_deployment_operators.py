@@ -30,7 +30,7 @@ from tests.services.kube_world import NAME, World
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
-    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.SHORTEST", timedelta(0))
+    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.MIN_DEFERRAL", timedelta(0))
 
 
 @pytest.fixture
@@ -113,12 +113,12 @@ def test_another_run_that_began_before_only_reports(world: World, ledger: Ledger
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"to": "{{ 'latest' }}"}, "is no revision"),
+        ({"to": "{{ 'latest' }}"}, "is not a revision"),
         ({"to": "99"}, "unable to find specified revision 99 in history"),
-        ({"bad_revision": "{{ none }}"}, "bad_revision was given and is 'None'"),
+        ({"bad_revision": "{{ none }}"}, "bad_revision is set in the DAG and is 'None'"),
         ({"bad_revision": "{{ 'r7' }}"}, "which is no whole number"),
-        ({"bad_revision": "{{ 1 }}"}, "the world has moved"),
-        ({"bad_version": "1"}, "the world has moved"),
+        ({"bad_revision": "{{ 1 }}"}, "the deployment has moved on"),
+        ({"bad_version": "1"}, "the deployment has moved on"),
         ({"name": "nope"}, 'deployments.apps "nope" not found'),
     ],
 )

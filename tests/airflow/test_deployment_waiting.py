@@ -23,7 +23,7 @@ from tests.services.kube_world import World
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
-    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.SHORTEST", timedelta(0))
+    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.MIN_DEFERRAL", timedelta(0))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class TestWaiting:
         assert event["progress"] == "superseded"
         ended = resume(operator, ran.deferral, event)
         assert (ended.state, last(ledger, world).verdict) == ("failed", Verdict.FAIL)
-        assert "was given another template" in str(ended.error)
+        assert "got another template" in str(ended.error)
 
     def test_a_server_that_is_away_for_a_while(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)

@@ -43,7 +43,8 @@ GOLDEN = ("good_enough", "model_is_worse", "look_at_the_golden_set")
 
 def test_freshness(home):
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-    from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
+    from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
+    from airflow_slo_provider.deployment.registries.registry import MoveRequest
 
     ran = check("hourly_freshness")
     assert ways(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"
@@ -51,7 +52,7 @@ def test_freshness(home):
     (home / "model").write_text("a model")
     registry = DirectoryRegistry(home / "slo_models")
     registry.register("churn", "1", home / "model")
-    registry.move("churn", Wanted(kind=PROMOTE, alias=CHAMPION, key="k", to="1"))
+    registry.move("churn", MoveRequest(kind=PROMOTE, alias=CHAMPION, key="k", to="1"))
     ran = check("hourly_freshness")
     assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"all_fresh"}, set())
     ran = check("hourly_freshness", age_hours=30)

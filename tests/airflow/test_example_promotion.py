@@ -12,7 +12,8 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.ledger import open_ledger
 from airflow_slo_provider.ledger.queries.changes import HistoryEntry, history_entries
 from airflow_slo_provider.ledger.records import Recorded
@@ -194,7 +195,7 @@ def test_another_champion_since_the_evaluation(service):
 
     def meanwhile(context: object) -> None:
         service.registry.register(MODEL, "8", service.candidate)
-        service.registry.move(MODEL, Wanted(kind=PROMOTE, alias=CHAMPION, key="by hand", to="8"))
+        service.registry.move(MODEL, MoveRequest(kind=PROMOTE, alias=CHAMPION, key="by hand", to="8"))
 
     ran = service.run(lambda dag: setattr(dag.get_task("gate"), "on_execute_callback", [meanwhile]))
     assert (ran.state, ran.states["promote"], ran.states["report"], service.champion) == (

@@ -12,7 +12,8 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult
@@ -31,7 +32,7 @@ class Incidents:
             self.promote(version)
 
     def promote(self, version: str) -> None:
-        wanted = Wanted(kind=PROMOTE, alias=CHAMPION, key=f"test/{datetime.now(UTC)}", to=version)
+        wanted = MoveRequest(kind=PROMOTE, alias=CHAMPION, key=f"test/{datetime.now(UTC)}", to=version)
         self.registry.move("recommender", wanted)
 
     def count(self, version: str, failed: int) -> None:

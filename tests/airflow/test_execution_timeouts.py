@@ -18,7 +18,7 @@ from airflow.sdk import BaseOperator
 from airflow_slo_provider.operators.kubernetes import DeploymentRollbackOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
-from airflow_slo_provider.runtime.deferral import SHORTEST, BoundedDeferral
+from airflow_slo_provider.runtime.deferral import MIN_DEFERRAL, BoundedDeferral
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
 from tests.airflow.gates import RequestLog, sql_documents
@@ -84,7 +84,7 @@ def test_a_task_that_resumes_after_its_execution_timeout_fails_as_a_timeout(make
         else:
             ran = run_task(operator, next_method="__fail__", next_kwargs={"error": "Trigger timeout"}, **late)
         assert type(ran.error).__name__ == "AirflowTaskTimeout", (how, ran.error)
-        assert "execution_timeout of 0:30:00 is over" in str(ran.error)
+        assert "execution_timeout of 0:30:00 has passed" in str(ran.error)
         assert ran.state == "up_for_retry"
 
 
@@ -99,7 +99,7 @@ def test_without_an_execution_timeout_nothing_ends_it(make: Callable[..., BaseOp
 def test_a_deferral_is_not_made_shorter_than_airflow_bears() -> None:
     started = datetime.now(UTC) - LIMIT + timedelta(seconds=2)
     ran = run_task(latency(execution_timeout=LIMIT), start_date=started, data_interval=INTERVAL)
-    assert ran.deferral.trigger_timeout == SHORTEST
+    assert ran.deferral.trigger_timeout == MIN_DEFERRAL
 
 
 def test_what_is_left_bounds_the_worker_after_a_deferral() -> None:

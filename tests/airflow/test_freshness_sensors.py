@@ -283,7 +283,7 @@ class TestAssets:
         sensor = PipelineFreshnessSensor(task_id="t", asset=asset, max_age=HOUR, retries=3)
         ran = run_task(sensor, answers={comms.GetAssetByName: missing, comms.GetAssetByUri: missing})
         assert ran.state == "failed"
-        assert "Airflow knows no active asset of that name or URI" in str(ran.error)
+        assert "Airflow has no active asset of that name or URI" in str(ran.error)
         assert "nope" in str(ran.error)
         assert only(ledger).result.verdict == "unknown"
 

@@ -1,4 +1,4 @@
-"""Gates whose workers' clocks differ, and gates under a new environment's name: a freeze is not thawed by either."""
+"""A freeze is not lifted by gates whose workers' clocks differ, nor by gates of a newly named environment."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def move_clock(ledger_file: LedgerFile, by: timedelta) -> None:
     connection.close()
 
 
-class TestClockThatIsAhead:
+class TestClockAhead:
     @pytest.mark.parametrize("documents", [COOL_DOWN, OTHER_POLICY], ids=["one policy", "two policies"])
     @pytest.mark.parametrize("age", [timedelta(), timedelta(minutes=2)], ids=["still ahead", "passed by now"])
-    def test_a_pass_written_before_a_freeze_does_not_erase_it(
+    def test_pass_written_before_a_freeze_by_a_clock_ahead_does_not_lift_it(
         self, documents: str, age: timedelta, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "allowed")
@@ -41,9 +41,7 @@ class TestClockThatIsAhead:
         request_log.write(100_000, 0)
         assert followed(run_task(gate(COOL_DOWN), connections=request_log.connection, run_id="next")) == {"hold"}
 
-    def test_a_sensor_that_looks_again_writes_its_freeze_after_another_gates_pass(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_sensor_freeze_after_a_pass_by_a_clock_ahead_is_kept(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         operator = gate(COOL_DOWN)
         run_task(operator, connections=request_log.connection, run_id="look")
@@ -56,7 +54,7 @@ class TestClockThatIsAhead:
         request_log.write(100_000, 0)
         assert followed(run_task(gate(COOL_DOWN), connections=request_log.connection, run_id="next")) == {"hold"}
 
-    def test_a_gate_about_the_past_freezes_nothing_now(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_gate_about_the_past_does_not_freeze_the_present(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         at = datetime.now(UTC) - timedelta(hours=6)
         request_log.write(990, 10, at=at - 180 * MINUTE)
         request_log.write(100_000, 0)
@@ -69,7 +67,7 @@ class TestClockThatIsAhead:
 class TestNewName:
     @pytest.mark.parametrize("first", ["backfill", "gate about the past"])
     @pytest.mark.parametrize("before", [timedelta(minutes=10), DAY], ids=["minutes before", "a day before"])
-    def test_what_is_recorded_about_the_past_thaws_no_inherited_freeze(
+    def test_decision_about_the_past_does_not_lift_an_inherited_freeze(
         self,
         first: str,
         before: timedelta,

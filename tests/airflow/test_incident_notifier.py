@@ -216,7 +216,7 @@ def test_a_refusal_is_raised_without_the_secret_and_the_others_are_still_told(we
 @both
 def test_nobody_there(how: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({"conn_type": "http", "host": f"http://127.0.0.1:{free_port()}"}))
-    with pytest.raises(QueryError, match="was not taken"):
+    with pytest.raises(QueryError, match="was not accepted"):
         told(IncidentNotifier(webhook_conn_id="hook"), context(), how=how)
 
 

@@ -317,7 +317,7 @@ class TestPostMortem:
         )  # fmt: skip
         ran, text = self.written(tmp_path)
         assert isinstance(ran.error, AirflowFailException) and "Roll back: failed no such version" in str(ran.error)
-        assert "Roll back: failed; do it by hand" in text
+        assert "Roll back: failed; do it manually" in text
 
     def test_a_mitigation_that_was_not_reached_over_a_failed_diagnosis_fails_it(self, ledger_file: LedgerFile, tmp_path: Path):
         """The rollback waits for the culprit: Airflow calls it upstream_failed, and there is no record of it."""
@@ -354,9 +354,9 @@ class TestPostMortem:
 
     def test_an_impact_that_cannot_be_measured_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
         ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist
-        assert ran.state == "success" and re.search(r"Impact \| not known: .*request\\_log", text)
+        assert ran.state == "success" and re.search(r"Impact \| unknown: .*request\\_log", text)
         _, text = self.written(tmp_path)
-        assert "not known: no SLO documents were given" in text
+        assert "unknown: no SLO documents are set" in text
 
     def test_an_incident_that_was_never_opened_is_no_success(self, ledger_file: LedgerFile, tmp_path: Path):
         with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
@@ -399,9 +399,9 @@ class TestRecovery:
         ("since", "good", "bad", "said"),
         [
             (2, 200, 5, "the burn rate is 2.44 since"),
-            (2, 5, 0, "too few to tell"),
-            (2, 0, 0, "nothing since the mitigation"),
-            (0.2, 200, 0, "too early to tell"),
+            (2, 5, 0, "too few to determine it"),
+            (2, 0, 0, "no measurement since the mitigation"),
+            (0.2, 200, 0, "too early to determine it"),
         ],
     )
     def test_what_is_no_recovery(

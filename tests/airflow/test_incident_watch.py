@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.incidents.incident_state import Seen, Sighting
+from airflow_slo_provider.incidents.incident_state import BurnState, PollResult
 from airflow_slo_provider.triggers import incident_watch
 from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
 from airflow_slo_provider.triggers.incident_watch import Look
@@ -28,7 +28,7 @@ def own_ledger(tmp_path, monkeypatch):
 
 
 def burning() -> Look:
-    return Look(datetime.now(UTC), [Sighting(f"slo-{one}", Seen.BURNING, severity="page") for one in range(MANY)])
+    return Look(datetime.now(UTC), [PollResult(f"slo-{one}", BurnState.BURNING, severity="page") for one in range(MANY)])
 
 
 class Looks:

@@ -1,4 +1,4 @@
-"""What docs/kubernetes.md and the docstrings show is read by Airflow."""
+"""The examples of docs/kubernetes.md and of the docstrings are valid DAGs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def tasks_of(code: str, home: Path) -> dict[str, object]:
     [(0, {"roll_back"}), (1, {"gate", "release"}), (2, {"scale"}), (3, {"error_budget"})],
     ids=["rollback", "release", "scale", "pod"],
 )
-def test_the_page(number: int, tasks: set[str], tmp_path: Path) -> None:
+def test_documented_kubernetes_examples_are_valid_dags(number: int, tasks: set[str], tmp_path: Path) -> None:
     assert len(EXAMPLES) == 4
     assert tasks_of(EXAMPLES[number], tmp_path).keys() == tasks
 
 
 @pytest.mark.parametrize("documented", [DeploymentRollbackOperator, SLOCheckPodOperator])
-def test_the_docstrings(documented: type, tmp_path: Path) -> None:
+def test_docstring_examples_are_valid_dags(documented: type, tmp_path: Path) -> None:
     match = re.search(r"\.\. code-block:: python\n\n((?:        .*\n|\n)+)", documented.__doc__ or "")
     assert match
     code = f"from {documented.__module__} import {documented.__name__}\n" + textwrap.dedent(match[1])

@@ -66,7 +66,7 @@ def test_connection_that_is_not_a_database_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AIRFLOW_CONN_WEB", "prometheus://u:hunter2@web:80/x")
     with pytest.raises(LedgerError, match="connection web of type prometheus has no SQLAlchemy URL") as ledger:
         connection_url("web")
-    with pytest.raises(QueryError, match="connection web is of type prometheus, which is no SQL database") as source:
+    with pytest.raises(QueryError, match="connection web is of type prometheus, which is not a SQL database") as source:
         sql_source("web")
     for caught in (ledger, source):
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))

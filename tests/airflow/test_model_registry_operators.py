@@ -14,7 +14,8 @@ from airflow.sdk import DAG, Asset, ObjectStoragePath
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
+from airflow_slo_provider.deployment.registries.history import RegistryError
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.results import Verdict
@@ -31,7 +32,7 @@ def registry(tmp_path: Path) -> DirectoryRegistry:
     for version in "123":
         (tmp_path / "model.bin").write_text(version)
         made.register("fraud", version, tmp_path / "model.bin")
-    made.move("fraud", Wanted(kind="promote", alias="champion", key="by hand", to="1"))
+    made.move("fraud", MoveRequest(kind="promote", alias="champion", key="by hand", to="1"))
     return made
 
 
@@ -81,24 +82,24 @@ def back(registry: DirectoryRegistry, run: str, began: datetime, **more: Any) ->
 
 def test_two_alerts_over_one_release_roll_back_once(registry: DirectoryRegistry, files: GoldenFiles) -> None:
     for version in "23":
-        registry.move("fraud", Wanted(kind="promote", alias="champion", key=version, to=version))
+        registry.move("fraud", MoveRequest(kind="promote", alias="champion", key=version, to=version))
     began = datetime.now(UTC)
     assert (back(registry, "a", began)["to"], registry.alias("fraud", "champion")) == ("2", "2")
     told = back(registry, "b", began)
     assert (told["changed"], told["now"]) == (False, "2") and "nothing left to do: fraud@champion was rolled back from 3" in told[
         "message"
     ]
-    registry.move("fraud", Wanted(kind="promote", alias="champion", key="fixed", to="3"))
+    registry.move("fraud", MoveRequest(kind="promote", alias="champion", key="fixed", to="3"))
     assert back(registry, "c", began)["changed"] is False, "what was promoted meanwhile is not what it was about"
     assert back(registry, "d", datetime.now(UTC))["to"] == "2", "a run that began later is about what serves now"
     assert back(registry, "e", began, expected_champion="2")["to"] == "1", "it says what is bad"
 
 
 def test_a_run_rolls_back_what_it_promoted_itself(registry: DirectoryRegistry, files: GoldenFiles) -> None:
-    registry.move("fraud", Wanted(kind="promote", alias="champion", key="2", to="2"))
+    registry.move("fraud", MoveRequest(kind="promote", alias="champion", key="2", to="2"))
     began = datetime.now(UTC)
     assert back(registry, "another", began)["to"] == "1"
-    registry.move("fraud", Wanted(kind="promote", alias="champion", key="d/own/promote/-1", to="3"))
+    registry.move("fraud", MoveRequest(kind="promote", alias="champion", key="d/own/promote/-1", to="3"))
     assert (back(registry, "own", began)["from"], registry.alias("fraud", "champion")) == ("3", "1")
 
 
@@ -198,11 +199,11 @@ def test_on_object_storage(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"1")
     for version in "12":
         store.register("fraud", version, tmp_path / "model.bin")
-        store.move("fraud", Wanted(kind="promote", alias="champion", key=version, to=version))
-    assert store.move("fraud", Wanted(kind="rollback", alias="champion", key="a")).after == "1"
+        store.move("fraud", MoveRequest(kind="promote", alias="champion", key=version, to=version))
+    assert store.move("fraud", MoveRequest(kind="rollback", alias="champion", key="a")).after == "1"
     assert store.alias("fraud", "champion") == "1"
     with pytest.raises(RegistryError, match="no version 7"):
-        store.move("fraud", Wanted(kind="promote", alias="champion", key="b", to="7"))
+        store.move("fraud", MoveRequest(kind="promote", alias="champion", key="b", to="7"))
 
 
 @pytest.mark.parametrize(

@@ -222,4 +222,4 @@ class TestOtherChecks:
         ran = run_task(task, run_type="backfill", data_interval=(end, end), connections={})
         assert f"to {end.isoformat()}" in ran.log
         ran = run_task(task, run_type="backfill", partition=("p", None), connections={})
-        assert (ran.state, "give end=" in str(ran.error)) == ("failed", True)
+        assert (ran.state, "set end=" in str(ran.error)) == ("failed", True)

@@ -1,4 +1,4 @@
-"""What a mapped task was given counts as given, although Airflow has resolved it before it makes the operator."""
+"""Every argument of a mapped task counts as set, although Airflow resolves it before it creates the operator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mapped(kind: Any, /, expanded: dict[str, Any], *, by_rows: bool = False, **p
     return dag.get_task(partial.get("task_id", "act"))
 
 
-def ran(kind: Any, expanded: dict[str, Any], /, **more: Any) -> Ran:
+def run_mapped(kind: Any, expanded: dict[str, Any], /, **more: Any) -> Ran:
     found = run_task(
         mapped(kind, expanded, **more), map_index=0, answers={comms.GetTaskStates: comms.TaskStatesResult(task_states={})}
     )
@@ -43,42 +43,42 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("by_rows", [True, False])
 @pytest.mark.parametrize("nothing", [None, "", "None"])
-def test_a_mapped_gate_that_is_nothing_refuses(tmp_path: Path, nothing: Any, by_rows: bool):
+def test_mapped_gate_parameter_of_none_fails(tmp_path: Path, nothing: Any, by_rows: bool):
     path = tmp_path / "d"
-    found = ran(
+    found = run_mapped(
         ServingDecisionOperator, {"gate": nothing}, by_rows=by_rows, decision_path=str(path), action="degrade", reason="r"
     )
-    assert (found.state, "gate was given and is" in str(found.error), path.exists()) == ("failed", True, False)
+    assert (found.state, "gate is set in the DAG and is" in str(found.error), path.exists()) == ("failed", True, False)
 
 
 @pytest.mark.parametrize(("kind", "more", "name"), CASES, ids=lambda one: getattr(one, "__name__", None) or str(one)[:40])
-def test_a_mapped_parameter_that_is_nothing_fails(kind: Any, more: dict[str, Any], name: str):
-    found = ran(kind, {name: None}, **{key: value for key, value in more.items() if key != name})
+def test_mapped_parameter_of_none_fails(kind: Any, more: dict[str, Any], name: str):
+    found = run_mapped(kind, {name: None}, **{key: value for key, value in more.items() if key != name})
     assert found.state == "failed"
     # What a parameter must be is sometimes said sooner, where Airflow makes the operator.
-    assert "was given and is None" in str(found.error) or isinstance(found.error, TypeError | ValueError), found.error
+    assert "is set in the DAG and is None" in str(found.error) or isinstance(found.error, TypeError | ValueError), found.error
 
 
 @pytest.mark.parametrize("by_rows", [True, False])
-def test_a_mapped_evaluation_and_champion_that_are_nothing_refuse(by_rows: bool):
-    for name, said in (("evaluation", "its evaluation is not there"), ("expected_champion", "expected_champion was given")):
-        found = ran(PromoteModelOperator, {name: None}, by_rows=by_rows, **PROMOTE)
+def test_mapped_evaluation_and_champion_of_none_fail(by_rows: bool):
+    for name, said in (("evaluation", "its evaluation is not there"), ("expected_champion", "expected_champion is set")):
+        found = run_mapped(PromoteModelOperator, {name: None}, by_rows=by_rows, **PROMOTE)
         assert (found.state, said in str(found.error)) == ("failed", True), found.error
 
 
-def test_a_mapped_min_remaining_that_is_nothing_fails():
-    found = ran(ErrorBudgetSensor, {"min_remaining": None}, slos="/slos")
-    assert (found.state, "min_remaining was given" in str(found.error)) == ("failed", True), found.error
+def test_mapped_min_remaining_of_none_fails():
+    found = run_mapped(ErrorBudgetSensor, {"min_remaining": None}, slos="/slos")
+    assert (found.state, "min_remaining is set" in str(found.error)) == ("failed", True), found.error
 
 
-def test_what_a_mapped_task_was_not_given_is_not_asked_for(tmp_path: Path):
-    found = ran(RollbackModelOperator, {"alias": "champion"}, model="m", registry_path=str(tmp_path))
+def test_unset_parameters_of_a_mapped_task_are_not_required(tmp_path: Path):
+    found = run_mapped(RollbackModelOperator, {"alias": "champion"}, model="m", registry_path=str(tmp_path))
     assert "given" not in str(found.error)
     path = tmp_path / "d"
-    assert ran(ServingDecisionOperator, {"reason": "r"}, decision_path=str(path), action="degrade").state == "success"
+    assert run_mapped(ServingDecisionOperator, {"reason": "r"}, decision_path=str(path), action="degrade").state == "success"
 
 
-def test_a_gate_that_is_set_later_counts(tmp_path: Path):
+def test_gate_set_after_creation_is_required(tmp_path: Path):
     class Mine(ServingDecisionOperator):
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)
@@ -92,7 +92,7 @@ def test_a_gate_that_is_set_later_counts(tmp_path: Path):
             act.params["gate"] = value
             found = run_task(act)
             assert (found.state, "gate" in str(found.error)) == ("failed", True), found.error
-        found = ran(
+        found = run_mapped(
             Mine, {"reason": "r"}, params={"gate": value}, **{name: one for name, one in needed.items() if name != "reason"}
         )
         assert (found.state, "gate" in str(found.error)) == ("failed", True), found.error

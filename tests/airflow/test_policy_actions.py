@@ -14,9 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.exceptions import ReasonedError
-from airflow_slo_provider.incidents.serving import document, read_decision
+from airflow_slo_provider.incidents.serving import decision_document, read_decision
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
-from airflow_slo_provider.runtime.files.decisions import alone
+from airflow_slo_provider.runtime.files.decisions import exclusive_lock
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, run_task
 
@@ -166,11 +166,11 @@ class TestPolicyActs:
         file = ObjectStoragePath(str(tmp_path / "d.json"))
 
         def enter() -> bool:
-            with alone(file, writing=True):
+            with exclusive_lock(file, writing=True):
                 return True
 
         with ThreadPoolExecutor(1) as pool:
-            with alone(file, writing=True):
+            with exclusive_lock(file, writing=True):
                 other = pool.submit(enter)
                 with pytest.raises(TimeoutError):
                     other.result(timeout=0.3)
@@ -180,7 +180,7 @@ class TestPolicyActs:
         self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
     ):
         path, now = tmp_path / "d.json", datetime.now(UTC)
-        holds = document("degrade", reasons=["spent"], at=now, until=now + timedelta(hours=1), source="live", slos={})
+        holds = decision_document("degrade", reasons=["spent"], at=now, until=now + timedelta(hours=1), source="live", slos={})
         path.write_text(json.dumps(holds))
         request_log.write(1000, 0, at=now - timedelta(days=20, minutes=5))
         interval = (now - timedelta(days=21), now - timedelta(days=20))
@@ -203,7 +203,7 @@ class TestPolicyActs:
 
     def test_a_later_decision_stays(self, tmp_path: Path):
         path, now = tmp_path / "d.json", datetime.now(UTC)
-        later = document("degrade", reasons=["spent"], at=now + MINUTE, until=now + 2 * MINUTE, source="live", slos={})
+        later = decision_document("degrade", reasons=["spent"], at=now + MINUTE, until=now + 2 * MINUTE, source="live", slos={})
         path.write_text(json.dumps(later))
         task = ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test")
         ran = run_task(task)

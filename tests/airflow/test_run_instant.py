@@ -56,7 +56,7 @@ def test_gate_in_a_backfill_of_an_interval_that_has_not_ended_is_refused(spent_n
 
 def test_gate_in_a_backfill_without_an_interval_is_refused(spent_now: RequestLog):
     ran = gate(spent_now, run_type="backfill")
-    assert (ran.state, "is not known" in str(ran.error)) == ("failed", True)
+    assert (ran.state, "is unknown" in str(ran.error)) == ("failed", True)
 
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill", "manual", "asset_triggered"])

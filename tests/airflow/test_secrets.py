@@ -136,7 +136,7 @@ TASKS: dict[str, tuple[Callable[[Path], BaseOperator], str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("form", ["url", "basic", "token"])
 @pytest.mark.parametrize("name", TASKS)
-def test_a_failing_server_that_repeats_the_credentials(name: str, form: str, server: RepeatingServer, home: Path) -> None:
+def test_failing_server_that_repeats_credentials_leaks_none(name: str, form: str, server: RepeatingServer, home: Path) -> None:
     make, conn_type, extra = TASKS[name]
     for mode in MODES:
         place = home / mode
@@ -160,7 +160,7 @@ WITHOUT_A_TOKEN = ("golden set", "golden set's metrics", "push")
 @pytest.mark.parametrize("form", ["url", "basic", "token"])
 @pytest.mark.parametrize("way", ["notify", "async_notify"])
 @pytest.mark.parametrize("kind", ["webhook_conn_id", "alertmanager_conn_id"])
-def test_notifications(
+def test_failed_notification_leaks_no_secret(
     kind: str, way: str, form: str, server: RepeatingServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from airflow.sdk import Connection
@@ -197,7 +197,7 @@ def test_notifications(
         *((TraceStoreHook, "trace_store", {"kind": kind}) for kind in ("tempo", "jaeger", "mlflow", "phoenix")),
     ],
 )
-def test_the_test_of_a_connection_in_the_ui(
+def test_connection_test_in_the_ui_leaks_no_secret(
     hook: Any, conn_type: str, extra: dict[str, Any], form: str, server: RepeatingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.sdk import Connection
@@ -213,7 +213,7 @@ def test_the_test_of_a_connection_in_the_ui(
 
 @pytest.mark.parametrize("form", ["url", "basic", "token"])
 @pytest.mark.parametrize("mode", MODES)
-def test_triggers_that_watch(
+def test_watching_triggers_leak_no_secret(
     mode: str, form: str, server: RepeatingServer, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What they log, what they tell a run (that nothing is known), and what they keep for after a restart."""
@@ -246,7 +246,7 @@ SQL = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "schema": "shop"
 
 
 @pytest.mark.parametrize("name", ["gate", "feature", "drift", "golden set"])
-def test_a_database_that_does_not_answer(name: str, home: Path) -> None:
+def test_unreachable_database_leaks_no_secret(name: str, home: Path) -> None:
     connections = {"it": {**SQL, "extra": {"sslpassword": TOKEN, "options": "-c x=1"}}}
     documents = policy() + data_source("SQL", "it") + slo()
     rows = home / "rows.csv"
@@ -272,7 +272,7 @@ def test_a_database_that_does_not_answer(name: str, home: Path) -> None:
 
 
 @pytest.mark.parametrize("url", [f"postgresql://{LOGIN}:{TOKEN}@127.0.0.1:1/x", f"mysql://{LOGIN}:{TOKEN}@[broken", "{"])
-def test_a_ledger_that_does_not_answer(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_ledger_leaks_no_secret(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", url)
     ran = run_task(PushLedgerMetricsOperator(task_id="push", conn_id="it"), connections={"it": {"conn_type": "http"}})
     assert ran.error is not None
@@ -280,7 +280,7 @@ def test_a_ledger_that_does_not_answer(url: str, tmp_path: Path, monkeypatch: py
         assert not found_in(text), f"{where}: {text[:2000]}"
 
 
-def test_the_search_would_find_something(server: RepeatingServer, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_secret_search_finds_an_unredacted_secret(server: RepeatingServer, home: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A test that cannot fail is none: the needles are found where the secrets are."""
     import base64
     from urllib.parse import quote

@@ -1,4 +1,4 @@
-"""What triggers share must not end for all of them when one thing goes wrong."""
+"""A failing poll that several triggers share is reported to each of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.runtime.freshness.source_parameters import question
+from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from airflow_slo_provider.triggers import shared_polls
 
 
@@ -20,7 +20,7 @@ class Unclosable:
         raise RuntimeError("cannot be closed")
 
 
-def test_who_waits_hears_of_a_refusal_although_the_client_cannot_be_closed(monkeypatch):
+def test_waiting_trigger_gets_the_error_if_the_client_cannot_be_closed(monkeypatch):
     async def client(_question: Any) -> Unclosable:
         return Unclosable()
 
@@ -29,7 +29,7 @@ def test_who_waits_hears_of_a_refusal_although_the_client_cannot_be_closed(monke
 
     monkeypatch.setattr(shared_polls, "_client", client)
     monkeypatch.setattr(shared_polls, "_ask", refused)
-    asked = question({"external_dag_id": "orders", "conn_id": "airflow_default"})
+    asked = read_source({"external_dag_id": "orders", "conn_id": "airflow_default"})
 
     async def two_answers() -> list[Any]:
         found: list[Any] = []

@@ -1,4 +1,4 @@
-"""From a DataSource to the place its numbers come from."""
+"""The indicator source of a DataSource."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def connections(request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: p
         ("Ledger", "other_ledger", LedgerSource),
     ],
 )
-def test_each_type_has_its_source(connections: None, kind: str, conn_id: str | None, expected: type) -> None:
+def test_source_for_returns_the_source_of_each_type(connections: None, kind: str, conn_id: str | None, expected: type) -> None:
     assert type(source_for(kind, document(kind, conn_id))) is expected
     with sources() as source:
         assert type(source(kind, document(kind, conn_id))) is expected
@@ -68,16 +68,16 @@ def test_each_type_has_its_source(connections: None, kind: str, conn_id: str | N
         ("Datadog", None, "unknown_source", False),
     ],
 )
-def test_what_is_no_source(connections: None, kind: str, conn_id: str | None, reason: str, transient: bool) -> None:
+def test_source_for_invalid_type_or_connection_is_an_error(
+    connections: None, kind: str, conn_id: str | None, reason: str, transient: bool
+) -> None:
     with pytest.raises(QueryError) as caught:
         source_for(kind, document(kind, conn_id))
     assert (caught.value.reason, caught.value.transient) == (reason, transient)
     assert "hunter2" not in str(caught.value)
 
 
-def test_each_place_is_opened_once_and_a_closed_door_is_not_tried_again(
-    connections: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sources_open_each_connection_once_even_after_an_error(connections: None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str | None]] = []
     opening = module._open
 
@@ -95,9 +95,7 @@ def test_each_place_is_opened_once_and_a_closed_door_is_not_tried_again(
     assert asked == [("SQL", "db"), ("Prometheus", None), ("Prometheus", "prom"), ("SQL", "nowhere")]
 
 
-def test_ledgers_that_were_opened_are_closed_and_one_that_was_given_stays_open(
-    connections: None, ledger_file: LedgerFile
-) -> None:
+def test_sources_close_opened_ledgers_and_keep_a_passed_one_open(connections: None, ledger_file: LedgerFile) -> None:
     with ledger_file.open() as given:
         with sources(given) as source:
             own, other = source("Ledger", None), source("Ledger", document("Ledger", "other_ledger"))
@@ -107,7 +105,7 @@ def test_ledgers_that_were_opened_are_closed_and_one_that_was_given_stays_open(
         other._ledger.checks()  # type: ignore[attr-defined]
 
 
-def test_a_gate_over_the_history_of_another_check(ledger_file: LedgerFile) -> None:
+def test_gate_evaluates_an_slo_over_recorded_checks(ledger_file: LedgerFile) -> None:
     """``type: Ledger``: what the ledger holds has an error budget like any request."""
     from datetime import UTC, datetime
 

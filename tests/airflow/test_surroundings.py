@@ -1,4 +1,4 @@
-"""Airflow connections as model servers and as tables."""
+"""Airflow connections of model servers, Pushgateways and SQL tables."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ from airflow_slo_provider.runtime.connections.sql import read_sql
         ({"host": "http://models.example:9000", "port": 8443}, "http://models.example:9000"),
     ],
 )
-def test_where_a_model_server_is(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: str) -> None:
+def test_http_server_builds_the_url_from_the_connection(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: str
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", **fields}))
     found = http_server("model")
     assert (found.url, found.basic, found.verify, dict(found.headers)) == (url, None, True, {})
 
 
-def test_what_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_http_server_sends_headers_and_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"headers": {"X-Team": "a"}, "verify": "/ca.pem"}
     fields = {"conn_type": "http", "host": "m", "login": "u", "password": "hunter2", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps(fields))
@@ -46,15 +48,15 @@ def test_what_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
     assert http_server("model").headers == {"Authorization": "Bearer hunter2", "X-Team": "b"}
 
 
-def test_connections_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_connections_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", "password": "hunter2"}))
     with pytest.raises(QueryError, match="there is no host"):
         http_server("model")
-    with pytest.raises(QueryError, match="which is no SQL database"):
+    with pytest.raises(QueryError, match="which is not a SQL database"):
         read_sql("SELECT 1", "model")
 
 
-def test_a_database_that_is_not_there_is_a_fault_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_database_is_reported_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PG", "postgresql://u:hunter2@127.0.0.1:1/slo")
     with pytest.raises(QueryError, match="connection pg: OperationalError") as error:
         read_sql("SELECT 1", "pg")
@@ -63,7 +65,7 @@ def test_a_database_that_is_not_there_is_a_fault_without_the_password(monkeypatc
 
 
 @pytest.mark.parametrize(("status", "transient"), [(202, None), (400, False), (429, True), (503, True)])
-def test_a_pushgateway_is_given_the_credentials_and_refuses_for_now_or_for_good(monkeypatch, status, transient):
+def test_pushgateway_gets_credentials_and_its_errors_are_classified(monkeypatch, status, transient):
     seen: list[tuple[str, str | None, str | None]] = []
 
     class Gateway(BaseHTTPRequestHandler):
@@ -91,7 +93,7 @@ def test_a_pushgateway_is_given_the_credentials_and_refuses_for_now_or_for_good(
         assert (refused.value.transient, refused.value.http_status) == (transient, status)
 
 
-def test_a_day_of_a_sqlite_table_is_that_day():
+def test_sqlite_table_within_a_day_returns_the_rows_of_that_day():
     """Times are texts there, and an offset behind one would sort after the moment itself."""
     day = datetime(2026, 1, 2, tzinfo=UTC)
     clauses = DIALECTS["sqlite"].between("at", day, day + timedelta(days=1))

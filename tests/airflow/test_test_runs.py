@@ -1,4 +1,4 @@
-"""What a test run of Airflow records: marked, seen by other test runs, counted nowhere else."""
+"""Rows of Airflow's test runs are marked, visible to other test runs, and ignored everywhere else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def as_test(ledger_file: LedgerFile) -> Ledger:
     return open_ledger(f"sqlite:///{ledger_file.path}", test_run=True)
 
 
-def test_dag_test_marks_what_it_records_and_remembers_it_for_the_next_test(
+def test_dag_test_marks_its_rows_and_reads_those_of_earlier_tests(
     dag_file: Path, request_log: RequestLog, ledger_file: LedgerFile
 ) -> None:
     tested = DagFile(dag_file)
@@ -75,7 +75,7 @@ def test_dag_test_marks_what_it_records_and_remembers_it_for_the_next_test(
     assert followed(ran) == {"promote"}, "a test freezes nothing but tests"
 
 
-def test_airflow_tasks_test_marks_what_it_records(dag_file: Path, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_airflow_tasks_test_marks_its_rows(dag_file: Path, request_log: RequestLog, ledger_file: LedgerFile) -> None:
     _make_database()
     tested = DagFile(dag_file)
     counts(request_log, "frozen")
@@ -93,7 +93,7 @@ def test_airflow_tasks_test_marks_what_it_records(dag_file: Path, request_log: R
     assert any(row.key.run_id.startswith("__airflow_temporary_run_") for row in rows), done.stdout
 
 
-def test_a_test_run_begins_from_productions_freeze(dag_file: Path, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_test_run_inherits_the_freeze_of_production(dag_file: Path, request_log: RequestLog, ledger_file: LedgerFile) -> None:
     counts(request_log, "frozen")
     assert followed(run_task(gate(FROZEN), connections=request_log.connection)) == {"hold"}
     request_log.write(100_000, 0)
@@ -105,7 +105,7 @@ def test_a_test_run_begins_from_productions_freeze(dag_file: Path, request_log: 
     ("run_id", "test_run"),
     [("__airflow_temporary_run_2026-11-30T00:00:00__", True), ("manual__2026-11-30", False), ("a_run", False)],
 )
-def test_a_temporary_run_is_a_test_wherever_it_runs(
+def test_temporary_run_is_a_test_run_with_any_executor(
     run_id: str, test_run: bool, request_log: RequestLog, ledger_file: LedgerFile
 ) -> None:
     counts(request_log, "allowed")
@@ -115,7 +115,7 @@ def test_a_temporary_run_is_a_test_wherever_it_runs(
     assert ("this is a test run" in ran.log) is test_run
 
 
-def test_a_test_has_rows_of_its_own_where_production_has_the_same_task_instance(ledger_file: LedgerFile) -> None:
+def test_test_run_does_not_replace_production_rows_of_the_same_task_instance(ledger_file: LedgerFile) -> None:
     from tests.unit.ledger.builders import check, key
 
     with ledger_file.open() as production, as_test(ledger_file) as test:

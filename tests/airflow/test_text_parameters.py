@@ -1,4 +1,4 @@
-"""Text parameters stay texts: under native rendering, from XComs that are numbers, and where a text stands alone for a list."""
+"""Text parameters stay text: with native rendering, with numbers from XComs, and as a single text instead of a list."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def dag(*, native: bool = True) -> DAG:
     return DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), render_template_as_native_obj=native)
 
 
-def looked_at(kind: type[BaseOperator], names: tuple[str, ...]) -> type[BaseOperator]:
+def capturing_operator(kind: type[BaseOperator], names: tuple[str, ...]) -> type[BaseOperator]:
     """The operator, which checks its parameters and returns them in place of what it does."""
 
     class Looked(kind):  # type: ignore[misc, valid-type]
@@ -69,7 +69,9 @@ def looked_at(kind: type[BaseOperator], names: tuple[str, ...]) -> type[BaseOper
     return Looked
 
 
-def found(kind: type[BaseOperator], more: dict[str, Any], /, *, params: dict[str, Any] | None = None, **arguments: Any) -> Ran:
+def rendered_value(
+    kind: type[BaseOperator], more: dict[str, Any], /, *, params: dict[str, Any] | None = None, **arguments: Any
+) -> Ran:
     names = tuple(arguments)
     more = {**more, **arguments}
     if "max_age" in more:
@@ -77,20 +79,20 @@ def found(kind: type[BaseOperator], more: dict[str, Any], /, *, params: dict[str
 
         more["max_age"] = timedelta(hours=1)
     with dag():
-        operator = looked_at(kind, names)(task_id="t", retries=3, params=params or {}, **more)
+        operator = capturing_operator(kind, names)(task_id="t", retries=3, params=params or {}, **more)
     return run_task(operator)
 
 
 @pytest.mark.parametrize(("kind", "more", "name"), CASES, ids=lambda one: getattr(one, "__name__", None) or str(one)[:30])
-def test_a_text_parameter_rendered_natively_is_the_text_that_the_template_gave(kind, more, name):
+def test_text_parameter_with_native_rendering_keeps_the_text(kind, more, name):
     for written in WRITTEN:
-        ran = found(kind, more, params={"x": written}, **{name: "{{ params.x }}"})
+        ran = rendered_value(kind, more, params={"x": written}, **{name: "{{ params.x }}"})
         assert ran.xcoms["return_value"] == {name: written}, ran.error
 
 
-def test_the_text_parameters_of_a_mapped_task_are_texts():
+def test_text_parameters_of_a_mapped_task_are_converted():
     with dag():
-        mapped = looked_at(RollbackModelOperator, ("model", "version")).partial(
+        mapped = capturing_operator(RollbackModelOperator, ("model", "version")).partial(
             task_id="t", model="{{ params.x }}", params={"x": "7.10"}
         ).expand(version=["{{ params.x }}"])  # fmt: skip
     ran = run_task(mapped, map_index=0)
@@ -98,17 +100,17 @@ def test_the_text_parameters_of_a_mapped_task_are_texts():
 
 
 @pytest.mark.parametrize(("value", "text"), [(3, "3"), (3.5, "3.5"), ("3", "3")])
-def test_a_number_from_an_xcom_is_a_text(value, text):
+def test_number_from_an_xcom_becomes_text(value, text):
     with dag(native=False):
         before = EmptyOperator(task_id="before")
-        operator = looked_at(RollbackModelOperator, ("version",))(task_id="t", model="m", version=before.output)
+        operator = capturing_operator(RollbackModelOperator, ("version",))(task_id="t", model="m", version=before.output)
     ran = run_task(operator, xcoms={("before", "return_value"): value})
     assert ran.xcoms["return_value"] == {"version": text}, ran.error
 
 
 @pytest.mark.parametrize("value", [["3"], {"version": "3"}, True, float("nan"), float("inf")])
 @pytest.mark.parametrize("kind", [PromoteModelOperator, RollbackModelOperator])
-def test_a_text_parameter_of_a_wrong_type_fails_without_a_retry(kind, value, tmp_path, monkeypatch):
+def test_text_parameter_of_invalid_type_fails_without_retry(kind, value, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     with dag(native=False):
         before = EmptyOperator(task_id="before")
@@ -128,9 +130,9 @@ def test_a_text_parameter_of_a_wrong_type_fails_without_a_retry(kind, value, tmp
         (ErrorBudgetGateOperator, {"slos": "/slos"}, "select"),
     ],
 )
-def test_a_parameter_of_several_texts_takes_a_text_a_list_and_the_text_of_a_list(kind, more, name):
+def test_list_parameter_accepts_text_list_and_rendered_list(kind, more, name):
     def value(given: Any, **params: Any) -> Any:
-        ran = found(kind, more, params=params, **{name: given})
+        ran = rendered_value(kind, more, params=params, **{name: given})
         assert ran.state == "success", ran.error
         return getattr(ran.task, name)
 
@@ -138,10 +140,10 @@ def test_a_parameter_of_several_texts_takes_a_text_a_list_and_the_text_of_a_list
     assert value("{{ params.x }}", x="3.10") == ("3.10",)
     assert value(["{{ params.x }}", "b"], x="3.10") == ("3.10", "b")
     assert value("{{ params.x }}", x=["a", "b"]) == ("a", "b")
-    assert found(kind, more, params={"x": {"a": 1}}, **{name: "{{ params.x }}"}).state == "failed"
+    assert rendered_value(kind, more, params={"x": {"a": 1}}, **{name: "{{ params.x }}"}).state == "failed"
 
 
-def test_the_text_of_a_list_without_native_rendering_fails_and_says_what_to_write():
+def test_rendered_list_without_native_rendering_fails_with_a_remedy():
     with dag(native=False):
         operator = DriftOperator(
             task_id="t", reference="/r", current="/c", columns="{{ params.x }}", params={"x": ["a"]}, retries=3
@@ -151,12 +153,12 @@ def test_the_text_of_a_list_without_native_rendering_fails_and_says_what_to_writ
     assert "columns is the text of a list or mapping, \"['a']\": pass the XCom itself (task.output)" in str(ran.error)
 
 
-def test_texts_by_name_are_texts_under_native_rendering():
+def test_mapping_parameter_with_native_rendering_keeps_texts():
     more = {**SERVING, "variables": {"MODEL_VERSION": "{{ params.x }}", "N": 3}}
     images = {"server": "{{ params.x }}"}
-    ran = found(DeploymentSetImageOperator, more, params={"x": "3.10"}, images=images)
+    ran = rendered_value(DeploymentSetImageOperator, more, params={"x": "3.10"}, images=images)
     assert ran.xcoms["return_value"] == {"images": {"server": "3.10"}}
-    ran = found(DeploymentSetImageOperator, {**SERVING, "images": {"a": "b"}}, variables={"MODEL_VERSION": 3})
+    ran = rendered_value(DeploymentSetImageOperator, {**SERVING, "images": {"a": "b"}}, variables={"MODEL_VERSION": 3})
     assert ran.xcoms["return_value"] == {"variables": {"MODEL_VERSION": "3"}}
 
 
@@ -176,12 +178,12 @@ def test_texts_by_name_are_texts_under_native_rendering():
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
-def test_a_text_alone_is_one_value_and_not_its_letters(make, name, value):
+def test_single_text_is_one_value(make, name, value):
     (text,) = value
     assert getattr(make(task_id="t", **{name: text}), name) == value
 
 
-def test_a_known_good_version_as_text_is_one_version(tmp_path, monkeypatch):
+def test_single_known_good_version_is_one_version(tmp_path, monkeypatch):
     from airflow_slo_provider.operators.kubernetes import _several
 
     assert (_several("k", "v10"), _several("k", 3), _several("k", [3, "v10"])) == (("v10",), (3,), (3, "v10"))

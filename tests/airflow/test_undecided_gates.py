@@ -1,4 +1,4 @@
-"""What is behind a gate does not run where the gate has decided nothing: it was skipped, removed, or marked as a success."""
+"""Tasks behind a gate do not run if it has not decided: it was skipped, removed, or marked as a success."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ ALLOWED, FROZEN = {"allowed": True}, {"allowed": False}
 NOTHING = object()
 
 
-def ask(build: Callable[[], Any], task_id: str, instances: Mapping[str, tuple[str | None, Any]], **arguments: Any) -> Ran:
+def run_task_behind(
+    build: Callable[[], Any], task_id: str, instances: Mapping[str, tuple[str | None, Any]], **arguments: Any
+) -> Ran:
     """Run a task behind a gate whose instances are in these states and have left these XComs, by Airflow's name of them."""
     (gate_id,) = {one.rpartition("_")[0] if one[-1].isdecimal() else one for one in instances} or {"gate"}
     states = comms.TaskStatesResult(task_states={"a_run": {one: state for one, (state, _) in instances.items()}})
@@ -44,7 +46,7 @@ class TestGate:
             (None, ALLOWED, "skipped"), ("success", {"allowed": "yes"}, "skipped"), ("success", "allowed", "skipped"),
         ],
     )  # fmt: skip
-    def test_a_task_behind_it_runs_only_after_a_decision_that_allows(
+    def test_downstream_task_runs_only_after_an_allowing_decision(
         self, rule: str, state: str | None, pushed: Any, expected: str
     ) -> None:
         def build() -> None:
@@ -53,12 +55,12 @@ class TestGate:
             task("latest_only") >> gate() >> task("a", rule) >> task("promote", rule) >> last
 
         for task_id in ("a", "promote", "g.last"):
-            ran = ask(build, task_id, {"gate": (state, pushed)})
+            ran = run_task_behind(build, task_id, {"gate": (state, pushed)})
             assert ran.state == expected, ran.error
         if expected == "skipped":
             assert "Clear gate to let it decide" in str(ran.entries)
 
-    def test_what_it_does_not_block_asks_nobody(self) -> None:
+    def test_unblocked_task_needs_no_decision(self) -> None:
         def build() -> None:
             first = gate(may_run_when_blocked="tell", ignore_downstream_trigger_rules=False)
             first >> task("a") >> task("far", "all_done")
@@ -66,7 +68,7 @@ class TestGate:
             first >> task("clean").as_teardown()
 
         for task_id in ("far", "tell", "clean"):
-            assert ask(build, task_id, {"gate": ("skipped", NOTHING)}).state == "success"
+            assert run_task_behind(build, task_id, {"gate": ("skipped", NOTHING)}).state == "success"
 
     @pytest.mark.parametrize(
         ("instances", "expected"),
@@ -80,39 +82,39 @@ class TestGate:
             ({}, "skipped"),
         ],
     )
-    def test_a_mapped_one_must_have_allowed_in_every_instance(self, instances: Any, expected: str) -> None:
+    def test_mapped_gate_must_allow_in_every_instance(self, instances: Any, expected: str) -> None:
         def build() -> None:
             mapped = ErrorBudgetGateOperator.partial(task_id="gate", slos=sql_documents()).expand(select=names())
             mapped >> task("promote")
 
-        assert ask(build, "promote", instances).state == expected
+        assert run_task_behind(build, "promote", instances).state == expected
 
-    def test_in_a_mapped_group_that_of_the_own_index_counts_and_behind_the_group_all(self) -> None:
+    def test_gate_in_a_mapped_group_counts_by_index_inside_and_in_total_outside(self) -> None:
         def build() -> None:
             mapped_group(lambda: gate() >> task("promote"), over=names()) >> task("after")
 
         instances = {"per_model.gate_0": ("skipped", FROZEN), "per_model.gate_1": ("success", ALLOWED)}
-        states = [ask(build, "per_model.promote", instances, map_index=index).state for index in (0, 1, 2)]
+        states = [run_task_behind(build, "per_model.promote", instances, map_index=index).state for index in (0, 1, 2)]
         assert states == ["skipped", "success", "skipped"]
-        assert ask(build, "after", instances).state == "skipped"
+        assert run_task_behind(build, "after", instances).state == "skipped"
 
-    def test_what_a_task_has_of_its_own_comes_after_the_decision(self) -> None:
+    def test_own_pre_execute_hook_runs_after_the_decision_check(self) -> None:
         seen: list[str] = []
 
         def build() -> None:
             gate() >> task("last", "none_failed", pre_execute=lambda context: seen.append("last"))
 
-        assert ask(build, "last", {"gate": ("skipped", NOTHING)}).state == "skipped"
+        assert run_task_behind(build, "last", {"gate": ("skipped", NOTHING)}).state == "skipped"
         assert seen == []
-        assert ask(build, "last", {"gate": ("success", ALLOWED)}).state == "success"
+        assert run_task_behind(build, "last", {"gate": ("success", ALLOWED)}).state == "success"
         assert seen == ["last"]
 
-    def test_a_mapped_task_behind_it_asks_as_well(self) -> None:
+    def test_mapped_downstream_task_needs_a_decision(self) -> None:
         def build() -> None:
             deploy = ErrorBudgetGateOperator.partial(task_id="deploy", slos="x", trigger_rule="none_failed")
             gate() >> deploy.expand(select=[["a"], ["b"]])
 
-        ran = ask(build, "deploy", {"gate": ("skipped", NOTHING)}, map_index=0)
+        ran = run_task_behind(build, "deploy", {"gate": ("skipped", NOTHING)}, map_index=0)
         assert ran.state == "skipped"
         assert "Clear gate to let it decide" in str(ran.entries)
 
@@ -123,9 +125,9 @@ class TestBranch:
         with TaskGroup("promote") as promote:
             task("first") >> task("second", "none_failed")
         first = branch(if_unknown="ask", if_frozen="hold", may_run_when_blocked="tell")
-        ask, hold, tell = task("ask"), task("hold"), task("tell", "all_done")
-        first >> [promote, ask, hold]
-        ask >> promote
+        run_task_behind, hold, tell = task("ask"), task("hold"), task("tell", "all_done")
+        first >> [promote, run_task_behind, hold]
+        run_task_behind >> promote
         promote >> task("deploy", "none_failed") >> tell
         [promote, hold] >> task("join", HOLD[2])
 
@@ -137,20 +139,20 @@ class TestBranch:
             ("removed", ["hold"], "skipped"),
         ],
     )  # fmt: skip
-    def test_what_only_an_allowed_deployment_may_run_asks_for_a_decision(self, state: str, pushed: Any, expected: str) -> None:
+    def test_task_of_the_allowed_branch_needs_a_decision(self, state: str, pushed: Any, expected: str) -> None:
         for task_id in ("promote.first", "promote.second", "deploy"):
-            assert ask(self.build, task_id, {"gate": (state, pushed)}).state == expected
+            assert run_task_behind(self.build, task_id, {"gate": (state, pushed)}).state == expected
 
     @pytest.mark.parametrize("task_id", ["hold", "ask", "join", "tell"])
-    def test_other_ways_and_where_they_meet_need_none(self, task_id: str) -> None:
-        assert ask(self.build, task_id, {"gate": ("success", NOTHING)}).state == "success"
+    def test_tasks_of_other_branches_and_joins_need_no_decision(self, task_id: str) -> None:
+        assert run_task_behind(self.build, task_id, {"gate": ("success", NOTHING)}).state == "success"
 
-    def test_a_mapped_one_must_have_decided_in_every_instance(self) -> None:
+    def test_mapped_branch_must_decide_in_every_instance(self) -> None:
         def build() -> None:
             one = ErrorBudgetBranchOperator.partial(task_id="gate", slos=sql_documents(), follow_task_ids_if_allowed="promote")
             one.expand(select=[["a"], ["b"]]) >> task("promote")
 
         let_go: tuple[str, list[str]] = ("success", [])
-        assert ask(build, "promote", {"gate_0": let_go, "gate_1": let_go}).state == "success"
-        assert ask(build, "promote", {"gate_0": let_go, "gate_1": ("success", ["promote"])}).state == "skipped"
-        assert ask(build, "promote", {"gate_0": let_go, "gate_1": ("success", NOTHING)}).state == "skipped"
+        assert run_task_behind(build, "promote", {"gate_0": let_go, "gate_1": let_go}).state == "success"
+        assert run_task_behind(build, "promote", {"gate_0": let_go, "gate_1": ("success", ["promote"])}).state == "skipped"
+        assert run_task_behind(build, "promote", {"gate_0": let_go, "gate_1": ("success", NOTHING)}).state == "skipped"

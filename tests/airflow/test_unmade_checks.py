@@ -1,4 +1,4 @@
-"""A check that could not be made leaves a row ``unknown`` in the ledger, whatever kept it from being made."""
+"""A check that could not be made leaves a row ``unknown`` in the ledger, whatever the cause."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ UNMADE: list[tuple[Any, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize("last", [False, True], ids=["tries-left", "last-try"])
 @pytest.mark.parametrize(("kind", "arguments", "family", "name"), UNMADE, ids=lambda one: getattr(one, "__name__", "") or None)
-def test_a_check_that_could_not_be_made_is_unknown_in_the_ledger(ledger, kind, arguments, family, name, last):
+def test_failed_check_is_recorded_as_unknown(ledger, kind, arguments, family, name, last):
     ran = run_task(
         kind(task_id="t", retries=1, **arguments),
         try_number=2 if last else 1,
@@ -72,13 +72,13 @@ def test_a_check_that_could_not_be_made_is_unknown_in_the_ledger(ledger, kind, a
     assert left.result.evidence["reason"]
 
 
-def test_a_trigger_that_failed_leaves_a_row(ledger):
+def test_failed_trigger_is_recorded_as_unknown(ledger):
     ran = run_task(pod(), next_method="__fail__", next_kwargs={"error": "Trigger failure", "traceback": None})
     assert ran.state in ("failed", "up_for_retry")
     assert [(one.result.name, one.result.verdict) for one in ledger.checks()] == [("fraud", Verdict.UNKNOWN)]
 
 
-def test_a_pod_that_failed_while_the_task_was_deferred_leaves_a_row(ledger, monkeypatch):
+def test_pod_failed_during_deferral_is_recorded_as_unknown(ledger, monkeypatch):
     def fail(self: Any, context: Any, event: Any) -> None:
         raise RuntimeError("the pod was evicted")
 
@@ -89,7 +89,7 @@ def test_a_pod_that_failed_while_the_task_was_deferred_leaves_a_row(ledger, monk
     assert (left.result.verdict, left.result.message) == (Verdict.UNKNOWN, "RuntimeError: the pod was evicted")
 
 
-def test_a_later_try_that_finds_something_out_under_other_names_withdraws_the_fault(ledger, monkeypatch):
+def test_later_try_with_other_check_names_removes_the_unknown_row(ledger, monkeypatch):
     broken = {"on": True}
 
     def execute(self: Any, context: Any) -> None:
@@ -117,33 +117,33 @@ def unknown() -> CheckResult:
     return CheckResult(kind="k", name="n", verdict=Verdict.UNKNOWN)
 
 
-def test_a_timeout_is_a_fault(ledger):
+def test_task_timeout_is_recorded_as_unknown(ledger):
     with pytest.raises(AirflowTaskTimeout), record_unknown_on_error(context(), unknown):
         raise AirflowTaskTimeout("too long")
     assert ledger.checks()[0].result.message == "AirflowTaskTimeout: too long"
 
 
 @pytest.mark.parametrize("steers", [AirflowSkipException("x"), DownstreamTasksSkipped(tasks=["a"])], ids=["skip", "branch"])
-def test_what_steers_a_task_is_no_fault(ledger, steers):
+def test_skip_and_reschedule_are_not_recorded(ledger, steers):
     with pytest.raises(type(steers)), record_unknown_on_error(context(), unknown):
         raise steers
     assert ledger.checks() == []
 
 
-def test_a_ledger_that_cannot_be_written_does_not_hide_the_fault(monkeypatch, caplog):
+def test_unwritable_ledger_does_not_hide_the_error(monkeypatch, caplog):
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "sqlite:////nowhere/at/all/ledger.db")
     with pytest.raises(OSError, match="no cluster"), record_unknown_on_error(context(), unknown):
         raise OSError("no cluster")
     assert "could not be recorded in the ledger" in caplog.text
 
 
-def test_a_message_of_a_fault_holds_no_password(ledger):
+def test_recorded_error_message_contains_no_password(ledger):
     with pytest.raises(OSError), record_unknown_on_error(context(), unknown):
         raise OSError("cannot reach postgresql://me:hunter2@host/db")
     assert "hunter2" not in ledger.checks()[0].result.message
 
 
-def test_a_deferral_is_no_fault(ledger, monkeypatch):
+def test_deferral_is_not_recorded(ledger, monkeypatch):
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
     def execute(self: Any, context: Any) -> None:

@@ -1,4 +1,4 @@
-"""A ledger that only one of several machines sees: whatever remembers refuses it, and says what to do."""
+"""A ledger file that only one of several machines sees is rejected, with a remedy."""
 
 from __future__ import annotations
 
@@ -57,20 +57,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def several(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def several_machines(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     return home
 
 
 @pytest.fixture(autouse=True)
 def _warns_again() -> Iterator[None]:
-    ledger_hook._warn_of_a_file.cache_clear()
+    ledger_hook._warn_of_unshared_file.cache_clear()
     yield
-    ledger_hook._warn_of_a_file.cache_clear()
+    ledger_hook._warn_of_unshared_file.cache_clear()
 
 
 @pytest.mark.parametrize("executor", ONE)
-def test_a_file_is_shared_where_all_tasks_run_on_one_machine(executor: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_file_with_executors_on_one_machine_is_accepted(
+    executor: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
     assert execution.other_machines() == ""
     open_default_ledger().close()
@@ -78,7 +80,9 @@ def test_a_file_is_shared_where_all_tasks_run_on_one_machine(executor: str, home
 
 
 @pytest.mark.parametrize("executor", SEVERAL)
-def test_a_file_is_refused_where_tasks_may_run_elsewhere(executor: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_file_with_executors_on_several_machines_is_rejected(
+    executor: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
     with pytest.raises(LedgerError) as caught:
         open_default_ledger()
@@ -88,7 +92,7 @@ def test_a_file_is_refused_where_tasks_may_run_elsewhere(executor: str, home: Pa
     assert not (home / "slo_ledger.db").exists()
 
 
-def test_a_pod_of_the_kubernetes_executor_is_not_the_only_machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_file_in_a_kubernetes_executor_pod_is_rejected(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual pod template sets LocalExecutor for the task within the pod."""
     monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
     with pytest.raises(LedgerError, match="runs in a pod of the KubernetesExecutor"):
@@ -98,7 +102,7 @@ def test_a_pod_of_the_kubernetes_executor_is_not_the_only_machine(home: Path, mo
 @pytest.mark.parametrize(
     "module", ["airflow.providers.celery.executors.celery_executor_utils", "airflow.providers.edge3.cli.worker"]
 )
-def test_a_worker_whose_configuration_names_no_executor_is_known_by_what_it_has_loaded(
+def test_worker_without_configured_executor_is_detected_by_loaded_modules(
     module: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
@@ -106,7 +110,7 @@ def test_a_worker_whose_configuration_names_no_executor_is_known_by_what_it_has_
         open_default_ledger()
 
 
-def test_a_task_with_an_executor_of_its_own_is_not_on_this_machine(
+def test_ledger_file_in_a_task_with_a_remote_executor_is_rejected(
     home: Path, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts(request_log, "allowed")
@@ -116,7 +120,7 @@ def test_a_task_with_an_executor_of_its_own_is_not_on_this_machine(
 
 
 @pytest.mark.parametrize("executor", ["LocalExecutor", "near"])
-def test_a_task_may_name_the_executor_of_this_machine(
+def test_ledger_file_in_a_task_with_the_local_executor_is_accepted(
     executor: str, home: Path, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "near:LocalExecutor")
@@ -125,7 +129,7 @@ def test_a_task_may_name_the_executor_of_this_machine(
 
 
 @pytest.mark.parametrize("kind", ["gate", "sensor"])
-def test_a_gate_and_a_sensor_decide_nothing(kind: str, several: Path, request_log: RequestLog) -> None:
+def test_gate_and_sensor_with_unshared_ledger_fail(kind: str, several_machines: Path, request_log: RequestLog) -> None:
     counts(request_log, "allowed")
     sensor = ErrorBudgetSensor(task_id="wait", slos=sql_documents(), poke_interval=0, timeout=0, retries=3)
     ran = run_task(gate(sql_documents(), retries=3) if kind == "gate" else sensor, connections=request_log.connection)
@@ -134,13 +138,13 @@ def test_a_gate_and_a_sensor_decide_nothing(kind: str, several: Path, request_lo
     assert "[slo] ledger_conn_id" in str(ran.error)
 
 
-def test_an_incident_is_not_taken(several: Path) -> None:
+def test_incident_with_unshared_ledger_is_not_claimed(several_machines: Path) -> None:
     ran = run_task(in_dag(OpenIncidentOperator(task_id="open", retries=3), ["act"]))
     assert ran.state == "failed"
     assert "[slo] ledger_conn_id" in str(ran.error)
 
 
-def test_a_promotion_that_the_others_would_not_know_of_is_not_made(several: Path, tmp_path: Path) -> None:
+def test_promotion_with_unshared_ledger_is_not_made(several_machines: Path, tmp_path: Path) -> None:
     operator = PromoteModelOperator(task_id="promote", model="m", version="1", registry_path=str(tmp_path / "models"), retries=3)
     ran = run_task(operator)
     assert ran.state == "failed"
@@ -149,15 +153,17 @@ def test_a_promotion_that_the_others_would_not_know_of_is_not_made(several: Path
 
 
 @pytest.mark.parametrize("operator", [PromoteModelOperator, RollbackModelOperator])
-def test_the_default_directory_of_models_is_refused(operator: type, several: Path, ledger_file: LedgerFile) -> None:
+def test_default_model_directory_on_several_machines_is_rejected(
+    operator: type, several_machines: Path, ledger_file: LedgerFile
+) -> None:
     ran = run_task(operator(task_id="move", model="m", version="1", retries=3))
     assert ran.state == "failed"
-    assert f"{several}/slo_models" in str(ran.error)
+    assert f"{several_machines}/slo_models" in str(ran.error)
     assert "model_registry_default" in str(ran.error)
-    assert not (several / "slo_models").exists()
+    assert not (several_machines / "slo_models").exists()
 
 
-def test_a_watch_tells_that_it_remembers_nothing(several: Path) -> None:
+def test_watch_with_unshared_ledger_reports_that_it_cannot_store_its_state(several_machines: Path) -> None:
     class Watch(IncidentWatchTrigger):
         def serialize(self) -> tuple[str, dict[str, object]]:
             raise NotImplementedError
@@ -180,12 +186,12 @@ def test_a_watch_tells_that_it_remembers_nothing(several: Path) -> None:
     assert "[slo] ledger_conn_id" in str(told["message"])
 
 
-def test_what_is_only_looked_at_is_shown_with_the_reason(several: Path) -> None:
-    open_default_ledger(to_look=True).close()
+def test_unshared_ledger_for_display_is_opened(several_machines: Path) -> None:
+    open_default_ledger(for_display=True).close()
     assert "CeleryExecutor" in unshared_ledger()
 
 
-def test_a_named_file_is_warned_of_once(
+def test_configured_ledger_file_on_several_machines_is_warned_of_once(
     ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
@@ -194,9 +200,9 @@ def test_a_named_file_is_warned_of_once(
             open_default_ledger().close()
     assert [one.getMessage() for one in caplog.records if "SQLite file" in one.getMessage()] == [
         f"The ledger is the SQLite file {ledger_file.path}, and tasks may run on several machines ([core] executor is "
-        "CeleryExecutor). A SQLite file is only shared if all of them run on one machine after all; use PostgreSQL"
+        "CeleryExecutor). A SQLite file is shared only if all of them run on one machine after all; use PostgreSQL"
     ]
 
 
-def test_other_tasks_do_not_ask_where_they_run(several: Path) -> None:
+def test_tasks_without_ledger_do_not_check_the_executor(several_machines: Path) -> None:
     assert run_task(in_dag(EmptyOperator(task_id="nothing"))).state == "success"

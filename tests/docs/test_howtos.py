@@ -111,9 +111,9 @@ def profiled(world: World) -> None:
 
 def promoted(world: World) -> None:
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-    from airflow_slo_provider.deployment.registries.registry import Wanted
+    from airflow_slo_provider.deployment.registries.registry import MoveRequest
 
-    wanted = Wanted(kind="promote", alias="champion", key="made/fraud", to="7", by="world")
+    wanted = MoveRequest(kind="promote", alias="champion", key="made/fraud", to="7", by="world")
     DirectoryRegistry(world.home / "opt" / "registry").move("fraud", wanted)
 
 
@@ -216,7 +216,7 @@ def test_champion_snippet_promotes_the_first_and_the_next_version(
     serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-    from airflow_slo_provider.deployment.registries.registry import Wanted
+    from airflow_slo_provider.deployment.registries.registry import MoveRequest
 
     world = World(tmp_path)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
@@ -224,7 +224,7 @@ def test_champion_snippet_promotes_the_first_and_the_next_version(
     for version in "67":
         registry.register("fraud-eu", version, world.home / "opt" / "models" / "fraud" / "7")
     if serving:
-        registry.move("fraud-eu", Wanted(kind="promote", alias="champion", key="made", to=serving, by="world"))
+        registry.move("fraud-eu", MoveRequest(kind="promote", alias="champion", key="made", to=serving, by="world"))
     tasks = golden_sets("The first champion", world)
     asked = run_task(tasks["serving"], connections=world.connections)
     assert asked.xcoms["return_value"] == serving

@@ -98,7 +98,7 @@ class World:
     def _registry(self) -> None:
         """Create the models churn (6 and then 7 were promoted) and fraud (6 is the champion, 7 a candidate)."""
         from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-        from airflow_slo_provider.deployment.registries.registry import Wanted
+        from airflow_slo_provider.deployment.registries.registry import MoveRequest
 
         registry = DirectoryRegistry(self.home / "opt" / "registry")
         source = self.home / "opt" / "models" / "fraud" / "7"
@@ -106,7 +106,7 @@ class World:
             for version in "67":
                 registry.register(model, version, source)
             for version in promoted:
-                registry.move(model, Wanted(kind="promote", alias="champion", key=f"made/{version}", to=version, by="world"))
+                registry.move(model, MoveRequest(kind="promote", alias="champion", key=f"made/{version}", to=version, by="world"))
 
     def traces(self) -> None:
         """Run the model server of docs/tracing.md with a clock ten minutes back, because stores show traces with a delay."""

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.history import Move
 from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
-from airflow_slo_provider.deployment.registries.registry import Move, Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from demo import load, model, processes
 from tests.services.alertmanager_server import running_alertmanager
 from tests.services.prometheus_server import free_port, running_prometheus
@@ -76,7 +77,7 @@ class Stage:
 
     def point(self, service: str, version: str) -> datetime:
         """Promote a version; return the time."""
-        wanted = Wanted(kind=PROMOTE, alias=CHAMPION, key=f"test/{time.time_ns()}", to=version, by="test")
+        wanted = MoveRequest(kind=PROMOTE, alias=CHAMPION, key=f"test/{time.time_ns()}", to=version, by="test")
         self._registry.move(service, wanted)
         return datetime.now(UTC)
 

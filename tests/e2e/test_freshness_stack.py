@@ -121,7 +121,7 @@ def test_unanswerable_freshness_check_fails_without_retry(stack, run_dag, checks
     assert {one["state"] for one in tasks.values()} == {"failed"}
     assert {one["try_number"] for one in tasks.values()} == {1}
     words = {
-        "unknown_asset": "Airflow knows no active asset of that name or URI",
+        "unknown_asset": "Airflow has no active asset of that name or URI",
         "unknown_dag": "there is no DAG e2e_nobody",
         "unknown_task": "there is no task no in DAG e2e_pipeline",
         "wrong_password": "check the connection's login and password",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider.incidents import IncidentType, shipped_playbook
-from airflow_slo_provider.incidents.serving import holding
+from airflow_slo_provider.incidents.serving import valid_decisions
 from airflow_slo_provider.ledger import open_ledger
 from tests.airflow.gates import RequestLog
 from tests.services.prometheus_server import running_prometheus
@@ -121,7 +121,7 @@ def test_playbook_runs_all_its_steps(airflow_stack, run_dag, log: RequestLog, ki
 def check_what_it_did(kind: IncidentType, stack, run_id: str) -> None:
     client, dag_id = stack.client, f"e2e_playbook_{kind}"
     # All incidents share one document, and the settings of one do not change those of the others.
-    asked = {entry["held_by"]: entry["action"] for entry in holding(stack.home / "playbooks" / "decision.json")}
+    asked = {entry["held_by"]: entry["action"] for entry in valid_decisions(stack.home / "playbooks" / "decision.json")}
     own = asked.get(f"{dag_id}/{run_id}")
     if kind is IncidentType.MODEL_SERVING_DEGRADATION:
         assert client.xcom(dag_id, run_id, "playbook.culprit", key="version") == "two"

@@ -81,7 +81,7 @@ def test_backfill_of_a_partition_evaluates_it_and_changes_nothing(airflow_stack)
         assert (decision["at"], decision["outcome"]) == ("2026-03-05T00:00:00+00:00", "unknown")
         assert "the start of this run's partition 2026-03-05T00:00:00" in log
     else:
-        assert "Airflow tells no partition_date" in log
+        assert "Airflow provides no partition_date" in log
     assert client.task_states("e2e_partitions", run_id)["act"] == "failed"
     assert "allow_backfill=True" in client.log("e2e_partitions", run_id, "act")
     assert not list((airflow_stack.home / "e2e_times").glob("act-*backfill*"))

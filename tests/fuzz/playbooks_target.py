@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airflow_slo_provider.exceptions import DocumentError
 from airflow_slo_provider.incidents.incident import Incident
-from airflow_slo_provider.incidents.playbook import Kind, Phase, Playbook, filled_in
+from airflow_slo_provider.incidents.playbook import Kind, Phase, Playbook, fill_parameters
 from airflow_slo_provider.incidents.playbook_choice import choose_playbook
 from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 from tests.fuzz.targets import Finding
@@ -93,4 +93,4 @@ def _check(playbook: Playbook, data: bytes) -> None:
             raise Finding(f"{step.id} approves by itself")
         if step.timeout.total_seconds() <= 0:
             raise Finding(f"{step.id} waits no time")
-        filled_in([step.arguments, step.target, step.action], given)
+        fill_parameters([step.arguments, step.target, step.action], given)

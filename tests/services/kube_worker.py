@@ -46,7 +46,9 @@ def main(kubeconfig: str) -> None:
 
             Cluster.deployment = look_and_die  # type: ignore[method-assign]
         place = (order["namespace"], order["name"])
-        rollout = kubernetes_rollout.follow(api, *place, expected=result.digest, timeout=order.get("wait", 0), interval=0.01)
+        rollout = kubernetes_rollout.wait_for_rollout(
+            api, *place, expected=result.digest, timeout=order.get("wait", 0), interval=0.01
+        )
         answer = {"changed": result.changed, "message": result.message, "from": result.from_revision, "to": result.to_revision}
         os.write(pipe, json.dumps(answer | {"progress": rollout.progress}).encode())
 

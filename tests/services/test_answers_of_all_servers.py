@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, parse
+from airflow_slo_provider.deployment.kubernetes.api import Cluster, KubernetesRequest, parse
 from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
 from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings, AsyncApiClient
@@ -152,4 +152,4 @@ def test_every_reader_sends_cache_control_no_cache(reader: str) -> None:
 
 def test_kubernetes_answer_in_a_trigger_is_parsed_strictly() -> None:
     with pytest.raises(ReasonedError, match="occurs twice"):
-        parse(TWICE, Question("get", "deployments", "shop", "model"))
+        parse(TWICE, KubernetesRequest("get", "deployments", "shop", "model"))

@@ -21,7 +21,7 @@ import pytest
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.runtime.error_budget import burn_watch
-from airflow_slo_provider.runtime.incidents.current_incident import claim, recall
+from airflow_slo_provider.runtime.incidents.current_incident import claim, load_watch_states
 from airflow_slo_provider.runtime.recording import ledger_connection as ledger_hook
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from airflow_slo_provider.triggers import incident_watch
@@ -198,7 +198,9 @@ def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Pat
         with open_default_ledger() as ledger:
             opened = Incident.from_dict(found[0])
             assert claim(ledger, opened, RunKey("a dag", "a run", "open"), {}) is None
-            assert {subject: one.told for subject, one in recall(ledger, "test").items() if one.incident}[opened.subject] is True
+            assert {subject: one.sent for subject, one in load_watch_states(ledger, "test").items() if one.incident}[
+                opened.subject
+            ] is True
         # By now it is certain that both have.
         assert await watched(burning(), 4) == []
 

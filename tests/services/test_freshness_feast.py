@@ -16,8 +16,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Limits, assess
-from airflow_slo_provider.runtime.freshness.checks import look
-from airflow_slo_provider.runtime.freshness.source_parameters import question
+from airflow_slo_provider.runtime.freshness.checks import observe
+from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from airflow_slo_provider.triggers.shared_polls import polls
 from tests.peers import peer
 from tests.services.prometheus_server import free_port
@@ -89,23 +89,23 @@ def connected(feast, monkeypatch):
 
 
 def ask(view, project="shop"):
-    return question({"feature_view": view, "project": project})
+    return read_source({"feature_view": view, "project": project})
 
 
 def test_the_end_of_the_last_materialisation(feast):
-    found = look(ask("spend"))
+    found = observe(ask("spend"))
     assert found.observed_at == feast[1]
     assert found.evidence["measures"] == "materialisation"
 
 
 def test_a_view_that_was_never_materialised_is_unknown():
-    found = look(ask("never"))
+    found = observe(ask("never"))
     assert found.observed_at is None
     assert assess(found, datetime.now(UTC), Limits(timedelta(days=999))).freshness.verdict == "unknown"
 
 
 def test_several_views_are_groups(feast):
-    found = look(ask(["spend", "never"]))
+    found = observe(ask(["spend", "never"]))
     assert found.groups == {"spend": feast[1], "never": None}
     judged = assess(found, datetime.now(UTC), Limits(timedelta(hours=1), quantile=0.5))
     assert judged.freshness.verdict == "pass"
@@ -115,7 +115,7 @@ def test_several_views_are_groups(feast):
 @pytest.mark.parametrize(("view", "project"), [("nope", "shop"), ("spend", "nope")])
 def test_what_does_not_exist_is_an_error(view, project):
     with pytest.raises(QueryError, match=f"there is no feature view {view} in project {project}") as caught:
-        look(ask(view, project))
+        observe(ask(view, project))
     assert not caught.value.transient
 
 
@@ -124,4 +124,4 @@ def test_a_trigger_asks_the_same(feast):
         async with aclosing(polls().answers(ask("spend"), 0.2)) as answers:
             return await anext(answers)
 
-    assert asyncio.run(asyncio.wait_for(once(), 20)) == look(ask("spend"))
+    assert asyncio.run(asyncio.wait_for(once(), 20)) == observe(ask("spend"))

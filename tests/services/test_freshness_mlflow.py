@@ -9,8 +9,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
-from airflow_slo_provider.runtime.freshness.checks import look
-from airflow_slo_provider.runtime.freshness.source_parameters import question
+from airflow_slo_provider.runtime.freshness.checks import observe
+from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from airflow_slo_provider.sensors.freshness import ModelFreshnessSensor
 from tests.airflow.running import run_task
 from tests.services.mlflow_server import call, make_model, mlflow
@@ -32,7 +32,7 @@ def connected(registry, monkeypatch):
 
 
 def ask(model="churn rate", alias="champion", **more):
-    return look(question({"model": model, "alias": alias, **more}))
+    return observe(read_source({"model": model, "alias": alias, **more}))
 
 
 def test_the_age_is_that_of_the_version_and_not_of_the_alias_move(registry):

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness import Limits, assess
-from airflow_slo_provider.runtime.freshness.checks import look
-from airflow_slo_provider.runtime.freshness.source_parameters import question
+from airflow_slo_provider.runtime.freshness.checks import observe
+from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from tests.services.postgres import PASSWORD, USER
 
 HOUR = timedelta(hours=1)
@@ -27,11 +27,11 @@ def database(postgres, postgres_database, monkeypatch):
 
 
 def table(**arguments):
-    return look(question({"table": "features", "timestamp_column": "ts", "conn_id": "warehouse", **arguments}))
+    return observe(read_source({"table": "features", "timestamp_column": "ts", "conn_id": "warehouse", **arguments}))
 
 
 def query(text, **arguments):
-    return look(question({"query": text, "conn_id": "warehouse", **arguments}))
+    return observe(read_source({"query": text, "conn_id": "warehouse", **arguments}))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Limits
-from airflow_slo_provider.runtime.freshness.checks import look
-from airflow_slo_provider.runtime.freshness.source_parameters import question
+from airflow_slo_provider.runtime.freshness.checks import observe
+from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, PipelineFreshnessSensor
 from airflow_slo_provider.triggers import shared_polls
 from airflow_slo_provider.triggers.freshness import MOST_FAULTS, FreshnessTrigger, trigger_for
@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
-    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.SHORTEST", timedelta(0))
+    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.MIN_DEFERRAL", timedelta(0))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def prometheus(server, monkeypatch):
 
 
 def ask(query, **arguments):
-    return question({"query": query, "conn_id": "prom", **arguments})
+    return read_source({"query": query, "conn_id": "prom", **arguments})
 
 
 def queries_so_far(url: str) -> int:
@@ -55,7 +55,7 @@ def queries_so_far(url: str) -> int:
 
 def test_a_timestamp_and_an_age(prometheus):
     for query, gives in (("vector(time() - 600)", "timestamp"), ("time() - vector(time() - 600)", "age")):
-        found = look(ask(query, query_gives=gives))
+        found = observe(ask(query, query_gives=gives))
         assert abs(datetime.now(UTC) - found.observed_at - timedelta(minutes=10)) < timedelta(seconds=5)
         assert found.source == f"query {query}, connection prom"
 
@@ -63,7 +63,7 @@ def test_a_timestamp_and_an_age(prometheus):
 @pytest.mark.parametrize("query", ["no_such_metric", "time() - no_such_metric", "vector(0) / 0", "vector(1) / 0"])
 def test_no_number_is_unknown(prometheus, query):
     for gives in ("timestamp", "age"):
-        assert look(ask(query, query_gives=gives)).observed_at is None
+        assert observe(ask(query, query_gives=gives)).observed_at is None
 
 
 def two(first, second):
@@ -77,19 +77,19 @@ def two(first, second):
     [
         (two(1, 2), {"query_gives": "timestamp"}, "2 series where one is expected"),
         ("sum(", {"query_gives": "timestamp"}, "parse error"),
-        ("vector(1)", {}, "say whether the query answers a timestamp or an age"),
-        ("vector(1)", {"query_gives": "age", "timezone": "UTC"}, "timezone= means nothing"),
+        ("vector(1)", {}, "set query_gives= to what the query returns, a timestamp or an age"),
+        ("vector(1)", {"query_gives": "age", "timezone": "UTC"}, "timezone= is not valid"),
     ],
 )
 def test_wrong_questions(prometheus, query, arguments, message):
     with pytest.raises(QueryError, match=message) as caught:
-        look(ask(query, **arguments))
+        observe(ask(query, **arguments))
     assert not caught.value.transient
 
 
 def test_groups_by_label(prometheus):
     before = datetime.now(UTC)
-    found = look(ask(two(60, 7200), query_gives="timestamp", group_by="g"))
+    found = observe(ask(two(60, 7200), query_gives="timestamp", group_by="g"))
     late = timedelta(seconds=1)  # a server may answer with whole milliseconds
     for name, age in (("a", 60), ("b", 7200)):
         assert before - late <= found.groups[name] + timedelta(seconds=age) <= datetime.now(UTC) + late

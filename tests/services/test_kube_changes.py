@@ -1,4 +1,4 @@
-"""Setting images, scaling and judging a rollout, beside the real kubectl."""
+"""Set images, scale, and compute the status of a rollout, compared with the real kubectl."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.deployment.kubernetes import rollback
 from airflow_slo_provider.deployment.kubernetes.images import set_image
-from airflow_slo_provider.deployment.kubernetes.rollout import Progress, follow, rollout_of
+from airflow_slo_provider.deployment.kubernetes.rollout import Progress, rollout_status, wait_for_rollout
 from airflow_slo_provider.deployment.kubernetes.scale import scale
 from airflow_slo_provider.exceptions import DeploymentError
 from tests.services.kube_server import Fault
@@ -28,7 +28,7 @@ FETCH = {"fetch": "registry.local/fetch:2", "server": "registry.local/model-serv
 @pytest.mark.parametrize(
     ("base", "images"), [(rich, FETCH), *((base, images) for base in (rich, from_secrets, sidecars) for images in IMAGES)]
 )
-def test_images_as_kubectl_sets_them(world: World, base: Any, images: dict[str, str]) -> None:
+def test_set_image_gives_the_same_result_as_kubectl(world: World, base: Any, images: dict[str, str]) -> None:
     released(world, 1, 2, base=base)
     code, _, err = world.kubectl("set", "image", f"deployment/{NAME}", *(f"{name}={image}" for name, image in images.items()))
     theirs = world.seen()
@@ -55,7 +55,7 @@ def test_images_as_kubectl_sets_them(world: World, base: Any, images: dict[str, 
     assert (again.changed, again.from_revision) == (False, 2)
 
 
-def test_images_that_somebody_changes_at_the_same_time_are_refused(world: World) -> None:
+def test_set_image_during_a_concurrent_change_is_rejected(world: World) -> None:
     released(world, 1)
 
     def race(method: str, resource: str) -> None:
@@ -74,14 +74,14 @@ def test_images_that_somebody_changes_at_the_same_time_are_refused(world: World)
     ("arguments", "reason"),
     [({"variables": {"NOPE": "1"}}, "no_such_variable"), ({"variables": {"TOKEN": "1"}}, "no_such_variable")],
 )
-def test_variables_that_are_not_there(world: World, arguments: dict[str, Any], reason: str) -> None:
+def test_set_image_with_missing_variable_is_rejected(world: World, arguments: dict[str, Any], reason: str) -> None:
     released(world, 1, base=from_secrets)
     with pytest.raises(DeploymentError) as refusal:
         set_image(world.api, world.namespace, NAME, {"server": "x:1"}, "k", **arguments)
     assert refusal.value.reason == reason
 
 
-def test_images_of_a_paused_deployment_are_refused_and_a_dry_run_changes_nothing(world: World) -> None:
+def test_set_image_on_paused_deployment_is_rejected_and_dry_run_changes_nothing(world: World) -> None:
     released(world, 1)
     before = world.deployment()
     assert not set_image(world.api, world.namespace, NAME, {"server": "x:1"}, "k", dry_run=True).changed
@@ -91,7 +91,7 @@ def test_images_of_a_paused_deployment_are_refused_and_a_dry_run_changes_nothing
         set_image(world.api, world.namespace, NAME, {"server": "x:1"}, "k")
 
 
-def test_the_outgoing_revision_is_the_way_back(world: World) -> None:
+def test_rollback_to_the_revision_returned_by_set_image_restores_it(world: World) -> None:
     released(world, 1, 2, 3)
     rollback(world.api, world.namespace, NAME, 1, "first")  # so that "previous" is not the number before
     world.settle()
@@ -103,7 +103,7 @@ def test_the_outgoing_revision_is_the_way_back(world: World) -> None:
 
 
 class TestScale:
-    def test_as_kubectl(self, world: World) -> None:
+    def test_scale_gives_the_same_result_as_kubectl(self, world: World) -> None:
         released(world, 1)
         for replicas in (3, 0, 2):
             world.kubectl("scale", f"deployment/{NAME}", f"--replicas={replicas}")
@@ -114,7 +114,7 @@ class TestScale:
             assert world.deployment()["spec"] == theirs
             assert not scale(world.api, world.namespace, NAME, replicas, minimum=0).changed
 
-    def test_conflicts_and_permissions(self, world: World) -> None:
+    def test_scale_overcomes_conflicts_and_reports_missing_permissions(self, world: World) -> None:
         released(world, 1)
         faults = world.emulator.faults
         faults.append(Fault("PATCH", "deployments/scale", 409, times=2))
@@ -136,7 +136,7 @@ class TestScale:
             faults.clear()
         assert world.deployment()["spec"]["replicas"] == 3
 
-    def test_a_dry_run(self, world: World) -> None:
+    def test_scale_dry_run_changes_nothing(self, world: World) -> None:
         released(world, 1)
         assert not scale(world.api, world.namespace, NAME, 3, dry_run=True).changed
         assert world.deployment()["spec"]["replicas"] == 1
@@ -171,7 +171,7 @@ STATUSES: list[tuple[dict[str, Any], Progress]] = [
 
 
 @pytest.mark.parametrize(("status", "progress"), STATUSES)
-def test_the_status_is_kubectls(world: World, status: dict[str, Any], progress: Progress) -> None:
+def test_rollout_status_is_the_same_as_kubectls(world: World, status: dict[str, Any], progress: Progress) -> None:
     objects = world.emulator.objects
     released(world, 1, replicas=3)
     item = {**world.deployment(), "status": status}
@@ -179,7 +179,7 @@ def test_the_status_is_kubectls(world: World, status: dict[str, Any], progress: 
     objects.controlled = False
     objects.seed("deployments", item)
     code, out, err = world.kubectl("rollout", "status", f"deployment/{NAME}", "--watch=false", "--timeout=20s")
-    rollout = rollout_of(world.deployment())
+    rollout = rollout_status(world.deployment())
     assert rollout.progress is progress
     if progress is Progress.STALLED:
         assert code == 1
@@ -188,18 +188,18 @@ def test_the_status_is_kubectls(world: World, status: dict[str, Any], progress: 
         assert (code, out) == (0, rollout.message)
 
 
-def test_following_tells_each_step_once(world: World) -> None:
+def test_wait_for_rollout_reports_each_status_once(world: World) -> None:
     released(world, 1, 2)
     said: list[str] = []
 
-    def say(message: str) -> None:
+    def collect(message: str) -> None:
         said.append(message)
         if len(said) == 2:
             world.complete()
 
     world.emulator.faults.append(Fault("GET", "deployments", 503, times=1))
     place = (world.api, world.namespace, NAME)
-    rollout = follow(*place, timeout=5, interval=0.01, say=say)
+    rollout = wait_for_rollout(*place, timeout=5, interval=0.01, on_message=collect)
     assert rollout.progress is Progress.DONE
     assert [message.partition(":")[0] for message in said] == [
         f"get deployments {world.namespace}/{NAME}",
@@ -207,8 +207,8 @@ def test_following_tells_each_step_once(world: World) -> None:
         f'deployment "{NAME}" successfully rolled out',
     ]
     with pytest.raises(DeploymentError, match="not found"):
-        follow(world.api, world.namespace, "nope", timeout=5)
+        wait_for_rollout(world.api, world.namespace, "nope", timeout=5)
     world.emulator.faults.append(Fault("GET", "deployments", 503))
     with pytest.raises(DeploymentError, match="503") as fault:
-        follow(*place, timeout=0.05, interval=0.01)
+        wait_for_rollout(*place, timeout=0.05, interval=0.01)
     assert fault.value.transient

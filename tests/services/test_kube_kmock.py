@@ -1,4 +1,4 @@
-"""The recordings once more, on an emulator that others wrote: kubectl and we leave the same Deployment."""
+"""The recordings on a third-party emulator: kubectl and this provider leave the same Deployment."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.services.test_kube_recordings import SCENARIOS, steps
 
 #: kmock knows no dry run, and answers 404 in its own words.
 CASES = [scenario for scenario in SCENARIOS if scenario not in ("dry-run-server", "not-found")]
-Look = Callable[[str, str], dict[str, Any]]
+ReadObject = Callable[[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def kmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Look]]:
+def kmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ReadObject]]:
     """Its URL, and a look at a Deployment. Every step of every recording is there twice."""
     items = []
     for scenario in CASES:
@@ -43,20 +43,20 @@ def kmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Look]
     assert process.stdin
     assert process.stdout
 
-    def look(namespace: str, name: str) -> dict[str, Any]:
+    def read_object(namespace: str, name: str) -> dict[str, Any]:
         print(namespace, name, file=process.stdin, flush=True)
         assert process.stdout
         found: dict[str, Any] = json.loads(process.stdout.readline())
         return found
 
-    yield process.stdout.readline().strip().rstrip("/"), look
+    yield process.stdout.readline().strip().rstrip("/"), read_object
     process.stdin.close()
     process.wait(10)
 
 
 @pytest.mark.parametrize("scenario", CASES)
-def test_the_same_deployment(kmock: tuple[str, Look], scenario: str, tmp_path: Path) -> None:
-    url, look = kmock
+def test_rollback_on_kmock_gives_the_recorded_deployment(kmock: tuple[str, ReadObject], scenario: str, tmp_path: Path) -> None:
+    url, read_object = kmock
     configuration = client.Configuration()
     configuration.host = url
     config = tmp_path / "kubeconfig"
@@ -76,7 +76,7 @@ def test_the_same_deployment(kmock: tuple[str, Look], scenario: str, tmp_path: P
             refused = f"error: {refusal}"
         assert err.endswith(refused)
         assert bool(refused) == bool(code)
-        theirs, ours = look(f"{scenario}-{number}-kubectl", name), look(f"{scenario}-{number}-ours", name)
+        theirs, ours = read_object(f"{scenario}-{number}-kubectl", name), read_object(f"{scenario}-{number}-ours", name)
         assert ours["metadata"]["annotations"].pop(ANNOTATION, "").count('"key":"k"') == (
             theirs["spec"] != step["before"]["deployment"]["spec"]
         )

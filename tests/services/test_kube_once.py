@@ -1,4 +1,4 @@
-"""A rollback happens once: killed anywhere and retried, done by two at once, answered wrongly by the server."""
+"""A rollback is made once: if its task is killed and retried, if two run at once, and if the server fails."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def history(world: World) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("die", ["before_patch", "after_patch", "waiting"])
-def test_killed_and_retried(world: World, worker: Worker, die: str) -> None:
+def test_rollback_killed_at_any_step_is_completed_once_by_the_retry(world: World, worker: Worker, die: str) -> None:
     for _ in range(100 if world.server else 3):
         world.fresh()
         released(world, 1, 2)
@@ -89,7 +89,7 @@ def test_killed_and_retried(world: World, worker: Worker, die: str) -> None:
         assert [one["key"] for one in history(world)] == ["run-1"]
 
 
-def test_a_retry_after_others_undid_by_hand(world: World, worker: Worker) -> None:
+def test_retry_after_a_manual_undo_changes_nothing(world: World, worker: Worker) -> None:
     released(world, 1, 2)
     assert worker.order("run-1", die="after_patch") == {"killed": True}
     world.settle()
@@ -136,7 +136,7 @@ def both_at_once(world: World, *, to: str | int, **options: Any) -> list[Rollbac
 
 
 @pytest.mark.parametrize(("to", "known_good"), [("previous", None), (1, None), ("last_known_good", ["1"])])
-def test_two_at_once(world: World, to: str | int, known_good: list[str] | None) -> None:
+def test_two_concurrent_rollbacks_change_the_deployment_once(world: World, to: str | int, known_good: list[str] | None) -> None:
     for _ in range(50 if world.server else 3):
         world.fresh()
         released(world, 1, 2)
@@ -148,7 +148,7 @@ def test_two_at_once(world: World, to: str | int, known_good: list[str] | None) 
         assert len(history(world)) == 1
 
 
-def test_somebody_else_at_the_same_time(world: World) -> None:
+def test_concurrent_undo_during_a_rollback_is_kept(world: World) -> None:
     assert world.kubectl_program
     released(world, 1, 2, 3)
     raced: list[str] = []
@@ -166,7 +166,7 @@ def test_somebody_else_at_the_same_time(world: World) -> None:
     assert world.images() == [V1]
 
 
-def test_a_conflict_about_something_else_is_decided_again(world: World) -> None:
+def test_conflict_with_the_same_template_is_decided_again(world: World) -> None:
     released(world, 1, 2)
     raced: list[str] = []
 
@@ -182,7 +182,7 @@ def test_a_conflict_about_something_else_is_decided_again(world: World) -> None:
     assert world.deployment()["spec"]["replicas"] == 5
 
 
-def test_a_decision_that_others_have_acted_on_since(world: World) -> None:
+def test_rollback_by_another_run_since_the_decision_makes_this_one_do_nothing(world: World) -> None:
     released(world, 1, 2, 3)
     decided = datetime.now(UTC)
     assert rollback(world.api, world.namespace, NAME, "previous", "dag/run-1/t/-1").changed
@@ -200,7 +200,7 @@ def test_a_decision_that_others_have_acted_on_since(world: World) -> None:
     assert rollback(world.api, world.namespace, NAME, 3, "dag/run-3/t/-1", since=datetime.now(UTC) + timedelta(seconds=1)).changed
 
 
-def test_a_release_is_no_answer_to_a_decision_to_roll_back(world: World) -> None:
+def test_release_since_the_decision_does_not_stop_the_rollback(world: World) -> None:
     released(world, 1)
     run_began = datetime.now(UTC)
     assert set_image(world.api, world.namespace, NAME, {"server": V2}, "dag/release/t/-1").changed
@@ -209,13 +209,13 @@ def test_a_release_is_no_answer_to_a_decision_to_roll_back(world: World) -> None
     assert (result.changed, world.images()) == (True, [V1])
 
 
-def test_last_known_good_never_returns_to_what_a_rollback_left(world: World) -> None:
+def test_last_known_good_skips_revisions_that_a_rollback_replaced(world: World) -> None:
     released(world, 1, 2, 3)
     assert rollback(world.api, world.namespace, NAME, "last_known_good", "a", known_good=["1", "2", "3"]).to_version == "2"
     world.settle()
     assert rollback(world.api, world.namespace, NAME, "last_known_good", "b", known_good=["1", "2", "3"]).to_version == "1"
     world.settle()
-    with pytest.raises(DeploymentError, match=r"revision 3 .*was left at") as refusal:
+    with pytest.raises(DeploymentError, match=r"revision 3 .*was rolled back at") as refusal:
         rollback(world.api, world.namespace, NAME, "last_known_good", "c", known_good=["1", "2", "3"])
     assert refusal.value.reason == "no_known_good"
     world.release(3)  # repaired, and released again
@@ -235,12 +235,12 @@ def test_last_known_good_never_returns_to_what_a_rollback_left(world: World) -> 
         ({"bad_revision": 2, "bad_version": "1"}, True),
     ],
 )
-def test_the_world_has_moved(world: World, bad: dict[str, Any], refused: bool) -> None:
+def test_rollback_of_another_bad_revision_or_version_is_rejected(world: World, bad: dict[str, Any], refused: bool) -> None:
     released(world, 1, 2)
     if not refused:
         assert rollback(world.api, world.namespace, NAME, "previous", "k", **bad).changed
         return
-    with pytest.raises(DeploymentError, match=r"the world has moved: .* nothing was changed") as refusal:
+    with pytest.raises(DeploymentError, match=r"the deployment has moved on: .* nothing was changed") as refusal:
         rollback(world.api, world.namespace, NAME, "previous", "k", **bad)
     assert (refusal.value.reason, refusal.value.transient) == ("moved", False)
     assert world.images() == [V2]
@@ -256,15 +256,15 @@ FAULTS = [
     *[(place, 429, "too_many_requests", True, "429") for place in (GET, LIST, PATCH)],
     *[(place, "reset", "connection_reset", True, "no answer") for place in (GET, LIST, PATCH)],
     *[(place, how, "cut_off", True, text) for place in (GET, LIST, PATCH)
-      for how, text in (("half", "broke off"), ("half_json", "half a body"))],
-    (PATCH, "reset_after", "connection_reset", True, "is not known"),
+      for how, text in (("half", "broke off"), ("half_json", "a truncated body"))],
+    (PATCH, "reset_after", "connection_reset", True, "is unknown"),
     (PATCH, 409, "conflict", True, "6 times"),
     (PATCH, 422, "invalid", False, "Required value"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("place", "how", "reason", "transient", "text"), FAULTS)
-def test_every_fault_is_told_and_leaves_no_half_state(
+def test_every_fault_is_reported_and_leaves_no_partial_state(
     world: World, place: tuple[str, str], how: int | str, reason: str, transient: bool, text: str
 ) -> None:
     released(world, 1, 2)
@@ -284,14 +284,14 @@ def test_every_fault_is_told_and_leaves_no_half_state(
     assert world.deployment()["metadata"]["generation"] == before["metadata"]["generation"] + 1
 
 
-def test_two_conflicts_are_overcome(world: World) -> None:
+def test_rollback_after_two_conflicts_succeeds(world: World) -> None:
     released(world, 1, 2)
     world.emulator.faults.append(Fault(*PATCH, 409, times=2))
     assert rollback(world.api, world.namespace, NAME, "previous", "run-1").changed
     assert world.images() == [V1]
 
 
-def test_an_admission_webhook_is_not_a_missing_permission(world: World) -> None:
+def test_denial_by_admission_webhook_is_not_reported_as_missing_permission(world: World) -> None:
     released(world, 1, 2)
     world.emulator.faults.append(Fault(*PATCH, 403, message='admission webhook "policy.example" denied the request: frozen'))
     with pytest.raises(DeploymentError, match="denied the request: frozen") as refusal:
@@ -300,7 +300,7 @@ def test_an_admission_webhook_is_not_a_missing_permission(world: World) -> None:
     assert "service account needs" not in str(refusal.value)
 
 
-def test_nobody_listens(world: World) -> None:
+def test_unreachable_api_server_is_a_transient_error(world: World) -> None:
     from kubernetes import client
 
     for host in ("http://127.0.0.1:1", "https://127.0.0.1:1"):
@@ -311,7 +311,7 @@ def test_nobody_listens(world: World) -> None:
         assert (fault.value.reason, fault.value.transient) == ("connection_refused", True)
 
 
-def test_tls_to_a_server_that_speaks_none(world: World) -> None:
+def test_tls_to_a_plain_server_is_a_transient_error(world: World) -> None:
     from kubernetes import client
 
     configuration = client.Configuration()
@@ -324,13 +324,13 @@ def test_tls_to_a_server_that_speaks_none(world: World) -> None:
 @pytest.mark.parametrize(
     ("to", "key", "text"),
     [
-        ("latest", "k", "is no revision"),
-        (None, "k", "is no revision"),
-        (True, "k", "is no revision"),
-        (1.5, "k", "is no revision"),
+        ("latest", "k", "is not a revision"),
+        (None, "k", "is not a revision"),
+        (True, "k", "is not a revision"),
+        (1.5, "k", "is not a revision"),
         ("previous", "", "key"),
     ],
 )
-def test_arguments_that_say_nothing(world: World, to: Any, key: str, text: str) -> None:
+def test_invalid_arguments_are_rejected(world: World, to: Any, key: str, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         rollback(world.api, world.namespace, NAME, to, key)

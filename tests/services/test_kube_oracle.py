@@ -1,4 +1,4 @@
-"""The same state twice: the real kubectl undoes the one, we the other, and they end alike."""
+"""The same state twice: one is undone by the real kubectl, the other by this provider, with the same result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.services.kube_states import CASES, build, future, released
 from tests.services.kube_world import NAME, World
 
 
-def ours(world: World, to: int | None) -> RollbackResult | DeploymentError:
+def roll_back(world: World, to: int | None) -> RollbackResult | DeploymentError:
     try:
         found = rollback(world.api, world.namespace, NAME, "previous" if to is None else to, "dag/run/task/-1")
     except DeploymentError as error:
@@ -20,7 +20,7 @@ def ours(world: World, to: int | None) -> RollbackResult | DeploymentError:
 
 
 @pytest.mark.parametrize(("state", "to"), CASES)
-def test_as_kubectl(world: World, state: str, to: int | None) -> None:
+def test_rollback_gives_the_same_result_as_kubectl(world: World, state: str, to: int | None) -> None:
     build(world, state)
     before = world.seen()
     code, out, err = world.kubectl("rollout", "undo", f"deployment/{NAME}", *([] if to is None else [f"--to-revision={to}"]))
@@ -28,7 +28,7 @@ def test_as_kubectl(world: World, state: str, to: int | None) -> None:
     world.fresh()
     build(world, state)
     assert world.seen() == before
-    outcome = ours(world, to)
+    outcome = roll_back(world, to)
     assert world.seen() == theirs
     if code:
         assert isinstance(outcome, DeploymentError)
@@ -38,14 +38,14 @@ def test_as_kubectl(world: World, state: str, to: int | None) -> None:
         assert outcome.changed == (theirs != before)
         assert outcome.changed == (f"deployment.apps/{NAME} rolled back" in out)
         assert ("skipped rollback" in outcome.message) == ("skipped rollback" in out)
-    again = ours(world, to)
+    again = roll_back(world, to)
     if isinstance(outcome, RollbackResult) and outcome.changed:
         assert isinstance(again, RollbackResult)
         assert (again.changed, again.from_revision, again.to_revision) == (False, outcome.from_revision, outcome.to_revision)
     assert world.seen() == theirs
 
 
-def test_a_dry_run_changes_nothing(world: World) -> None:
+def test_rollback_dry_run_changes_nothing(world: World) -> None:
     released(world, 1, 2)
     before = world.deployment()
     result = rollback(world.api, world.namespace, NAME, "previous", "k", dry_run=True)
@@ -55,7 +55,7 @@ def test_a_dry_run_changes_nothing(world: World) -> None:
     assert rollback(world.api, world.namespace, NAME, "previous", "k").changed  # a dry run is no change that counts
 
 
-def test_fields_newer_than_the_client_are_kept_and_kubectl_drops_them(world: World) -> None:
+def test_rollback_keeps_fields_that_are_newer_than_the_client(world: World) -> None:
     objects = world.emulator.objects
     for undo in ("kubectl", "ours"):
         world.fresh()
@@ -66,13 +66,13 @@ def test_fields_newer_than_the_client_are_kept_and_kubectl_drops_them(world: Wor
         if undo == "kubectl":
             world.kubectl("rollout", "undo", f"deployment/{NAME}")
         else:
-            ours(world, None)
+            roll_back(world, None)
         after = objects.get("deployments", world.namespace, NAME)["spec"]["template"]
         assert (after == newer) == (undo == "ours")
         assert ("quantumIsolation" in after["spec"]) == (undo == "ours")
 
 
-def test_before_the_controller_has_seen_the_new_template(world: World) -> None:
+def test_rollback_before_the_controller_observed_the_template_restores_the_previous(world: World) -> None:
     objects, seen = world.emulator.objects, {}
     for undo in ("kubectl", "ours"):
         objects.controlled = True
@@ -83,6 +83,6 @@ def test_before_the_controller_has_seen_the_new_template(world: World) -> None:
         if undo == "kubectl":
             world.kubectl("rollout", "undo", f"deployment/{NAME}")
         else:
-            ours(world, None)
+            roll_back(world, None)
         seen[undo] = world.seen()
     assert seen["ours"] == seen["kubectl"]

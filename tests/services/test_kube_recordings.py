@@ -1,4 +1,4 @@
-"""What a real 1.36 cluster did when ``kubectl rollout undo`` was called: the emulator with kubectl does it, and so do we."""
+"""Recordings of ``kubectl rollout undo`` on a real 1.36 cluster: the emulator and this provider do the same."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def assert_as_recorded(server: KubeServer, namespace: str, name: str, step: dict
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_kubectl_on_the_emulator_is_kubectl_on_a_cluster(scenario: str, tmp_path: Path) -> None:
+def test_kubectl_on_the_emulator_gives_the_recorded_states(scenario: str, tmp_path: Path) -> None:
     for namespace, name, step in steps(scenario):
         with KubeServer() as server:
             seeded(server, step)
@@ -67,7 +67,7 @@ def test_kubectl_on_the_emulator_is_kubectl_on_a_cluster(scenario: str, tmp_path
 
 @pytest.mark.parametrize("as_client", [client.ApiClient, lambda configuration: client.AppsV1Api(client.ApiClient(configuration))])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_rollback_is_kubectl_on_a_cluster(scenario: str, as_client: Any) -> None:
+def test_rollback_gives_the_recorded_states_of_kubectl(scenario: str, as_client: Any) -> None:
     for namespace, name, step in steps(scenario):
         with KubeServer() as server:
             seeded(server, step)
@@ -92,7 +92,7 @@ def test_rollback_is_kubectl_on_a_cluster(scenario: str, as_client: Any) -> None
             assert all(patch[0]["path"] == "/metadata/resourceVersion" for patch in server.patches)
 
 
-def test_a_plain_undo_deploys_what_nobody_released_and_the_last_known_good_does_not() -> None:
+def test_previous_restores_an_unreleased_template_and_last_known_good_does_not() -> None:
     ((namespace, name, step),) = steps("adopted-replicaset")
     for to, known_good, image in (
         ("previous", None, "registry.local/evil:1"),
@@ -114,7 +114,7 @@ def test_a_plain_undo_deploys_what_nobody_released_and_the_last_known_good_does_
 @pytest.mark.parametrize(
     ("known_good", "reason"), [(None, "nothing_known"), ([], "nothing_known"), (["2", "9"], "no_known_good")]
 )
-def test_nothing_known_to_be_good_is_a_refusal(known_good: list[str] | None, reason: str) -> None:
+def test_last_known_good_without_good_revisions_is_rejected(known_good: list[str] | None, reason: str) -> None:
     ((namespace, name, step),) = steps("adopted-replicaset")
     with KubeServer() as server:
         seeded(server, step)

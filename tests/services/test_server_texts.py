@@ -14,11 +14,17 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.core.redaction import collect_secrets, remember
-from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, broken_off, fault_of_status, unreachable
+from airflow_slo_provider.deployment.kubernetes.api import (
+    Cluster,
+    KubernetesRequest,
+    status_error,
+    truncated_answer_error,
+    unreachable_error,
+)
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
 from airflow_slo_provider.freshness.group_names import by_name
 from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
-from airflow_slo_provider.incidents.culprit import stands_out
+from airflow_slo_provider.incidents.culprit import find_outlier
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus.answers import Sample
 from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
@@ -80,12 +86,11 @@ def test_database_error_is_redacted_and_not_chained(postgres: PostgresServer, po
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 503])
 def test_kubernetes_message_is_redacted(status: int) -> None:
-    question = Question("patch", "deployments", "shop", "model")
+    request = KubernetesRequest("patch", "deployments", "shop", "model")
     for body in (SERVER_TEXT, json.dumps({"kind": "Status", "message": SERVER_TEXT})):
-        assert_no_secret(error_text(fault_of_status(status, body, question)))
-    assert_no_secret(
-        error_text(broken_off(OSError(SERVER_TEXT), question)), error_text(unreachable(OSError(SERVER_TEXT), question))
-    )
+        assert_no_secret(error_text(status_error(status, body, request)))
+    errors = truncated_answer_error(OSError(SERVER_TEXT), request), unreachable_error(OSError(SERVER_TEXT), request)
+    assert_no_secret(*map(error_text, errors))
 
 
 def test_kubernetes_refusal_does_not_chain_the_clients_exception() -> None:
@@ -134,7 +139,7 @@ def test_freshness_query_with_two_series_names_no_credential() -> None:
 
 
 def test_incident_culprit_is_redacted() -> None:
-    found = stands_out({SERVER_TEXT: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
+    found = find_outlier({SERVER_TEXT: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
     assert_no_secret(found)
     assert found.name is not None
 

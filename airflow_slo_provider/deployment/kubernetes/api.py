@@ -26,7 +26,7 @@ ANSWER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Question:
+class KubernetesRequest:
     """A request in RBAC terms, so that an error can name the missing permission.
 
     :param verb: ``get``, ``list`` or ``patch``
@@ -44,51 +44,43 @@ class Question:
         return f"{self.verb} {self.resource} {self.namespace}{'/' + self.name if self.name else ''}"
 
 
-class Conflict(DeploymentError):
+class PatchConflict(DeploymentError):
     """The object changed since it was read."""
 
 
-def fault_of_status(status: int, body: str | bytes | None, question: Question) -> DeploymentError:
+def status_error(status: int, body: str | bytes | None, request: KubernetesRequest) -> DeploymentError:
     """Build the error for an answer with a status other than 2xx.
 
     :param status: HTTP status
     :param body: body of the answer, usually a ``Status`` object
-    :param question: the request
+    :param request: the request
     """
-    said = _message(body)
+    detail = _message(body)
     if status == 404:
         # kubectl's message, also if a proxy answers instead of the server.
-        sentence = f'{question.resource}.{question.group} "{question.name}" not found'
-        words = sentence if not said or sentence in said else f"{sentence} in {question.namespace}. The server said: {said}"
-        return DeploymentError(words, reason="not_found", http_status=status)
+        missing = f'{request.resource}.{request.group} "{request.name}" not found'
+        message = (
+            missing if not detail or missing in detail else f"{missing} in {request.namespace}. The server answered: {detail}"
+        )
+        return DeploymentError(message, reason="not_found", http_status=status)
     if status == 409:
-        return Conflict(f"{question}: {said or 'conflict'}", reason="conflict", transient=True, http_status=status)
-    if status == 403 and not _by_admission(said, question):
-        return DeploymentError(
-            f"{question}: forbidden. The service account needs the verb {question.verb!r} on {question.resource!r} "
-            f"(API group {question.group!r}) in namespace {question.namespace!r}. {said}".rstrip(),
-            reason="forbidden",
-            http_status=status,
+        return PatchConflict(f"{request}: {detail or 'conflict'}", reason="conflict", transient=True, http_status=status)
+    if status == 403 and not _is_admission_denial(detail, request):
+        reason = "forbidden"
+        message = (
+            f"{request}: forbidden. The service account needs the verb {request.verb!r} on {request.resource!r} "
+            f"(API group {request.group!r}) in namespace {request.namespace!r}. {detail}".rstrip()
         )
-    if status in (400, 403, 405, 415, 422):
+    elif status in (400, 403, 405, 415, 422):
         reason = {403: "denied", 422: "invalid"}.get(status, "bad_request")
-        return DeploymentError(
-            f"{question}: refused with {status}: {said or 'no reason given'}", reason=reason, http_status=status
-        )
-    if status == 401:
-        # The next try creates a new client, which renews an expired token.
-        return DeploymentError(
-            f"{question}: the server does not accept the credentials (401). {said}".rstrip(),
-            reason="unauthorized",
-            transient=True,
-            http_status=status,
-        )
-    return DeploymentError(
-        f"{question}: the server answered {status}: {said or 'no reason given'}",
-        reason=status_reason(status),
-        transient=status >= 500 or status in TRANSIENT_STATUSES,
-        http_status=status,
-    )
+        message = f"{request}: refused with {status}: {detail or 'no reason given'}"
+    elif status == 401:
+        reason, message = "unauthorized", f"{request}: the server does not accept the credentials (401). {detail}".rstrip()
+    else:
+        reason, message = status_reason(status), f"{request}: the server answered {status}: {detail or 'no reason given'}"
+    # After a 401 the next try creates a new client, which renews an expired token.
+    transient = status == 401 or status >= 500 or status in TRANSIENT_STATUSES
+    return DeploymentError(message, reason=reason, transient=transient, http_status=status)
 
 
 def remember_credentials(client: Any) -> None:
@@ -102,44 +94,45 @@ def remember_credentials(client: Any) -> None:
     remember(str(getattr(configuration, "password", None) or ""))
 
 
-def parse(data: bytes | str, question: Question) -> JSON:
+def parse(data: bytes | str, request: KubernetesRequest) -> JSON:
     """Read the body of a 2xx answer.
 
     :param data: the body
-    :param question: the request
+    :param request: the request
     :raises DeploymentError: when it is not a complete JSON object (reason ``cut_off``)
     """
     try:
         parsed = strict_json.loads(data)
     except strict_json.JSONContradiction as error:
         raise DeploymentError(
-            f"{question}: the server answered 200 with JSON that is not read: {error}{_doubt(question)}",
-            reason=error.reason,
+            f"{request}: the server answered 200 with invalid JSON: {error}{_unknown_outcome(request)}", reason=error.reason
         ) from None
     except ValueError:
         parsed = None
-    if not isinstance(parsed, dict) or ("items" if question.verb == "list" else "metadata") not in parsed:
+    if not isinstance(parsed, dict) or ("items" if request.verb == "list" else "metadata") not in parsed:
         raise DeploymentError(
-            f"{question}: the server answered 200 with {'half a' if data else 'an empty'} body "
-            f"({len(data)} bytes that are no whole object){_doubt(question)}",
+            f"{request}: the server answered 200 with {'a truncated' if data else 'an empty'} body "
+            f"({len(data)} bytes, no complete object){_unknown_outcome(request)}",
             reason="cut_off",
             transient=True,
         )
     return parsed
 
 
-def broken_off(error: BaseException, question: Question) -> DeploymentError:
+def truncated_answer_error(error: BaseException, request: KubernetesRequest) -> DeploymentError:
     """Build the error for a 2xx answer whose body ended early."""
     return DeploymentError(
-        f"{question}: the server's answer broke off: {server_text(error)}{_doubt(question)}", reason="cut_off", transient=True
+        f"{request}: the server's answer broke off: {server_text(error)}{_unknown_outcome(request)}",
+        reason="cut_off",
+        transient=True,
     )
 
 
-def unreachable(error: BaseException, question: Question) -> DeploymentError:
+def unreachable_error(error: BaseException, request: KubernetesRequest) -> DeploymentError:
     """Build the error for an answer that did not arrive, or ended early."""
     fault = wire_fault(error)
     return DeploymentError(
-        f"{question}: no answer: {fault.message}{_doubt(question)}", reason=fault.reason, transient=fault.transient
+        f"{request}: no answer: {fault.message}{_unknown_outcome(request)}", reason=fault.reason, transient=fault.transient
     )
 
 
@@ -166,8 +159,8 @@ class Cluster:
         :param name: name of the Deployment
         :raises DeploymentError: when it does not exist or cannot be read
         """
-        question = Question("get", "deployments", namespace, name)
-        return self._ask(question, self._apps.read_namespaced_deployment, name, namespace)
+        request = KubernetesRequest("get", "deployments", namespace, name)
+        return self._send(request, self._apps.read_namespaced_deployment, name, namespace)
 
     def replica_sets(self, namespace: str, selector: str) -> list[JSON]:
         """Read all ReplicaSets that match a label selector.
@@ -176,9 +169,8 @@ class Cluster:
         :param selector: label selector, as a query parameter
         :raises DeploymentError: when they cannot be read
         """
-        question = Question("list", "replicasets", namespace)
-        function = self._apps.list_namespaced_replica_set
-        return self._list(question, function, namespace, label_selector=selector)
+        request = KubernetesRequest("list", "replicasets", namespace)
+        return self._list(request, self._apps.list_namespaced_replica_set, namespace, label_selector=selector)
 
     def autoscalers(self, namespace: str) -> list[JSON]:
         """Read all HorizontalPodAutoscalers of a namespace.
@@ -188,9 +180,9 @@ class Cluster:
         """
         from kubernetes.client import AutoscalingV2Api
 
-        question = Question("list", "horizontalpodautoscalers", namespace, group="autoscaling")
+        request = KubernetesRequest("list", "horizontalpodautoscalers", namespace, group="autoscaling")
         function = AutoscalingV2Api(self._apps.api_client).list_namespaced_horizontal_pod_autoscaler
-        return self._list(question, function, namespace)
+        return self._list(request, function, namespace)
 
     def patch(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
         """Apply a JSON Patch to a Deployment atomically.
@@ -202,8 +194,9 @@ class Cluster:
         :raises Conflict: when the resourceVersion in the patch is no longer current
         :raises DeploymentError: for any other failure
         """
-        question = Question("patch", "deployments", namespace, name)
-        return self._change(question, self._apps.patch_namespaced_deployment, name, namespace, operations, dry_run)
+        request = KubernetesRequest("patch", "deployments", namespace, name)
+        options = _patch_options(operations, dry_run)
+        return self._send(request, self._apps.patch_namespaced_deployment, name, namespace, **options)
 
     def scale(self, namespace: str, name: str) -> JSON:
         """Read the ``scale`` subresource of a Deployment.
@@ -211,39 +204,25 @@ class Cluster:
         :param namespace: namespace of the Deployment
         :param name: name of the Deployment
         """
-        question = Question("get", "deployments/scale", namespace, name)
-        return self._ask(question, self._apps.read_namespaced_deployment_scale, name, namespace)
+        request = KubernetesRequest("get", "deployments/scale", namespace, name)
+        return self._send(request, self._apps.read_namespaced_deployment_scale, name, namespace)
 
     def patch_scale(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
         """Apply a JSON Patch to the ``scale`` subresource of a Deployment; parameters and errors as for :meth:`patch`."""
-        question = Question("patch", "deployments/scale", namespace, name)
-        return self._change(question, self._apps.patch_namespaced_deployment_scale, name, namespace, operations, dry_run)
+        request = KubernetesRequest("patch", "deployments/scale", namespace, name)
+        options = _patch_options(operations, dry_run)
+        return self._send(request, self._apps.patch_namespaced_deployment_scale, name, namespace, **options)
 
-    def _change(
-        self,
-        question: Question,
-        function: Callable[..., Any],
-        name: str,
-        namespace: str,
-        operations: Sequence[Mapping[str, Any]],
-        dry_run: bool,
-    ) -> JSON:
-        options = {"dry_run": "All"} if dry_run else {}
-        # The client sends a list as application/json-patch+json.
-        return self._ask(question, function, name, namespace, body=[dict(operation) for operation in operations], **options)
-
-    def _list(self, question: Question, function: Callable[..., Any], namespace: str, **options: Any) -> list[JSON]:
+    def _list(self, request: KubernetesRequest, function: Callable[..., Any], namespace: str, **options: Any) -> list[JSON]:
         found: list[JSON] = []
-        page: JSON = {}
         while True:
-            page = self._ask(question, function, namespace, **options)
+            page = self._send(request, function, namespace, **options)
             found += page.get("items") or []
-            following = (page.get("metadata") or {}).get("continue")
-            if not following:
+            options["_continue"] = (page.get("metadata") or {}).get("continue")
+            if not options["_continue"]:
                 return found
-            options["_continue"] = following
 
-    def _ask(self, question: Question, function: Callable[..., Any], *arguments: Any, **options: Any) -> JSON:
+    def _send(self, request: KubernetesRequest, function: Callable[..., Any], *arguments: Any, **options: Any) -> JSON:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -251,29 +230,34 @@ class Cluster:
             answer = function(*arguments, _preload_content=False, _request_timeout=self._timeout, **options)
         except ApiException as error:
             if not error.status:
-                raise unreachable(error, question) from None
-            raise fault_of_status(error.status, error.body, question) from None
+                raise unreachable_error(error, request) from None
+            raise status_error(error.status, error.body, request) from None
         except (HTTPError, OSError) as error:
-            raise unreachable(error, question) from None
+            raise unreachable_error(error, request) from None
         except AttributeError as error:
             # On a TLS failure the client fails while decoding the body of an answer that never arrived.
             if isinstance(error.__context__, ApiException):
-                raise unreachable(error.__context__, question) from None
+                raise unreachable_error(error.__context__, request) from None
             raise
-        fault = None if question.verb == "patch" else http_caches.age_fault(getattr(answer, "headers", None) or {})
+        fault = request.verb != "patch" and http_caches.age_fault(getattr(answer, "headers", None) or {})
         if fault:
-            raise DeploymentError(f"{question}: {fault}", reason=http_caches.REASON, transient=True)
+            raise DeploymentError(f"{request}: {fault}", reason=http_caches.REASON, transient=True)
         try:
-            return parse(answer.data, question)
+            return parse(answer.data, request)
         except (HTTPError, OSError) as error:
-            raise broken_off(error, question) from None
+            raise truncated_answer_error(error, request) from None
 
 
-def _by_admission(said: str, question: Question) -> bool:
+def _patch_options(operations: Sequence[Mapping[str, Any]], dry_run: bool) -> dict[str, Any]:
+    # The client sends a list as application/json-patch+json.
+    return {"body": [dict(operation) for operation in operations]} | ({"dry_run": "All"} if dry_run else {})
+
+
+def _is_admission_denial(detail: str, request: KubernetesRequest) -> bool:
     """Whether a 403 comes from an admission webhook or policy, which no permission can fix."""
-    if question.verb != "patch" or f"cannot {question.verb}" in said:
+    if request.verb != "patch" or f"cannot {request.verb}" in detail:
         return False
-    return any(word in said for word in ("denied", "violates", "exceeded"))
+    return any(word in detail for word in ("denied", "violates", "exceeded"))
 
 
 def _message(body: str | bytes | None) -> str:
@@ -285,7 +269,7 @@ def _message(body: str | bytes | None) -> str:
     return server_text(parsed.get("message") or "" if isinstance(parsed, dict) else text)
 
 
-def _doubt(question: Question) -> str:
-    if question.verb != "patch":
+def _unknown_outcome(request: KubernetesRequest) -> str:
+    if request.verb != "patch":
         return ""
-    return "; whether the change was made is not known: the same key finds out, and does not make it twice"
+    return "; whether the change was made is unknown: a retry with the same key finds out, and does not repeat it"

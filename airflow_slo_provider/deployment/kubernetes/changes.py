@@ -18,13 +18,13 @@ ANNOTATION = "airflow-slo/changes"
 #: Actions of a change.
 ROLLBACK, SET_IMAGE = "rollback", "set_image"
 #: Maximum number of changes recorded on a Deployment.
-REMEMBERED = 10
+MAX_CHANGES = 10
 #: Maximum size of all annotations of an object in bytes (apimachinery's ``TotalAnnotationSizeLimitB``).
 _ANNOTATION_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class RecordedChange:
     """One change of a Deployment made by this provider.
 
     :param key: key of the change: the task instance without its try number
@@ -49,21 +49,21 @@ class Change:
             return f"rolled it back from revision {self.from_revision} to {self.to_revision}"
         return f"set its image, leaving revision {self.from_revision}"
 
-    def is_since(self, moment: datetime) -> bool:
+    def is_at_or_after(self, timestamp: datetime) -> bool:
         """Whether it was made at or after a time (aware)."""
-        return datetime.fromisoformat(self.at) >= moment
+        return datetime.fromisoformat(self.at) >= timestamp
 
 
-def changes(*annotations: Mapping[str, str]) -> list[Change]:
+def read_changes(*annotations: Mapping[str, str]) -> list[RecordedChange]:
     """Read the changes recorded in annotations of a Deployment and its ReplicaSets, oldest first, without duplicates.
 
     Unreadable records are skipped, since anybody can edit the annotation.
     """
-    found = {change.key: change for one in annotations for change in _read(one.get(ANNOTATION))}
+    found = {change.key: change for item in annotations for change in _read(item.get(ANNOTATION))}
     return sorted(found.values(), key=lambda change: datetime.fromisoformat(change.at))
 
 
-def with_change(annotations: Mapping[str, str], known: Sequence[Change], change: Change) -> dict[str, str]:
+def with_change(annotations: Mapping[str, str], known: Sequence[RecordedChange], change: RecordedChange) -> dict[str, str]:
     """Return annotations with one change added; the oldest changes are dropped if there are too many.
 
     :param annotations: the other annotations
@@ -72,22 +72,22 @@ def with_change(annotations: Mapping[str, str], known: Sequence[Change], change:
     """
     others = {key: value for key, value in annotations.items() if key != ANNOTATION}
     room = _ANNOTATION_BYTES - _size(others)
-    kept = [*known, change][-REMEMBERED:]
+    kept = [*known, change][-MAX_CHANGES:]
     while len(kept) > 1 and _size({ANNOTATION: _write(kept)}) > room:
         kept = kept[1:]
     return others | {ANNOTATION: _write(kept)}
 
 
-def _write(kept: Iterable[Change]) -> str:
+def _write(kept: Iterable[RecordedChange]) -> str:
     return json.dumps([asdict(change) for change in kept], separators=(",", ":"), ensure_ascii=False)
 
 
-def _read(text: str | None) -> list[Change]:
+def _read(text: str | None) -> list[RecordedChange]:
     try:
         items: Any = strict_json.loads(text or "[]")
     except ValueError:
         return []
-    names = {one.name for one in fields(Change)}
+    names = {item.name for item in fields(RecordedChange)}
     found = []
     for item in items if isinstance(items, list) else []:
         if not isinstance(item, dict) or not names <= item.keys() or not isinstance(item["key"], str):
@@ -97,7 +97,7 @@ def _read(text: str | None) -> list[Change]:
         except ValueError:
             continue
         if aware:
-            found.append(Change(**{name: item[name] for name in names}))
+            found.append(RecordedChange(**{name: item[name] for name in names}))
     return found
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.kubernetes.api import Cluster
-from airflow_slo_provider.deployment.kubernetes.changes import SET_IMAGE, Change
+from airflow_slo_provider.deployment.kubernetes.changes import SET_IMAGE, RecordedChange
 from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
-from airflow_slo_provider.deployment.kubernetes.revisions import digest, model_version_of
-from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.deployment.kubernetes.revisions import containers_of, digest, model_version_of
+from airflow_slo_provider.deployment.kubernetes.state import DeploymentState, PatchPlan, annotation_operation, apply_change
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
@@ -73,11 +73,11 @@ def set_image(
     :raises DeploymentArgumentError: (a ValueError) for no images or no key
     """
     if not images or not all(images.values()):
-        raise DeploymentArgumentError("images is empty: say which container gets which image")
+        raise DeploymentArgumentError("images is empty: set the image of at least one container")
     if not key:
         raise DeploymentArgumentError("key is empty: without one a retry could bring back what was rolled back meanwhile")
 
-    def decide(state: State, first: State | None) -> Plan[SetImageResult] | SetImageResult:
+    def decide(state: DeploymentState, first: DeploymentState | None) -> PatchPlan[SetImageResult] | SetImageResult:
         before = state.deployment["spec"]["template"]
         operations = _operations(before, images, variables or {})
         after = _changed(before, operations)
@@ -93,9 +93,9 @@ def set_image(
             to_version=model_version_of(after),
             warnings=warnings(state.deployment),
         )
-        own = state.made_by(key)
+        own = state.change_of_key(key)
         if own is not None:
-            return _made_before(state, own, images, variables or {}, result)
+            return _earlier_result(state, own, images, variables or {}, result)
         if first is not None and first.digest != state.digest:
             raise DeploymentError(
                 f'deployment "{name}" was changed from {first.current} to {state.current} at the same time; '
@@ -111,43 +111,32 @@ def set_image(
             refuse_if_managed(state.deployment, "a new image: set it there")
         if digest(after) == state.digest:
             return replace(result, message="the containers have these images already")
-        made = Change(
-            key=key,
-            action=SET_IMAGE,
-            at=now_text(),
-            from_revision=state.current.number,
-            to_revision=None,
-            was=state.digest,
-            became=digest(after),
-        )
         annotations = state.annotations | ({CHANGE_CAUSE: change_cause} if change_cause else {})
         text = ", ".join(f"{container} to {image}" for container, image in sorted(images.items()))
         done = replace(
-            result,
-            changed=not dry_run,
-            message=f"set {text}, leaving {state.current}{' (server dry run)' if dry_run else ''}",
+            result, changed=not dry_run, message=f"set {text}, leaving {state.current}{' (server dry run)' if dry_run else ''}"
         )
-        patch = [*operations, annotate(state, annotations, made)]
-        return Plan(patch, lambda became: replace(done, digest=state.digest if dry_run else became))
+        patch = [*operations, annotation_operation(state, annotations, key=key, action=SET_IMAGE, became=digest(after))]
+        return PatchPlan(patch, lambda became: replace(done, digest=state.digest if dry_run else became))
 
-    return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+    return apply_change(Cluster(api), namespace, name, decide, dry_run=dry_run)
 
 
-def _made_before(
-    state: State, own: Change, images: Mapping[str, str], variables: Mapping[str, str], result: SetImageResult
+def _earlier_result(
+    state: DeploymentState, own: RecordedChange, images: Mapping[str, str], variables: Mapping[str, str], result: SetImageResult
 ) -> SetImageResult:
     """Return the result of the change that this key made before.
 
     :raises DeploymentError: ``conflict`` when the same key now requests another change, e.g. after the run was cleared
     """
-    templates = {one.digest: one.template for one in (*state.revisions, state.current)}
+    templates = {revision.digest: revision.template for revision in (*state.revisions, state.current)}
     left, made = templates.get(own.was) or {}, templates.get(own.became) or {}
     if made and digest(_changed(made, _operations(made, images, variables))) != own.became:
-        gave, asked = (", ".join(f"{name}: {image}" for name, image in sorted(each.items())) for each in (_images(made), images))
+        old, new = (", ".join(f"{name}: {image}" for name, image in sorted(each.items())) for each in (_images(made), images))
         with_variables = f" with {', '.join(sorted(variables))}" if variables else ""
         raise DeploymentError(
-            f'this task instance gave deployment "{state.name}" other images or variables before ({gave}), and is asked for '
-            f"{asked}{with_variables} now; nothing was changed: start a new run",
+            f'this task instance set deployment "{state.name}" to other images or variables before ({old}), and is asked for '
+            f"{new}{with_variables} now; nothing was changed: start a new run",
             reason="conflict",
         )
     superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
@@ -170,25 +159,23 @@ def _operations(template: Mapping[str, Any], images: Mapping[str, str], variable
     variables_missing = set(variables)
     for kind in ("containers", "initContainers"):
         for number, container in enumerate(template["spec"].get(kind) or []):
-            wanted = container["name"] if container["name"] in images else "*" if kind == "containers" and "*" in images else None
-            if wanted is None:
+            name = container["name"] if container["name"] in images or kind != "containers" else "*"
+            if name not in images:
                 continue
-            missing.discard(wanted)
+            missing.discard(name)
             path = f"/spec/template/spec/{kind}/{number}"
-            found.append({"op": "replace", "path": f"{path}/image", "value": images[wanted]})
-            for place, variable in enumerate(container.get("env") or []):
+            found.append({"op": "replace", "path": f"{path}/image", "value": images[name]})
+            for index, variable in enumerate(container.get("env") or []):
                 if variable["name"] in variables and "value" in variable:
                     variables_missing.discard(variable["name"])
                     value = variables[variable["name"]]
-                    found.append({"op": "replace", "path": f"{path}/env/{place}/value", "value": value})
+                    found.append({"op": "replace", "path": f"{path}/env/{index}/value", "value": value})
     if missing:
-        there = ", ".join(_images(template))
-        raise DeploymentError(
-            f'unable to find container named "{sorted(missing)[0]}"; there are {there}', reason="no_such_container"
-        )
+        message = f'unable to find container named "{min(missing)}"; there are {", ".join(_images(template))}'
+        raise DeploymentError(message, reason="no_such_container")
     if variables_missing:
         raise DeploymentError(
-            f"no container that gets an image has the variable {sorted(variables_missing)[0]} with a plain value",
+            f"no container that gets an image has the variable {min(variables_missing)} with a plain value",
             reason="no_such_variable",
         )
     return found
@@ -200,14 +187,13 @@ def _changed(template: Mapping[str, Any], operations: list[dict[str, Any]]) -> d
 
     after: dict[str, Any] = copy.deepcopy(dict(template))
     for operation in operations:
-        place: Any = after
-        *parents, last = operation["path"].split("/")[3:]
-        for part in parents:
-            place = place[int(part)] if isinstance(place, list) else place[part]
-        place[last] = operation["value"]
+        parent: Any = after
+        *parts, last = operation["path"].split("/")[3:]
+        for part in parts:
+            parent = parent[int(part)] if isinstance(parent, list) else parent[part]
+        parent[last] = operation["value"]
     return after
 
 
 def _images(template: Mapping[str, Any]) -> dict[str, str]:
-    spec = template.get("spec") or {}
-    return {one["name"]: one.get("image", "") for one in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]}
+    return {container["name"]: container.get("image", "") for container in containers_of(template)}

@@ -67,7 +67,7 @@ class Revision:
         version = f", model version {self.model_version}" if self.model_version else ""
         return f"revision {self.number} ({', '.join(self.images) or 'no image'}{version})"
 
-    def is_any_of(self, names: Collection[int | str]) -> bool:
+    def matches_any(self, names: Collection[int | str]) -> bool:
         """Whether the revision's number, image or model version is among the given ones."""
         numbers = {number for number in (self.number, *self.history) if number}
         texts = {*self.images, *([self.model_version] if self.model_version else [])}
@@ -82,12 +82,12 @@ def selector_text(deployment: JSON) -> str:
     """
     selector = deployment.get("spec", {}).get("selector") or {}
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for need in selector.get("matchExpressions") or []:
-        key, values = need["key"], ",".join(sorted(need.get("values") or []))
+    for term in selector.get("matchExpressions") or []:
+        key, values = term["key"], ",".join(sorted(term.get("values") or []))
         forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key, "DoesNotExist": f"!{key}"}
-        if need["operator"] not in forms:
-            raise DeploymentError(f"the selector's operator {need['operator']!r} is unknown", reason="bad_selector")
-        parts.append(forms[need["operator"]])
+        if term["operator"] not in forms:
+            raise DeploymentError(f"the selector's operator {term['operator']!r} is unknown", reason="bad_selector")
+        parts.append(forms[term["operator"]])
     return ",".join(parts)
 
 
@@ -100,14 +100,14 @@ def revisions(deployment: JSON, replica_sets: Iterable[JSON]) -> list[Revision]:
     :param replica_sets: raw JSON of the ReplicaSets that match its selector
     """
     uid = deployment["metadata"].get("uid")
-    owned = sorted((one for one in replica_sets if uid and _controller(one) == uid), key=_age)
-    wanted = digest(deployment["spec"]["template"])
-    current = next((one for one in owned if digest(one["spec"]["template"]) == wanted), None)
-    found = [_revision(one, current=False) for one in owned if one is not current]
+    owned = sorted((item for item in replica_sets if uid and _controller(item) == uid), key=_age)
+    expected = digest(deployment["spec"]["template"])
+    current = next((item for item in owned if digest(item["spec"]["template"]) == expected), None)
+    found = [_revision(item, current=False) for item in owned if item is not current]
     return found if current is None else [*found, _revision(current, current=True)]
 
 
-def choose(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
+def choose_revision(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
     """Choose the revision that ``kubectl rollout undo`` would restore.
 
     :param found: from :func:`revisions`
@@ -117,22 +117,15 @@ def choose(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
     """
     if to not in ("previous", 0):
         number = int(to)
-        for one in found:
-            if number > 0 and one.number == number:
-                return one
+        for revision in found:
+            if number > 0 and revision.number == number:
+                return revision
         raise DeploymentError(f"unable to find specified revision {number} in history", reason="no_such_revision")
-    latest: Revision | None = None
-    previous: Revision | None = None
-    for one in found:
-        if one.number is None or one.number < 0:
-            continue
-        if latest is None or (latest.number or 0) < one.number:
-            latest, previous = one, latest
-        elif previous is None or (previous.number or 0) < one.number:
-            previous = one
-    if previous is None:
+    numbered = [revision for revision in found if revision.number is not None and revision.number >= 0]
+    if len(numbered) < 2:
         raise DeploymentError(f'no rollout history found for deployment "{name}"', reason="no_history")
-    return previous
+    # Sorting is stable: of several revisions with one number the first counts, as for kubectl.
+    return sorted(numbered, key=lambda revision: -(revision.number or 0))[1]
 
 
 def restored_annotations(deployment: JSON, target: Revision) -> dict[str, str]:
@@ -164,11 +157,15 @@ def digest(template: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def containers_of(template: Mapping[str, Any]) -> list[JSON]:
+    """Return the containers of a template, init containers last."""
+    spec = template.get("spec") or {}
+    return [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+
+
 def images_of(template: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the images of a template, init containers last."""
-    spec = template.get("spec") or {}
-    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
-    return tuple(str(one["image"]) for one in containers if one.get("image"))
+    return tuple(str(container["image"]) for container in containers_of(template) if container.get("image"))
 
 
 def model_version_of(template: Mapping[str, Any]) -> str | None:
@@ -192,13 +189,16 @@ def _revision(replica_set: JSON, *, current: bool) -> Revision:
         number=_number(annotations[REVISION]) if REVISION in annotations else 0,
         replica_set=metadata["name"],
         history=tuple(number for number in history if number is not None),
-        images=images_of(template),
-        model_version=model_version_of(template),
-        digest=digest(template),
         current=current,
         template=template,
         annotations=annotations,
+        **template_facts(template),
     )
+
+
+def template_facts(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the images, model version and digest of a template, as arguments of :class:`Revision`."""
+    return {"images": images_of(template), "model_version": model_version_of(template), "digest": digest(template)}
 
 
 def _controller(item: JSON) -> str | None:

@@ -44,7 +44,7 @@ class Rollout:
         return self.progress in (Progress.DONE, Progress.SUPERSEDED)
 
 
-def rollout_of(deployment: JSON, expected: str | None = None) -> Rollout:
+def rollout_status(deployment: JSON, expected: str | None = None) -> Rollout:
     """Compute a rollout's status like kubectl's ``DeploymentStatusViewer``, except that a passed progress deadline is not final.
 
     :param deployment: raw JSON
@@ -53,7 +53,7 @@ def rollout_of(deployment: JSON, expected: str | None = None) -> Rollout:
     metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
     name = metadata["name"]
     if expected is not None and digest(spec["template"]) != expected:
-        return Rollout(Progress.SUPERSEDED, f'deployment "{name}" was given another template while its rollout was waited for')
+        return Rollout(Progress.SUPERSEDED, f'deployment "{name}" got another template during its rollout')
     if (metadata.get("generation") or 0) > (status.get("observedGeneration") or 0):
         return Rollout(Progress.WAITING, "Waiting for deployment spec update to be observed...")
     wanted = spec.get("replicas", 1)
@@ -73,7 +73,7 @@ def rollout_of(deployment: JSON, expected: str | None = None) -> Rollout:
     return Rollout(Progress.WAITING, message)
 
 
-def follow(
+def wait_for_rollout(
     api: AppsV1Api | ApiClient,
     namespace: str,
     name: str,
@@ -81,7 +81,7 @@ def follow(
     expected: str | None = None,
     timeout: float = 600.0,
     interval: float = 5.0,
-    say: Callable[[str], object] = lambda message: None,
+    on_message: Callable[[str], object] = lambda message: None,
 ) -> Rollout:
     """Poll a rollout until it ends or the timeout expires; return the last status.
 
@@ -93,22 +93,22 @@ def follow(
     :param expected: digest of the expected template; None for the current one
     :param timeout: maximum number of seconds to wait
     :param interval: seconds between two polls
-    :param say: called with each message that differs from the previous one, e.g. ``log.info``
+    :param on_message: called with each message that differs from the previous one, e.g. ``log.info``
     :raises DeploymentError: when the Deployment cannot be read: at once for a refusal, after the timeout for a transient error
     """
-    cluster, deadline, told = Cluster(api), time.monotonic() + timeout, ""
+    cluster, deadline, last = Cluster(api), time.monotonic() + timeout, ""
     while True:
         fault: DeploymentError | None = None
         try:
-            rollout = rollout_of(cluster.deployment(namespace, name), expected)
+            rollout = rollout_status(cluster.deployment(namespace, name), expected)
             message = rollout.message
         except DeploymentError as error:
             if not error.transient:
                 raise
             fault, message = error, str(error)
-        if message != told:
-            say(message)
-            told = message
+        if message != last:
+            on_message(message)
+            last = message
         left = deadline - time.monotonic()
         if fault is None and (rollout.over or left <= 0):
             return rollout

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, Conflict
-from airflow_slo_provider.deployment.kubernetes.state import ATTEMPTS, locked
+from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, PatchConflict
+from airflow_slo_provider.deployment.kubernetes.state import ATTEMPTS, version_lock
 from airflow_slo_provider.exceptions import DeploymentError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def scale(
         autoscaler = _autoscaler(cluster.autoscalers(namespace), name)
         if autoscaler and not despite_autoscaler:
             raise DeploymentError(
-                f'the HorizontalPodAutoscaler "{autoscaler}" owns the replicas of deployment "{name}" and would set them again: '
+                f'the HorizontalPodAutoscaler "{autoscaler}" manages the replicas of deployment "{name}" and would reset them: '
                 "change its minReplicas or maxReplicas instead",
                 reason="autoscaled",
             )
@@ -76,8 +76,8 @@ def scale(
         else:
             operation = {"op": "replace" if present else "add", "path": "/spec/replicas", "value": replicas}
             try:
-                cluster.patch_scale(namespace, name, [locked(before), operation], dry_run=dry_run)
-            except Conflict:
+                cluster.patch_scale(namespace, name, [version_lock(before), operation], dry_run=dry_run)
+            except PatchConflict:
                 continue
             message = f"scaled from {now} to {replicas} replicas{' (server dry run)' if dry_run else ''}"
         return ScaleResult(
@@ -98,6 +98,6 @@ def scale(
 def _autoscaler(items: list[JSON], name: str) -> str | None:
     for item in items:
         target = item["spec"].get("scaleTargetRef") or {}
-        if target.get("kind") == "Deployment" and target.get("name") == name:
+        if (target.get("kind"), target.get("name")) == ("Deployment", name):
             return str(item["metadata"]["name"])
     return None

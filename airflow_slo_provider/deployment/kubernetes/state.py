@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, Conflict
-from airflow_slo_provider.deployment.kubernetes.changes import Change, changes, with_change
+from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, PatchConflict
+from airflow_slo_provider.deployment.kubernetes.changes import RecordedChange, read_changes, with_change
 from airflow_slo_provider.deployment.kubernetes.revisions import (
     Revision,
     current_revision,
     digest,
-    images_of,
-    model_version_of,
     revisions,
     selector_text,
+    template_facts,
 )
 from airflow_slo_provider.exceptions import DeploymentError
 
@@ -27,7 +26,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class State:
+class DeploymentState:
     """A Deployment with its revisions and this provider's recorded changes, at the time of one read.
 
     :param deployment: raw JSON
@@ -37,7 +36,7 @@ class State:
 
     deployment: JSON
     revisions: tuple[Revision, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[RecordedChange, ...]
 
     @property
     def name(self) -> str:
@@ -65,23 +64,16 @@ class State:
         if self.revisions and self.revisions[-1].current:
             return self.revisions[-1]
         template = self.deployment["spec"]["template"]
-        return Revision(
-            number=current_revision(self.deployment),
-            replica_set="",
-            images=images_of(template),
-            model_version=model_version_of(template),
-            digest=digest(template),
-            current=True,
-            template=template,
-        )
+        number = current_revision(self.deployment)
+        return Revision(number=number, replica_set="", current=True, template=template, **template_facts(template))
 
-    def made_by(self, key: str) -> Change | None:
+    def change_of_key(self, key: str) -> RecordedChange | None:
         """Return the change that was made with a key; None if there is none."""
         return next((change for change in self.changes if change.key == key), None)
 
 
 @dataclass(frozen=True)
-class Plan(Generic[_Result]):
+class PatchPlan(Generic[_Result]):
     """A planned change, and a function that builds its result.
 
     :param operations: operations of the JSON Patch
@@ -93,22 +85,22 @@ class Plan(Generic[_Result]):
     result: Callable[[str], _Result]
 
 
-def look(cluster: Cluster, namespace: str, name: str) -> State:
+def read_state(cluster: Cluster, namespace: str, name: str) -> DeploymentState:
     """Read the state of a Deployment and its ReplicaSets.
 
     :raises DeploymentError: when one of them cannot be read
     """
     deployment = cluster.deployment(namespace, name)
     found = revisions(deployment, cluster.replica_sets(namespace, selector_text(deployment)))
-    remembered = changes(*(one.annotations for one in found), deployment["metadata"].get("annotations") or {})
-    return State(deployment, tuple(found), tuple(remembered))
+    changes = read_changes(*(revision.annotations for revision in found), deployment["metadata"].get("annotations") or {})
+    return DeploymentState(deployment, tuple(found), tuple(changes))
 
 
-def change(
+def apply_change(
     cluster: Cluster,
     namespace: str,
     name: str,
-    decide: Callable[[State, State | None], Plan[_Result] | _Result],
+    decide: Callable[[DeploymentState, DeploymentState | None], PatchPlan[_Result] | _Result],
     *,
     dry_run: bool,
 ) -> _Result:
@@ -122,15 +114,15 @@ def change(
     :param dry_run: validate the patch on the server without storing it
     :raises DeploymentError: ``conflict`` (transient) when every attempt conflicted
     """
-    first: State | None = None
+    first: DeploymentState | None = None
     for _ in range(ATTEMPTS):
-        state = look(cluster, namespace, name)
+        state = read_state(cluster, namespace, name)
         decided = decide(state, first)
-        if not isinstance(decided, Plan):
+        if not isinstance(decided, PatchPlan):
             return decided
         try:
-            answer = cluster.patch(namespace, name, [locked(state.deployment), *decided.operations], dry_run=dry_run)
-        except Conflict:
+            answer = cluster.patch(namespace, name, [version_lock(state.deployment), *decided.operations], dry_run=dry_run)
+        except PatchConflict:
             first = first or state
             continue
         return decided.result(digest(answer["spec"]["template"]))
@@ -142,7 +134,7 @@ def change(
     )
 
 
-def locked(item: JSON) -> dict[str, Any]:
+def version_lock(item: JSON) -> dict[str, Any]:
     """Return the operation that makes a patch fail with 409 if the object has changed since it was read.
 
     A ``test`` operation would also work, but fails with 422 like any invalid object.
@@ -150,13 +142,22 @@ def locked(item: JSON) -> dict[str, Any]:
     return {"op": "replace", "path": "/metadata/resourceVersion", "value": item["metadata"]["resourceVersion"]}
 
 
-def annotate(state: State, annotations: dict[str, str], made: Change) -> dict[str, Any]:
-    """Return the operation that sets annotations and records a change."""
+def annotation_operation(
+    state: DeploymentState, annotations: dict[str, str], *, key: str, action: str, became: str, to_revision: int | None = None
+) -> dict[str, Any]:
+    """Return the operation that sets annotations and records a change of the current revision.
+
+    :param state: the Deployment as it was read
+    :param annotations: its new annotations
+    :param key: key of the change
+    :param action: :data:`.changes.ROLLBACK` or :data:`.changes.SET_IMAGE`
+    :param became: digest of the new template
+    :param to_revision: number of the restored revision; None for a new one
+    """
+    at, revision = datetime.now(UTC).isoformat(), state.current.number
+    change = RecordedChange(
+        key=key, action=action, at=at, from_revision=revision, to_revision=to_revision, was=state.digest, became=became
+    )
     present = state.deployment["metadata"].get("annotations") is not None
-    value = with_change(annotations, state.changes, made)
+    value = with_change(annotations, state.changes, change)
     return {"op": "replace" if present else "add", "path": "/metadata/annotations", "value": value}
-
-
-def now_text() -> str:
-    """Return the current time in the format of a recorded change."""
-    return datetime.now(UTC).isoformat()

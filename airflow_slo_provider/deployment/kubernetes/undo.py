@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.kubernetes.api import Cluster
-from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, Change
+from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, RecordedChange
 from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
-from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose, restored_annotations
-from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose_revision, restored_annotations
+from airflow_slo_provider.deployment.kubernetes.state import DeploymentState, PatchPlan, annotation_operation, apply_change
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
@@ -91,33 +91,33 @@ def rollback(
         infrastructure failure
     :raises DeploymentArgumentError: (a ValueError) for arguments that name no revision or no key
     """
-    target_of = _target(to, known_good)
+    target_of = _target_function(to, known_good)
     if not key:
         raise DeploymentArgumentError("key is empty: without one a retry would undo the undo")
     if since is not None and since.tzinfo is None:
         raise DeploymentArgumentError(f"since {since} has no time zone")
     called = datetime.now(UTC)
 
-    def decide(state: State, first: State | None) -> Plan[RollbackResult] | RollbackResult:
-        def nothing(message: str, earlier: Change | None = None) -> RollbackResult:
-            return replace(_nothing(state, message, earlier), dry_run=dry_run)
+    def decide(state: DeploymentState, first: DeploymentState | None) -> PatchPlan[RollbackResult] | RollbackResult:
+        def unchanged(message: str, earlier: RecordedChange | None = None) -> RollbackResult:
+            return replace(_unchanged(state, message, earlier), dry_run=dry_run)
 
-        own = state.made_by(key)
+        own = state.change_of_key(key)
         if own is not None:
             superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
-            return nothing(
+            return unchanged(
                 f"this task rolled back from revision {own.from_revision} to {own.to_revision} before{superseded}", own
             )
         for rival in reversed(state.changes):
-            meanwhile = first is not None and first.made_by(rival.key) is None
+            meanwhile = first is not None and first.change_of_key(rival.key) is None
             ours = plan is not None and rival.key.startswith(plan)
             # A release since the decision does not make the rollback obsolete: the decision may be about that release.
             decided = called if since is None or ours or rival.action != ROLLBACK else since
-            if meanwhile or rival.is_since(decided):
-                return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
+            if meanwhile or rival.is_at_or_after(decided):
+                return unchanged(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
         if first is not None and first.digest != state.digest:
-            return nothing(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
-        _refuse_if_moved(state.current, bad_revision, bad_version)
+            return unchanged(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
+        _require_bad_revision(state.current, bad_revision, bad_version)
         target = target_of(state)
         if state.paused:
             raise DeploymentError(
@@ -127,26 +127,18 @@ def rollback(
         if refuse_if_gitops_managed:
             refuse_if_managed(state.deployment, "a rollback: roll back there")
         if target.digest == state.digest:
-            return nothing(f"skipped rollback (current template already matches revision {target.number})")
+            return unchanged(f"skipped rollback (current template already matches revision {target.number})")
         return _plan(state, target, key, dry_run=dry_run)
 
-    return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+    return apply_change(Cluster(api), namespace, name, decide, dry_run=dry_run)
 
 
-def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[RollbackResult]:
+def _plan(state: DeploymentState, target: Revision, key: str, *, dry_run: bool) -> PatchPlan[RollbackResult]:
     left = state.current
-    made = Change(
-        key=key,
-        action=ROLLBACK,
-        at=now_text(),
-        from_revision=left.number,
-        to_revision=target.number,
-        was=left.digest,
-        became=target.digest,
-    )
+    annotations = restored_annotations(state.deployment, target)
     operations: list[dict[str, Any]] = [
         {"op": "replace", "path": "/spec/template", "value": target.template},
-        annotate(state, restored_annotations(state.deployment, target), made),
+        annotation_operation(state, annotations, key=key, action=ROLLBACK, became=target.digest, to_revision=target.number),
     ]
     result = RollbackResult(
         changed=not dry_run,
@@ -155,88 +147,95 @@ def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[Ro
         message=f"rolled back from {left} to {target}{' (server dry run)' if dry_run else ''}",
         digest=state.digest,
         dry_run=dry_run,
-        from_images=left.images,
-        to_images=target.images,
-        from_version=left.model_version,
-        to_version=target.model_version,
-        warnings=warnings(state.deployment),
+        **_facts(state, left, target),
     )
-    return Plan(operations, lambda became: result if dry_run else replace(result, digest=became))
+    return PatchPlan(operations, lambda became: result if dry_run else replace(result, digest=became))
 
 
-def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResult:
+def _unchanged(state: DeploymentState, message: str, earlier: RecordedChange | None) -> RollbackResult:
     """Build the result if nothing is to be done, with the revisions of an earlier change or the current one."""
-    by_digest = {one.digest: one for one in (*state.revisions, state.current)}
-    left = by_digest.get(earlier.was) if earlier else state.current
-    target = by_digest.get(earlier.became) if earlier else state.current
+    current = state.current
+    if earlier is None:
+        number, facts = current.number, _facts(state, current, current)
+        return RollbackResult(
+            changed=False, from_revision=number, to_revision=number, message=message, digest=state.digest, **facts
+        )
+    by_digest = {revision.digest: revision for revision in (*state.revisions, current)}
     return RollbackResult(
         changed=False,
-        from_revision=earlier.from_revision if earlier else state.current.number,
-        to_revision=earlier.to_revision if earlier else state.current.number,
+        from_revision=earlier.from_revision,
+        to_revision=earlier.to_revision,
         message=message,
-        digest=earlier.became if earlier else state.digest,
-        from_images=left.images if left else (),
-        to_images=target.images if target else (),
-        from_version=left.model_version if left else None,
-        to_version=target.model_version if target else None,
-        warnings=warnings(state.deployment),
+        digest=earlier.became,
+        **_facts(state, by_digest.get(earlier.was), by_digest.get(earlier.became)),
     )
 
 
-def _refuse_if_moved(current: Revision, bad_revision: int | None, bad_version: str | None) -> None:
+def _facts(state: DeploymentState, left: Revision | None, target: Revision | None) -> dict[str, Any]:
+    """Return images, model versions and warnings as arguments of :class:`RollbackResult`."""
+    return {
+        "from_images": left.images if left else (),
+        "to_images": target.images if target else (),
+        "from_version": left.model_version if left else None,
+        "to_version": target.model_version if target else None,
+        "warnings": warnings(state.deployment),
+    }
+
+
+def _require_bad_revision(current: Revision, bad_revision: int | None, bad_version: str | None) -> None:
     for what, bad in (("revision", bad_revision), ("version", bad_version)):
-        if bad is not None and not current.is_any_of({bad}):
-            raise DeploymentError(
-                f"the world has moved: {what} {bad} was to be left, and the Deployment has {current}; nothing was changed",
-                reason="moved",
+        if bad is not None and not current.matches_any({bad}):
+            message = (
+                f"the deployment has moved on: {what} {bad} was to be replaced, and {current} is current; nothing was changed"
             )
+            raise DeploymentError(message, reason="moved")
 
 
-def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Revision]:
+def _target_function(to: str | int, known_good: KnownGood | None) -> Callable[[DeploymentState], Revision]:
     """Validate ``to``, and return the function that chooses the target revision."""
     if to == LAST_KNOWN_GOOD:
         return lambda state: _last_known_good(state, known_good)
     if to == PREVIOUS:
-        return lambda state: choose(state.revisions, PREVIOUS, name=state.name)
+        return lambda state: choose_revision(state.revisions, PREVIOUS, name=state.name)
     try:
         number = int(str(to))
     except ValueError:
-        raise DeploymentArgumentError(
-            f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
-        ) from None
-    return lambda state: choose(state.revisions, number, name=state.name)
+        message = f"to={to!r} is not a revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
+        raise DeploymentArgumentError(message) from None
+    return lambda state: choose_revision(state.revisions, number, name=state.name)
 
 
-def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
+def _last_known_good(state: DeploymentState, known_good: KnownGood | None) -> Revision:
     if isinstance(known_good, str):
         known_good = text_list(known_good)
     if known_good is None or (not callable(known_good) and not known_good):
         raise DeploymentError(
-            f'which revision of deployment "{state.name}" was good is not known: no check of it has passed. '
-            f"Say to={PREVIOUS!r} or to=<revision>",
+            f'no revision of deployment "{state.name}" is known to be good: no check of it has passed. '
+            f"Set to={PREVIOUS!r} or to=<revision>",
             reason="nothing_known",
         )
-    judge: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.is_any_of(known_good)
-    left = _left_before(state)
-    good = [one for one in state.revisions if one.number and not one.current and one.digest not in left and judge(one)]
+    is_good: Callable[[Revision], bool] = known_good if callable(known_good) else lambda each: each.matches_any(known_good)
+    left = _rolled_back_before(state)
+    good = [each for each in state.revisions if each.number and not each.current and each.digest not in left and is_good(each)]
     if not good:
-        tried = "; ".join(f"{one}{_why_not(one, left)}" for one in state.revisions) or "there are no revisions"
+        tried = "; ".join(f"{each}{_rejection_reason(each, left)}" for each in state.revisions) or "there are no revisions"
         raise DeploymentError(
-            f'deployment "{state.name}" has no revision to go back to that is known to have been good: {tried}',
-            reason="no_known_good",
+            f'deployment "{state.name}" has no earlier revision that is known to be good: {tried}', reason="no_known_good"
         )
-    return max(good, key=lambda one: one.number or 0)
+    return max(good, key=lambda each: each.number or 0)
 
 
-def _left_before(state: State) -> Mapping[str, Change]:
+def _rolled_back_before(state: DeploymentState) -> Mapping[str, RecordedChange]:
     """Return the templates that a rollback replaced and that were not released again since, by digest."""
-    numbers = {one.digest: one.number or 0 for one in state.revisions}
+    numbers = {each.digest: each.number or 0 for each in state.revisions}
     return {
-        one.was: one for one in state.changes if one.action == ROLLBACK and numbers.get(one.was, 0) <= (one.from_revision or 0)
+        each.was: each
+        for each in state.changes
+        if each.action == ROLLBACK and numbers.get(each.was, 0) <= (each.from_revision or 0)
     }
 
 
-def _why_not(one: Revision, left: Mapping[str, Change]) -> str:
-    if one.current:
+def _rejection_reason(revision: Revision, left: Mapping[str, RecordedChange]) -> str:
+    if revision.current:
         return " is the current one"
-    return f" was left at {left[one.digest].at}" if one.digest in left else " is not known to be good"
+    return f" was rolled back at {left[revision.digest].at}" if revision.digest in left else " is not known to be good"

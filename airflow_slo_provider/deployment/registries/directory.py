@@ -12,7 +12,6 @@ written document is read back, which detects most but not all races; use MLflow 
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -23,19 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.atomic_files import replace_file
+from airflow_slo_provider.deployment.registries.history import AliasConflict, AliasState, Move, RegistryError, previous_after
 from airflow_slo_provider.deployment.registries.names import CHAMPION, PREVIOUS
-from airflow_slo_provider.deployment.registries.registry import (
-    Conflict,
-    ModelVersion,
-    Move,
-    Moved,
-    RegistryError,
-    State,
-    Wanted,
-    decide,
-    finished,
-    previous_after,
-)
+from airflow_slo_provider.deployment.registries.registry import ModelVersion, Moved, MoveRequest, completed_move, decide_move
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,200}")
 _LOCK_SECONDS = 30.0
@@ -68,12 +58,12 @@ class DirectoryRegistry:
             raise RegistryError(f"{source}: there are no files to register as {model} {version}", reason="not_found")
         if target.exists() and (target / ".complete").exists():
             if {name: path.read_bytes() for name, path in files.items()} != _contents(target):
-                raise Conflict(f"{model} {version} is registered with other files; give the new ones a version of their own")
+                raise AliasConflict(f"{model} {version} is registered with other files; register the new ones as a new version")
             return self.get(model, version)
         for name, path in files.items():
-            place = target.joinpath(*name.split("/"))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _write(place, path.read_bytes())
+            copy = target.joinpath(*name.split("/"))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _write(copy, path.read_bytes())
         # Written last, so that a version exists only once all its files are copied.
         _write(target / ".complete", datetime.now(UTC).isoformat().encode())
         return self.get(model, version)
@@ -85,12 +75,12 @@ class DirectoryRegistry:
         :param version: name of the version
         :raises RegistryError: reason ``not_found``
         """
-        place = self._version(model, version)
+        folder = self._version(model, version)
         try:
-            created = (place / ".complete").read_bytes().decode()
+            created = (folder / ".complete").read_bytes().decode()
         except FileNotFoundError:
             raise RegistryError(f"{self._root}: model {model} has no version {version}", reason="not_found") from None
-        return ModelVersion(model=model, version=version, created_at=datetime.fromisoformat(created), uri=str(place))
+        return ModelVersion(model=model, version=version, created_at=datetime.fromisoformat(created), uri=str(folder))
 
     def alias(self, model: str, alias: str) -> str | None:
         """Return the version that an alias names; None if it names none.
@@ -107,21 +97,21 @@ class DirectoryRegistry:
         :param model: name of the model
         :param alias: name of the alias
         """
-        return [Move(**one) for one in self._read(model)["moves"] if one["alias"] == alias]
+        return [Move(**item) for item in self._read(model)["moves"] if item["alias"] == alias]
 
-    def move(self, model: str, wanted: Wanted) -> Moved:
+    def move(self, model: str, request: MoveRequest) -> Moved:
         """Move an alias and record the move atomically, once per key.
 
         :param model: name of the model
-        :param wanted: the requested move
+        :param request: the requested move
         """
         with self._lock(model):
             document = self._read(model)
-            recorded = [Move(**one) for one in document["moves"] if one["alias"] == wanted.alias]
-            state = State(
-                current=document["aliases"].get(wanted.alias), moves=recorded, previous=document["aliases"].get(PREVIOUS)
+            recorded = [Move(**item) for item in document["moves"] if item["alias"] == request.alias]
+            state = AliasState(
+                current=document["aliases"].get(request.alias), moves=recorded, previous=document["aliases"].get(PREVIOUS)
             )
-            found = decide(model, state, wanted)
+            found = decide_move(model, state, request)
             if isinstance(found, Moved):
                 return found
             self.get(model, found.after)
@@ -130,35 +120,31 @@ class DirectoryRegistry:
                 document["aliases"][PREVIOUS] = previous_after(found, state)
             document["moves"].append(asdict(found))
             text = json.dumps(document, indent=2, default=str).encode()
-            place = self._model(model) / "registry.json"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _write(place, text)
-            if not self._local and place.read_bytes() != text:
-                raise Conflict(f"{model}@{found.alias}: somebody wrote {place} at the same moment; look what serves now")
-            return finished(model, found)
+            file = self._model(model) / "registry.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _write(file, text)
+            if not self._local and file.read_bytes() != text:
+                raise AliasConflict(f"{model}@{found.alias}: somebody wrote {file} at the same time; check what serves now")
+            return completed_move(model, found)
 
     def _read(self, model: str) -> dict[str, Any]:
-        place = self._model(model) / "registry.json"
+        file = self._model(model) / "registry.json"
         try:
-            document = strict_json.loads(place.read_bytes())
+            document = strict_json.loads(file.read_bytes())
         except FileNotFoundError:
             return {"aliases": {}, "moves": []}
         except ValueError as error:
             reason = strict_json.json_error_reason(error, "corrupt")
-            raise RegistryError(f"{place} is not readable: {error}", reason=reason) from error
+            raise RegistryError(f"{file} is not readable: {error}", reason=reason) from error
         if not isinstance(document, dict) or not {"aliases", "moves"} <= set(document):
-            raise RegistryError(f"{place} holds no aliases and moves", reason="corrupt")
+            raise RegistryError(f"{file} contains no aliases and moves", reason="corrupt")
         return document
 
     def _model(self, model: str) -> Any:
-        if not _NAME.fullmatch(model):
-            raise RegistryError(f"{model!r} is no name of a model here: letters, digits and ._+- only", reason="bad_name")
-        return self._root / model
+        return self._root / _checked_name(model, "model")
 
     def _version(self, model: str, version: str) -> Any:
-        if not _NAME.fullmatch(str(version)):
-            raise RegistryError(f"{version!r} is no name of a version here: letters, digits and ._+- only", reason="bad_name")
-        return self._model(model) / "versions" / str(version)
+        return self._model(model) / "versions" / _checked_name(str(version), "version")
 
     @contextmanager
     def _lock(self, model: str) -> Iterator[None]:
@@ -168,36 +154,33 @@ class DirectoryRegistry:
             return
         import fcntl
 
-        place = self._model(model)
-        place.mkdir(parents=True, exist_ok=True)
+        folder = self._model(model)
+        folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + _LOCK_SECONDS
-        with (place / ".lock").open("w") as lock:
+        with (folder / ".lock").open("w") as lock:
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise RegistryError(f"{place} is locked by another task", reason="locked", transient=True) from None
+                        raise RegistryError(f"{folder} is locked by another task", reason="locked", transient=True) from None
                     time.sleep(0.05)
             yield
 
 
-def _write(place: Any, content: bytes) -> None:
-    """Replace a file atomically: a reader sees either the old or the new content."""
-    if not isinstance(place, Path):
-        place.write_bytes(content)  # object storage writes are atomic
-        return
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(place)
-    except OSError:  # e.g. the disk is full: an incomplete draft must not take up space
-        draft.unlink(missing_ok=True)
-        raise
+def _checked_name(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise RegistryError(f"{name!r} is not a valid {what} name: use letters, digits and ._+- only", reason="bad_name")
+    return name
+
+
+def _write(path: Any, content: bytes) -> None:
+    """Replace a file; writes to object storage are atomic."""
+    if isinstance(path, Path):
+        replace_file(path, content)
+    else:
+        path.write_bytes(content)
 
 
 def _files(source: Any) -> dict[str, Any]:

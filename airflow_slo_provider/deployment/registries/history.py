@@ -22,7 +22,7 @@ class RegistryError(ReasonedError):
     default_reason = "registry_error"
 
 
-class Conflict(RegistryError):
+class AliasConflict(RegistryError):
     """The alias was moved by somebody else. It is not retried, since that would undo their move."""
 
     def __init__(self, message: str) -> None:
@@ -69,7 +69,7 @@ class Move:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class AliasState:
     """The state of one alias of one model in a registry.
 
     :param current: version that the alias names now
@@ -84,7 +84,7 @@ class State:
     previous: str | None = None
 
 
-def predecessor(model: str, state: State, alias: str) -> str:
+def predecessor(model: str, state: AliasState, alias: str) -> str:
     """Return the version that served before the current one was promoted.
 
     A second rollback goes one version further back. No rollback goes to a version that an earlier rollback replaced, unless it
@@ -100,29 +100,29 @@ def predecessor(model: str, state: State, alias: str) -> str:
     found = _before(state)
     recorded = state.moves[-1].after if state.moves else None
     kept = state.previous if alias == CHAMPION else None
-    if kept is not None and state.current != recorded and kept != _before(State(current=recorded, moves=state.moves)):
+    if kept is not None and state.current != recorded and kept != _before(AliasState(current=recorded, moves=state.moves)):
         # Another tool that moves the champion maintains this alias too: it differs from what the last recorded move set.
-        found = None if kept in _refused(state) else kept
+        found = None if kept in _excluded_versions(state) else kept
     if found is None:
-        gone = sorted(_taken_away(_history(state)))
-        but = f" (a rollback took away: {', '.join(gone)})" if gone else ""
+        replaced = sorted(_rolled_back_versions(_history(state)))
+        note = f" (replaced by a rollback: {', '.join(replaced)})" if replaced else ""
         raise RegistryError(
-            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to go back to{but}",
+            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to roll back to{note}",
             reason="no_predecessor",
         )
     return found
 
 
-def _before(state: State) -> str | None:
+def _before(state: AliasState) -> str | None:
     """Return the version before the current one that may serve again, judged by the moves alone."""
-    refused, found = _refused(state), state.current
+    excluded, found = _excluded_versions(state), state.current
     for move in reversed(_history(state)):
-        if found in refused and move.kind == PROMOTE and move.after == found:
+        if found in excluded and move.kind == PROMOTE and move.after == found:
             found = move.before
-    return None if found in refused else found
+    return None if found in excluded else found
 
 
-def _history(state: State) -> list[Move]:
+def _history(state: AliasState) -> list[Move]:
     """Return the recorded moves together with the unrecorded moves that others must have made between and after them.
 
     A new version in an unrecorded move was released. A version that had served before may have been released again or rolled
@@ -133,28 +133,28 @@ def _history(state: State) -> list[Move]:
         before = state.current if move is None else move.before
         last = found[-1].after if found else None
         if before is not None and before != last:
-            known = before not in {one.after for one in found}
+            known = before not in {earlier.after for earlier in found}
             found.append(Move(key="", kind=PROMOTE, alias="", before=last if known else None, after=before, at=""))
         if move is not None:
             found.append(move)
     return found
 
 
-def _taken_away(history: Sequence[Move]) -> set[str]:
+def _rolled_back_versions(history: Sequence[Move]) -> set[str]:
     """Return the versions that a rollback replaced and nobody has restored since."""
-    gone: set[str] = set()
+    replaced: set[str] = set()
     for move in history:
-        gone.discard(move.after)
+        replaced.discard(move.after)
         if move.kind == ROLLBACK and move.before is not None:
-            gone.add(move.before)
-    return gone
+            replaced.add(move.before)
+    return replaced
 
 
-def _refused(state: State) -> set[str | None]:
+def _excluded_versions(state: AliasState) -> set[str | None]:
     """Return the versions that no rollback chooses automatically."""
-    return {state.current, *_taken_away(_history(state))}
+    return {state.current, *_rolled_back_versions(_history(state))}
 
 
-def previous_after(move: Move, state: State) -> str | None:
+def previous_after(move: Move, state: AliasState) -> str | None:
     """Return the version that ``previous_champion`` must name after a move: the target of a rollback."""
-    return _before(State(current=move.after, moves=(*state.moves, move)))
+    return _before(AliasState(current=move.after, moves=(*state.moves, move)))

@@ -17,7 +17,6 @@ CULPRIT = "culprit"
 ACCUSING = frozenset({CULPRIT, ROLLBACK})
 #: Actions and decisions never judge a model, whatever their name: a promotion does not make a version good.
 _ACTIONS = ACCUSING | {PROMOTE, "deployment", "decision"}
-_FINE = (Verdict.PASS, Verdict.WARN)
 
 
 def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | None = None) -> list[str]:
@@ -38,34 +37,34 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
     newest: dict[str, dict[tuple[str, str], CheckResult]] = {}
     accused: set[str] = set()
     for result in results:
-        accused.update(_accused(result))
-        if result.model_version is None or not _counts(result, checks):
+        accused.update(_accused_versions(result))
+        if result.model_version is None or not _is_relevant(result, checks):
             continue
         of_version = newest.setdefault(result.model_version, {})
         before = of_version.get((result.kind, result.name))
         if before is None or before.checked_at <= result.checked_at:
             of_version[result.kind, result.name] = result
     if checks is None:
-        newest = {version: _wholes(of_version) for version, of_version in newest.items()}
+        newest = {version: _without_parts(of_version) for version, of_version in newest.items()}
         _refuse_ambiguity(newest)
     good = {
         version: max(result.checked_at for result in of_version.values())
         for version, of_version in newest.items()
         if version not in accused
-        and all(result.verdict in _FINE for result in of_version.values())
+        and all(result.verdict in (Verdict.PASS, Verdict.WARN) for result in of_version.values())
         and any(result.verdict is Verdict.PASS for result in of_version.values())
-        and all(any(one in _names(result) for result in of_version.values()) for one in checks or ())
+        and all(any(check in _names(result) for result in of_version.values()) for check in checks or ())
     }
     return sorted(good, key=lambda version: good[version])
 
 
-def _counts(result: CheckResult, checks: Collection[str] | None) -> bool:
+def _is_relevant(result: CheckResult, checks: Collection[str] | None) -> bool:
     if checks is None:
         return result.kind in JUDGING
-    return result.kind not in _ACTIONS and any(one in checks for one in _names(result))
+    return result.kind not in _ACTIONS and not _names(result).isdisjoint(checks)
 
 
-def _accused(result: CheckResult) -> Iterator[str]:
+def _accused_versions(result: CheckResult) -> Iterator[str]:
     if result.kind == CULPRIT and result.model_version is not None:
         yield result.model_version
     left = result.evidence.get("from") if result.kind == ROLLBACK else None
@@ -84,12 +83,12 @@ def _subject(kind: str, name: str) -> str:
     return name.partition("/")[0] if kind == LATENCY else name
 
 
-def _wholes(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
+def _without_parts(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
     """Remove the parts of a check (``name/part``, for drift ``name.column``) if the total (``name``) exists."""
     return {
         (kind, name): result
         for (kind, name), result in of_version.items()
-        if not any((kind, name[:place]) in of_version for place in range(1, len(name)) if name[place] == _separator(kind))
+        if not any((kind, name[:end]) in of_version for end in range(1, len(name)) if name[end] == _separator(kind))
     }
 
 
@@ -106,6 +105,6 @@ def _refuse_ambiguity(newest: dict[str, dict[tuple[str, str], CheckResult]]) -> 
             if len(names) > 1:
                 raise DeploymentError(
                     f"model version {version} was judged by the {kind} checks {', '.join(sorted(names))}, which may be about "
-                    "different models: say with checks=[...] which ones count",
+                    "different models: set checks=[...] to those that count",
                     reason="ambiguous_checks",
                 )

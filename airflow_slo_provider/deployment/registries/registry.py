@@ -1,7 +1,7 @@
 """The protocol of model registries, and the decision on a move of an alias, shared by all kinds of registry.
 
-:func:`decide` decides a move from the registry's state: it is a compare-and-set on the expected current version, it is made at
-most once per key, and a rollback goes to the recorded predecessor of the current version.
+:func:`decide_move` decides a move from the registry's state: it is a compare-and-set on the expected current version, it is made
+at most once per key, and a rollback goes to the recorded predecessor of the current version.
 """
 
 from __future__ import annotations
@@ -11,35 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from airflow_slo_provider.deployment.registries.history import (
-    Conflict,
-    Move,
-    RegistryError,
-    State,
-    predecessor,
-    previous_after,
-)
+from airflow_slo_provider.deployment.registries.history import AliasConflict, AliasState, Move, predecessor
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, NONE, PROMOTE, ROLLBACK
-
-__all__ = [
-    "ANY",
-    "CHAMPION",
-    "NONE",
-    "PROMOTE",
-    "ROLLBACK",
-    "Conflict",
-    "ModelRegistry",
-    "ModelVersion",
-    "Move",
-    "Moved",
-    "RegistryError",
-    "State",
-    "Wanted",
-    "decide",
-    "finished",
-    "predecessor",
-    "previous_after",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +50,7 @@ class Moved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class MoveRequest:
     """A requested move of an alias.
 
     :param to: the version to promote, or to roll back to; None for the recorded predecessor
@@ -124,114 +97,114 @@ class ModelRegistry(Protocol):
         """
         ...
 
-    def move(self, model: str, wanted: Wanted) -> Moved:
+    def move(self, model: str, request: MoveRequest) -> Moved:
         """Move an alias, once per key.
 
         :param model: name of the model
-        :param wanted: the requested move
+        :param request: the requested move
         :raises Conflict: when the alias names another version than expected, or this key moved it to another version before
         :raises RegistryError: when the registry cannot be reached, or there is no such version or predecessor
         """
         ...
 
 
-def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = None) -> Move | Moved:
+def decide_move(model: str, state: AliasState, request: MoveRequest, *, now: datetime | None = None) -> Move | Moved:
     """Return the move to make, or the result if it was made before.
 
     :param model: name of the model
     :param state: state of the alias
-    :param wanted: the requested move
+    :param request: the requested move
     :param now: time of the move (aware); by default the current time
     :raises Conflict: when the alias names another version than expected, or this key moved it to another version before
     :raises RegistryError: reason ``no_predecessor``
     """
-    name = f"{model}@{wanted.alias}"
-    done = next((move for move in state.moves if move.key == wanted.key), None)
+    name = f"{model}@{request.alias}"
+
+    def unchanged(before: str | None, after: str, message: str) -> Moved:
+        current = state.current
+        return Moved(
+            changed=False, model=model, alias=request.alias, before=before, after=after, current=current, message=message
+        )
+
+    done = next((move for move in state.moves if move.key == request.key), None)
     if done is not None:
-        _same_as(done, wanted, name, "moved it")
-        since = "" if state.current == done.after else f"; it names {state.current or 'nothing'} since"
-        return Moved(
-            changed=False, model=model, alias=wanted.alias, before=done.before, after=done.after, current=state.current,
-            message=f"{name} was moved from {done.before or 'nothing'} to {done.after} by an earlier try{since}",
-        )  # fmt: skip
-    begun = state.pending
-    if begun is not None and begun.key == wanted.key:
+        _require_same_target(done, request, name, "moved it")
+        since = "" if state.current == done.after else f"; it names {state.current or 'nothing'} now"
+        message = f"{name} was moved from {done.before or 'nothing'} to {done.after} by an earlier try{since}"
+        return unchanged(done.before, done.after, message)
+    pending = state.pending
+    if pending is not None and pending.key == request.key:
         # An earlier try was killed during the move. Its decision is completed, not decided again.
-        _same_as(begun, wanted, name, "began to move it")
-        if state.current not in (begun.before, begun.after):
-            raise Conflict(
-                f"{name} names {state.current or 'nothing'}: somebody moved it while {begun.before or 'nothing'} was being "
-                f"replaced by {begun.after}; nothing was changed"
+        _require_same_target(pending, request, name, "started to move it")
+        if state.current not in (pending.before, pending.after):
+            raise AliasConflict(
+                f"{name} names {state.current or 'nothing'}: somebody moved it while {pending.before or 'nothing'} was being "
+                f"replaced by {pending.after}; nothing was changed"
             )
-        return begun
-    if wanted.expected != ANY and (state.current or NONE) != wanted.expected:
-        raise Conflict(_unexpected(state, wanted, name))
-    rival = _rolled_back_since(state, wanted)
+        return pending
+    if request.expected != ANY and (state.current or NONE) != request.expected:
+        raise AliasConflict(_unexpected(state, request, name))
+    rival = _rolled_back_since(state, request)
     if rival is not None:
-        return Moved(
-            changed=False, model=model, alias=wanted.alias, before=state.current, after=rival.after, current=state.current,
-            message=f"nothing left to do: {name} was rolled back from {rival.before or 'nothing'} to {rival.after} at {rival.at} "
-            f"by {rival.by or rival.key}; it names {state.current or 'nothing'} now",
-        )  # fmt: skip
-    to = predecessor(model, state, wanted.alias) if wanted.to is None else wanted.to
+        message = f"nothing left to do: {name} was rolled back from {rival.before or 'nothing'} to {rival.after} at {rival.at} "
+        message += f"by {rival.by or rival.key}; it names {state.current or 'nothing'} now"
+        return unchanged(state.current, rival.after, message)
+    to = predecessor(model, state, request.alias) if request.to is None else request.to
     if to == state.current:
-        return Moved(
-            changed=False, model=model, alias=wanted.alias, before=state.current, after=to, current=to,
-            message=f"{name} names {to} already",
-        )  # fmt: skip
+        return unchanged(state.current, to, f"{name} names {to} already")
     at = (now or datetime.now(UTC)).astimezone(UTC)
     if state.moves:
         # Moves are sorted by time, so a move must be later than the previous one, even if that machine's clock was ahead.
         at = max(at, datetime.fromisoformat(state.moves[-1].at) + timedelta(microseconds=1))
     return Move(
-        key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to, at=at.isoformat(),
-        by=wanted.by, evidence=dict(wanted.evidence),
+        key=request.key, kind=request.kind, alias=request.alias, before=state.current, after=to, at=at.isoformat(),
+        by=request.by, evidence=dict(request.evidence),
     )  # fmt: skip
 
 
-def _unexpected(state: State, wanted: Wanted, name: str) -> str:
+def _unexpected(state: AliasState, request: MoveRequest, name: str) -> str:
     """Return why the alias does not name the expected version, with a separate message for a first promotion."""
     if state.current is not None:
         return (
-            f"{name} names {state.current}, not {wanted.expected or 'none'} as expected: somebody moved it; "
+            f"{name} names {state.current}, not {request.expected or 'none'} as expected: somebody moved it; "
             "evaluate against what serves now"
         )
     if state.moves:
-        return f"{name} names no version, not {wanted.expected} as expected: somebody took it away after {state.moves[-1].after}"
-    if wanted.kind == ROLLBACK:
-        return f"{name} names no version yet, not {wanted.expected} as expected: there is nothing to roll back"
+        return f"{name} names no version, not {request.expected} as expected: somebody removed it after {state.moves[-1].after}"
+    if request.kind == ROLLBACK:
+        return f"{name} names no version yet, not {request.expected} as expected: there is nothing to roll back"
     return (
-        f"{name} names no version yet, not {wanted.expected} as expected: there is no {wanted.alias}. "
-        f"Promote {wanted.expected} first, or make {wanted.to} the first one with expected_champion=''"
+        f"{name} names no version yet, not {request.expected} as expected: there is no {request.alias}. "
+        f"Promote {request.expected} first, or make {request.to} the first one with expected_champion=''"
     )
 
 
-def _rolled_back_since(state: State, wanted: Wanted) -> Move | None:
+def _rolled_back_since(state: AliasState, request: MoveRequest) -> Move | None:
     """Return another run's rollback since this one was decided: two alerts about one release cause one rollback."""
-    if wanted.kind != ROLLBACK or wanted.expected != ANY or wanted.since is None:
+    if request.kind != ROLLBACK or request.expected != ANY or request.since is None:
         return None
-    own = wanted.key.split("/")[:2]  # DAG and run
+    own = request.key.split("/")[:2]  # DAG and run
     for move in reversed(state.moves):
-        if datetime.fromisoformat(move.at) < wanted.since or move.key.split("/")[:2] == own:
+        if datetime.fromisoformat(move.at) < request.since or move.key.split("/")[:2] == own:
             return None  # this run rolls back its own promotion
         if move.kind == ROLLBACK:
             return move
     return None
 
 
-def _same_as(before: Move, wanted: Wanted, name: str, did: str) -> None:
+def _require_same_target(before: Move, request: MoveRequest, name: str, did: str) -> None:
     """Check that a key requests the same move as before; it differs if a run was cleared and trained another version.
 
     :raises Conflict: when it differs, since the earlier move would otherwise be reported as the requested one
     """
-    if wanted.to is not None and wanted.to != before.after:
-        raise Conflict(
-            f"{name}: this task instance {did} to {before.after} before, and is asked for {wanted.to} now; nothing was changed: "
+    if request.to is not None and request.to != before.after:
+        raise AliasConflict(
+            f"{name}: this task instance {did} to {before.after} before, and is asked for {request.to} now; nothing was changed: "
             "start a new run"
         )
 
 
-def finished(model: str, move: Move) -> Moved:
+def completed_move(model: str, move: Move) -> Moved:
     """Build the result of a completed move."""
     word = "promoted" if move.kind == PROMOTE else "rolled back"
     return Moved(

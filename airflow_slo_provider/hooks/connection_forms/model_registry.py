@@ -53,7 +53,7 @@ def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
     try:
         return _settings(connection)
     except QueryError as error:
-        from airflow_slo_provider.deployment.registries.registry import RegistryError
+        from airflow_slo_provider.deployment.registries.history import RegistryError
 
         raise RegistryError(error.message, reason=error.reason) from None
 

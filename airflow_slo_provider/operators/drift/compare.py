@@ -210,7 +210,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
     def _compare(self, context: Context, spark: Any) -> DriftReport:
         from airflow_slo_provider.drift import compare
         from airflow_slo_provider.exceptions import InvalidMeasurement
-        from airflow_slo_provider.runtime.progress_log import tenths
+        from airflow_slo_provider.runtime.progress_log import log_progress
 
         (reference, reference_where), (current, where) = self._sides(context, spark)
         try:
@@ -232,7 +232,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
                 label=self.label_columns,
                 where=where,
                 reference_where=reference_where,
-                progress=tenths(self.log, "pieces read"),
+                progress=log_progress(self.log, "pieces read"),
             )
         except ValueError as error:  # a templated argument rendered to an invalid value, which a retry does not change
             raise InvalidMeasurement(f"{self.task_id}: {error}", reason="bad_argument") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_unknown_on_error
-from airflow_slo_provider.runtime.recording.observations import of_window, record_observations
+from airflow_slo_provider.runtime.recording.observations import date_at_window_end, record_observations
 from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class DriftDataFields(TextFields):
         """Record checks: for rows of the run's data interval at its end, otherwise as one observation of the present."""
         start, end = self._interval(context) if self.time_column else (None, None)
         if start is not None and end is not None and start < end:
-            record(of_window(results, start, end), context)  # type: ignore[arg-type]
+            record(date_at_window_end(results, start, end), context)  # type: ignore[arg-type]
             return
         sides = [getattr(self, name, None) for name in ("reference", "current", "where")]
         subject = " | ".join(str(one) if isinstance(one, str | list | tuple | dict) else type(one).__name__ for one in sides)

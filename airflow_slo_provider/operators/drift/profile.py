@@ -48,13 +48,13 @@ class DriftProfileOperator(DriftDataFields):
         :return: URI, hash, numbers of rows and columns, and source
         """
         from airflow_slo_provider.exceptions import NoData
-        from airflow_slo_provider.runtime.progress_log import tenths
+        from airflow_slo_provider.runtime.progress_log import log_progress
 
         with self._judging(context):
             window = self._required_interval(context) if self.time_column else None
             made = self._on_engine(
                 lambda spark: self._profile(
-                    *self._rows(self.data, self.where, window, spark), progress=tenths(self.log, "pieces read")
+                    *self._rows(self.data, self.where, window, spark), progress=log_progress(self.log, "pieces read")
                 ),
                 context,
             )

@@ -61,7 +61,7 @@ class _WithDocuments(TextFields):
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
 
         require(self, self._set_in_dag)
-        name = self.slo or current_incident(context).looked_up("slo")
+        name = self.slo or current_incident(context).value_at("slo")
         if not name:
             raise AirflowFailException("neither the incident nor this task names an SLO; give slo=")
         return str(name)
@@ -79,11 +79,11 @@ class BurningCheckOperator(_WithDocuments):
 
         :param context: Airflow's task context
         """
-        from airflow_slo_provider.runtime.incidents.measurements import measured_now
+        from airflow_slo_provider.runtime.incidents.measurements import measure_now
 
         with non_retryable_errors():
             name = self.subject(context)  # also makes relative paths absolute
-            found = measured_now(self.slos, name)
+            found = measure_now(self.slos, name)
         for line in found["table"].splitlines():
             self.log.info("%s", line)
         return {key: value for key, value in found.items() if key != "table"}
@@ -146,14 +146,14 @@ class CulpritOperator(TextFields):
         """
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from airflow_slo_provider.incidents.culprit import stands_out
+        from airflow_slo_provider.incidents.culprit import find_outlier
         from airflow_slo_provider.results import CheckResult, Verdict
 
         require(self, self._set_in_dag)
         unknown = CheckResult(kind="culprit", name=f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN)
         with non_retryable_errors():
             with record_unknown_on_error(context, lambda: unknown):  # type: ignore[arg-type]
-                found = stands_out(self._values(), at_least=self.at_least, times=_TIMES)
+                found = find_outlier(self._values(), at_least=self.at_least, times=_TIMES)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
             check = replace(
                 unknown,
@@ -231,15 +231,15 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         from airflow.sdk import PokeReturnValue
 
         from airflow_slo_provider.exceptions import MeasurementError
-        from airflow_slo_provider.runtime.error_budget.decision import is_wrong_question
-        from airflow_slo_provider.runtime.incidents.measurements import recovery
+        from airflow_slo_provider.runtime.error_budget.decision import is_request_error
+        from airflow_slo_provider.runtime.incidents.measurements import measure_recovery
 
         with non_retryable_errors():
             name = self.subject(context)
             try:
-                found = recovery(self.slos, name, context, at=datetime.now(UTC), settle=self.settle)
+                found = measure_recovery(self.slos, name, context, at=datetime.now(UTC), settle=self.settle)
             except MeasurementError as error:
-                if is_wrong_question(error):
+                if is_request_error(error):
                     raise
                 self.log.warning("Nothing is known, which is no recovery: %s", error)
                 return False

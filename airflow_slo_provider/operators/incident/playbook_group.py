@@ -132,7 +132,7 @@ class PlaybookTaskGroup(TaskGroup):
             over << [task for task in tasks.values() if _is_manual(task) and over.task_id not in task.downstream_task_ids]
 
     def _task(self, step: PlaybookStep) -> BaseOperator:
-        from airflow_slo_provider.incidents.playbook import Kind, filled_in
+        from airflow_slo_provider.incidents.playbook import Kind, fill_parameters
         from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 
         missing = [name for name in step.parameters if name not in self.values]
@@ -147,7 +147,7 @@ class PlaybookTaskGroup(TaskGroup):
             reason = f"{', '.join(missing)} not given" if missing else ""
             task = ManualStepOperator(task_id=step.id, step=step, recorder=recorder, reason=reason)
         elif step.kind is Kind.LINK:
-            link = str(filled_in(step.target, self.values))
+            link = str(fill_parameters(step.target, self.values))
             task = ManualStepOperator(task_id=step.id, step=step, recorder=recorder, link=link)
         elif step.kind is Kind.APPROVAL:
             task = self._approval(step, recorder)
@@ -165,7 +165,7 @@ class PlaybookTaskGroup(TaskGroup):
         return StepApprovalOperator(task_id=step.id, step=waits, recorder=recorder, body="\n".join(step.checklist) or None)
 
     def _made(self, step: PlaybookStep) -> BaseOperator:
-        from airflow_slo_provider.incidents.playbook import Kind, filled_in
+        from airflow_slo_provider.incidents.playbook import Kind, fill_parameters
 
         where = f"{self.playbook.file}:{step.line}: playbook {self.playbook.name}, step {step.id}"
         name = _CHECKS[step.target] if step.kind is Kind.CHECK else step.target
@@ -181,7 +181,7 @@ class PlaybookTaskGroup(TaskGroup):
         if not (isinstance(made, type) and issubclass(made, BaseOperator)):
             raise ValueError(f"{where}: {name} is no operator")
         try:
-            return made(task_id=step.id, **filled_in(step.arguments, self.values))
+            return made(task_id=step.id, **fill_parameters(step.arguments, self.values))
         except Exception as error:  # an operator may reject its arguments with any exception
             raise ValueError(f"{where}: {name} refuses its parameters: {error}") from error
 

@@ -178,10 +178,10 @@ class OtherIncidentsOperator(BaseOperator):
         :param context: Airflow's task context
         :raises AirflowFailException: for data that is not a valid incident
         """
-        from airflow_slo_provider.runtime.incidents.current_incident import incidents_of, other_runs
+        from airflow_slo_provider.runtime.incidents.current_incident import incidents_of, trigger_arguments
 
         with non_retryable_value_errors():
-            return other_runs(incidents_of(context)[1:])
+            return trigger_arguments(incidents_of(context)[1:])
 
 
 class PostmortemOperator(TextFields):
@@ -227,16 +227,16 @@ class PostmortemOperator(TextFields):
         from airflow.sdk.exceptions import AirflowFailException
 
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
-        from airflow_slo_provider.runtime.incidents.postmortem_data import gathered, recorded_incident
+        from airflow_slo_provider.runtime.incidents.postmortem_data import collect_postmortem, record_incident_end
 
         require(self, self._set_in_dag)
         incident = current_incident(context)
         if incident.kind == "blind":
             raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")
         with non_retryable_errors():
-            found = gathered(context, incident, self.slos)
+            found = collect_postmortem(context, incident, self.slos)
             markdown, html = self._write(found)
-            recorded_incident(context, found, {"markdown": markdown, "report": html})
+            record_incident_end(context, found, {"markdown": markdown, "report": html})
         told = {
             "incident": incident.id,
             "severity": found.severity,
@@ -244,7 +244,7 @@ class PostmortemOperator(TextFields):
             "ended_at": found.ended_at.isoformat() if found.ended_at else None,
             "markdown": markdown,
             "html": html,
-            "action_items": found.left_open[:_SHOWN],
+            "action_items": found.open_actions[:_SHOWN],
         }
         self.log.info("Post-mortem: %s", markdown)
         if not found.opened and any(isinstance(one, OpenIncidentOperator) for one in self.get_flat_relatives(upstream=True)):

@@ -16,7 +16,7 @@ from airflow_slo_provider.runtime.recording.checks import (
     record,
     record_unknown_on_error,
 )
-from airflow_slo_provider.runtime.recording.observations import of_window
+from airflow_slo_provider.runtime.recording.observations import date_at_window_end
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             for symptom in assessment.symptoms:
                 self.log.info("%s: likely %s; look at %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
             report = self._report(assessment, context, start, end)
-            record(of_window(assessment.with_evidence(report=report).checks, start, end), context)  # type: ignore[arg-type]
+            record(date_at_window_end(assessment.with_evidence(report=report).checks, start, end), context)  # type: ignore[arg-type]
             return assessment, summary(assessment, service=self.service, report=report)
 
     def _unknown(self, start: datetime, end: datetime) -> CheckResult:
@@ -233,12 +233,12 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             known_start = known_end = None
         end = _moment(self.end, "end") or _plain(known_end)
         if end is None:
-            from airflow_slo_provider.runtime.evaluation_time import run_instant
+            from airflow_slo_provider.runtime.evaluation_time import evaluation_time
 
             with (
                 non_retryable_value_errors()
             ):  # a backfill or partitioned run is about the past, even with an interval of no length
-                end = _plain(run_instant(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
+                end = _plain(evaluation_time(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
         start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
         if start >= end:
             raise AirflowFailException(f"nothing lies between start {start.isoformat()} and end {end.isoformat()}")
@@ -250,10 +250,10 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         if ready > datetime.now(UTC) + timedelta(seconds=1):
             from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-            from airflow_slo_provider.runtime.deferral import earliest
+            from airflow_slo_provider.runtime.deferral import earliest_resume
 
             self.log.info("the last spans before %s can be found from %s on", end.isoformat(), ready.isoformat())
-            self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest())), method_name="execute")
+            self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest_resume())), method_name="execute")
 
     def _report(self, assessment: LatencyAssessment, context: Context, start: datetime, end: datetime) -> str | None:
         """Write the report; a retry overwrites that of the previous try."""

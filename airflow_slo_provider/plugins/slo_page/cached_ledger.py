@@ -80,7 +80,7 @@ class CachedLedger:
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
         try:
-            return open_default_ledger(to_look=True)
+            return open_default_ledger(for_display=True)
         except LedgerError:
             raise
         except Exception as error:  # e.g. a missing connection, which the page handles like any other error

@@ -44,7 +44,7 @@ class HookRunner:
         collect_secrets(basic=(connection.login or "", connection.password or ""), named=named)
         self._hook: Any = _hook_of(connection)
         if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
-            raise QueryError(f"{self._name} is of type {kind}, which is no SQL database", reason="bad_connection")
+            raise QueryError(f"{self._name} is of type {kind}, which is not a SQL database", reason="bad_connection")
         self._runner: DbApiRunner | None = None
 
     def limit(self, seconds: float) -> None:
@@ -137,13 +137,7 @@ def read_sql(query: str, conn_id: str) -> pd.DataFrame:
     return pd.DataFrame([list(row) for row in rows], columns=list(names))
 
 
-def sql_data(
-    source: str,
-    conn_id: str,
-    *,
-    where: str = "",
-    within: tuple[str, datetime, datetime] | None = None,
-) -> SQLData:
+def sql_data(source: str, conn_id: str, *, where: str = "", within: tuple[str, datetime, datetime] | None = None) -> SQLData:
     """Return the rows of a table or SELECT behind an Airflow SQL connection, for drift checks.
 
     :param source: name of a table, or a SELECT

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from airflow_slo_provider.http.retries import HttpAnswer
     from airflow_slo_provider.http.settings import HttpSettings
 
-_LONGEST = 300
+_MAX_ANSWER_LENGTH = 300
 _SECONDS = 30.0
 #: Minimum length of a URL path segment that is treated as a secret, unless it is a plain word.
-_SECRET_PART = 8
+_MIN_SECRET_LENGTH = 8
 
 
 def post(connection: ConnectionFields, path: str, body: Any) -> None:
@@ -62,9 +62,9 @@ def _settings(connection: ConnectionFields) -> HttpSettings:
     # The path of a webhook is often the secret. A plain word in it (``alerts``) is not one, and would be redacted in other
     # messages.
     parts = urlsplit(settings.address).path.split("/")
-    remember(*(part for part in parts if len(part) >= _SECRET_PART and part != part.lower().strip("0123456789")))
-    connect, silence = settings.timeout
-    return replace(settings, timeout=(connect, min(silence, _SECONDS)), max_seconds=None)
+    remember(*(part for part in parts if len(part) >= _MIN_SECRET_LENGTH and part != part.lower().strip("0123456789")))
+    connect, read = settings.timeout
+    return replace(settings, timeout=(connect, min(read, _SECONDS)), max_seconds=None)
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def _named(settings: HttpSettings) -> Iterator[None]:
     except QueryError as error:
         parts = urlsplit(settings.address)
         raise QueryError(
-            f"the notification was not taken: {error.message}",
+            f"the notification was not accepted: {error.message}",
             reason=error.reason, transient=error.transient, http_status=error.http_status,
             source=f"{parts.scheme}://{parts.netloc}",
         ) from None  # fmt: skip
@@ -88,7 +88,7 @@ def _check(answer: HttpAnswer) -> None:
     if 200 <= answer.status < 300:
         return
     raise QueryError(
-        f"HTTP {answer.status}: {server_text(answer.body, limit=_LONGEST)}",
+        f"HTTP {answer.status}: {server_text(answer.body, limit=_MAX_ANSWER_LENGTH)}",
         reason=status_reason(answer.status),
         transient=answer.status in TRANSIENT_STATUSES,
         http_status=answer.status,

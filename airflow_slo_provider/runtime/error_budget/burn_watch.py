@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.incidents.incident_state import Seen, Sighting, rank
+from airflow_slo_provider.incidents.incident_state import BurnState, PollResult, severity_rank
 
 if TYPE_CHECKING:
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.budget.reports import SLOReport
 
 #: Seconds after which documents and connections are read again.
-READ_AGAIN = 60.0
+RELOAD_SECONDS = 60.0
 
 
 class BurnWatch:
@@ -34,10 +33,10 @@ class BurnWatch:
         self._open = ExitStack()
         self._monitor: SLOMonitor | None = None
         self._read_at = 0.0
-        self._looking = threading.Lock()
+        self._polling = threading.Lock()
         self._closed = False
 
-    def look(self, at: datetime | None = None) -> list[SLOReport]:
+    def poll(self, at: datetime | None = None) -> list[SLOReport]:
         """Evaluate every SLO.
 
         :param at: evaluation timestamp (aware); now by default
@@ -45,8 +44,8 @@ class BurnWatch:
         :raises MeasurementError, LedgerError: if a source cannot be opened
         """
         try:
-            with self._looking:
-                return self._look(at)
+            with self._polling:
+                return self._evaluate(at)
         finally:
             if self._closed:
                 self.close()
@@ -55,23 +54,23 @@ class BurnWatch:
         """Close the connections without waiting; if a poll is running, it closes them when it ends."""
         # Set before the lock is tried: a poll that still holds the lock sees the flag when it ends.
         self._closed = True
-        if self._looking.acquire(blocking=False):
+        if self._polling.acquire(blocking=False):
             try:
-                self._give_back()
+                self._release()
             finally:
-                self._looking.release()
+                self._polling.release()
 
-    def _look(self, at: datetime | None) -> list[SLOReport]:
+    def _evaluate(self, at: datetime | None) -> list[SLOReport]:
         from airflow_slo_provider.slo.budget.reports import Status
 
-        if self._monitor is None or time.monotonic() - self._read_at > READ_AGAIN:
+        if self._monitor is None or time.monotonic() - self._read_at > RELOAD_SECONDS:
             self._monitor = self._read()
         reports = self._monitor.evaluate(at or datetime.now(UTC))
         if any(report.status is Status.QUERY_ERROR for report in reports):
-            self._read_at = -READ_AGAIN  # the connection may have been changed
+            self._read_at = -RELOAD_SECONDS  # the connection may have been changed
         return reports
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         self._monitor = None
         self._open.close()
 
@@ -80,14 +79,14 @@ class BurnWatch:
         from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
         from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
-        self._give_back()
+        self._release()
         catalog = read_documents(self._slos)
         self._open = ExitStack()
         self._read_at = time.monotonic()
         return SLOMonitor(catalog, self._open.enter_context(sources()))
 
 
-def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
+def poll_result(report: SLOReport, *, severity: str, rearm: Fraction) -> PollResult:
     """Return whether an SLO burns, is calm, is in between, or is unknown.
 
     It burns while a multi-window rule of at least ``severity`` fires. It is calm if the burn rate of each short window is at or
@@ -103,19 +102,20 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
 
     evidence = evidence_of(report)
     if report.status.is_unknown:
-        return Sighting(report.name, Seen.UNKNOWN, message=f"{report.status}: {report.message}", evidence=evidence)
+        return PollResult(report.name, BurnState.UNKNOWN, message=f"{report.status}: {report.message}", evidence=evidence)
     if report.status is Status.LOW_TRAFFIC:
-        return Sighting(report.name, Seen.BETWEEN, message=report.message, evidence=evidence)
-    firing = [rule for rule in report.firing if rank(rule.severity) >= rank(severity)]
+        return PollResult(report.name, BurnState.BETWEEN, message=report.message, evidence=evidence)
+    firing = [rule for rule in report.firing if severity_rank(rule.severity) >= severity_rank(severity)]
     if firing:
-        worst = max(firing, key=lambda rule: rank(rule.severity))
-        return Sighting(report.name, Seen.BURNING, severity=worst.severity, message=report.message, evidence=evidence)
-    wanted = burn_rate_rules(nominal_length(report.slo.window), target=report.objective.target)
-    for rule in (one for one in wanted if rank(one.severity) >= rank(severity)):
+        worst = max(firing, key=lambda rule: severity_rank(rule.severity))
+        return PollResult(report.name, BurnState.BURNING, severity=worst.severity, message=report.message, evidence=evidence)
+    for rule in burn_rate_rules(nominal_length(report.slo.window), target=report.objective.target):
+        if severity_rank(rule.severity) < severity_rank(severity):
+            continue
         short = report.burn_rate(rule.short)
         if short is None or short.value is None or short.value > rearm * max(rule.factor, Fraction(1)):
-            return Sighting(report.name, Seen.BETWEEN, message=report.message, evidence=evidence)
-    return Sighting(report.name, Seen.CALM, message=report.message, evidence=evidence)
+            return PollResult(report.name, BurnState.BETWEEN, message=report.message, evidence=evidence)
+    return PollResult(report.name, BurnState.CALM, message=report.message, evidence=evidence)
 
 
 def evidence_of(report: SLOReport) -> dict[str, Any]:
@@ -126,29 +126,21 @@ def evidence_of(report: SLOReport) -> dict[str, Any]:
     from airflow_slo_provider.documents.durations import format_seconds
     from airflow_slo_provider.slo.budget.ledger_records import report_dict
 
-    told = report_dict(report)
+    def text(length: timedelta) -> str:
+        return format_seconds(int(length.total_seconds()))
+
+    values = report_dict(report)
     names = ("service", "status", "objective", "window", "sli", "remaining", "burn_rate", "time_to_exhaustion_seconds")
-    rates: Mapping[str, Any] = {
-        _text(rate.window, format_seconds): None if rate.value is None else round(float(rate.value), 4)
-        for rate in report.burn_rates
-    }
+    rates = {text(rate.window): None if rate.value is None else round(float(rate.value), 4) for rate in report.burn_rates}
+    rules = [
+        {"severity": rule.severity, "short": text(rule.short), "long": text(rule.long), "factor": float(rule.factor)}
+        for rule in report.firing
+    ]
     return {
         "slo": report.name,
-        **{name: told[name] for name in names},
-        "burn_rates": dict(rates),
-        "rules": [
-            {
-                "severity": rule.severity,
-                "short": _text(rule.short, format_seconds),
-                "long": _text(rule.long, format_seconds),
-                "factor": float(rule.factor),
-            }
-            for rule in report.firing
-        ],
+        **{name: values[name] for name in names},
+        "burn_rates": rates,
+        "rules": rules,
         "at": report.at.isoformat(),
         "query": report.query[:500],
     }
-
-
-def _text(length: timedelta, form: Any) -> str:
-    return str(form(int(length.total_seconds())))

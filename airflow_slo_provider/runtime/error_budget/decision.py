@@ -37,7 +37,7 @@ def evaluate_gate(
     select: Selection | None = None,
     at: datetime | str | None = None,
     log: Any,
-    remember_own: bool = False,
+    include_own: bool = False,
     accepts_unknown: bool = False,
     satisfied: Callable[[Decision], bool] | None = None,
 ) -> Decision:
@@ -51,7 +51,7 @@ def evaluate_gate(
     :param select: which of their SLOs; all by default
     :param at: evaluation timestamp; see :mod:`airflow_slo_provider.runtime.evaluation_time`
     :param log: the task's logger
-    :param remember_own: whether rows that this task instance recorded earlier count as earlier decisions. They do for a sensor,
+    :param include_own: whether rows that this task instance recorded earlier count as earlier decisions. They do for a sensor,
         which evaluates repeatedly; a retry of a gate must ignore the try that it replaces.
     :param accepts_unknown: whether the caller goes on with the outcome ``unknown``, so that this decision is complete
     :param satisfied: returns whether the decision is sufficient for the caller; by default, whether it allows a deployment. The
@@ -61,8 +61,8 @@ def evaluate_gate(
     """
     from airflow_slo_provider.ledger.mapped_task_names import index_text
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
-    from airflow_slo_provider.runtime.evaluation_time import run_instant
-    from airflow_slo_provider.runtime.recording.ledger_connection import map_label, open_default_ledger, run_key, words_of
+    from airflow_slo_provider.runtime.evaluation_time import evaluation_time
+    from airflow_slo_provider.runtime.recording.ledger_connection import environment_text, map_label, open_default_ledger, run_key
     from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.budget.text_table import decision_text
 
@@ -72,28 +72,26 @@ def evaluate_gate(
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
-        judged = run_instant(at, context)
-        log.info(
-            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
-        )
+        time = evaluation_time(at, context)
+        log.info("Judged at %s: %s", time.at.isoformat() if time.at else f"now={datetime.now(UTC).isoformat()}", time.origin)
         with open_default_ledger() as ledger:
-            own = None if remember_own else replace(key, attempt=ledger.attempt(key, name=name))
+            own = None if include_own else replace(key, attempt=ledger.attempt(key, name=name))
             decision = evaluate(
-                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
+                catalog, select=select, at=time.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
             )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            place = {"ledger": ledger.where, "environment": ledger.environment}
-            log.info("Recorded in the ledger %s%s", ledger.where, words_of(ledger))
+            storage = {"ledger": ledger.where, "environment": ledger.environment}
+            log.info("Recorded in the ledger %s%s", ledger.where, environment_text(ledger))
             complete = is_complete(decision, context, accepts_unknown=accepts_unknown)
-            check = decision_check(decision, name=name, more={"complete": complete, **place, **map_label(context)})
+            check = decision_check(decision, name=name, more={"complete": complete, **storage, **map_label(context)})
             if key.map_index >= 0:
                 log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
             ledger.record_decision([*slo_checks(decision), check], key, name=name)
     # Origin and time of the decision, so that an operator that gets it rejects decisions of other runs and old ones.
-    made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
+    origin = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
     enough = decision.allowed and (satisfied is None or satisfied(decision))
-    value = {**summary(decision), **place, **made, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
+    value = {**summary(decision), **storage, **origin, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
     context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 
@@ -105,10 +103,10 @@ def read_documents(slos: Documents) -> SLOCatalog:
     :raises DocumentError: with every error in the documents
     :raises QueryError: if an object store cannot be read
     """
-    from airflow_slo_provider.runtime.files.documents import readable
+    from airflow_slo_provider.runtime.files.documents import read_stored
     from airflow_slo_provider.slo import load
 
-    return load(readable(slos))
+    return load(read_stored(slos))
 
 
 def evaluate(
@@ -133,12 +131,12 @@ def evaluate(
     """
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.runtime.error_budget.previous_decisions import Memory
+    from airflow_slo_provider.runtime.error_budget.previous_decisions import PreviousDecisions
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.policy.decisions import decide
 
     about_now, at = at is None, at or datetime.now(UTC)
-    previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
+    previous = PreviousDecisions(ledger, at, about_now, exclude_key).states(catalog.select(select))
     held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
         monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
@@ -146,7 +144,7 @@ def evaluate(
     return decide(reports, catalog, previous=previous)
 
 
-def is_wrong_question(error: MeasurementError) -> bool:
+def is_request_error(error: MeasurementError) -> bool:
     """Return whether an error is about the request and not the answer: a refused query, wrong credentials, a wrong connection.
 
     :param error: the error
@@ -156,7 +154,7 @@ def is_wrong_question(error: MeasurementError) -> bool:
     return error.reason not in _BROKEN_ANSWERS
 
 
-def raise_for_wrong_questions(decision: Decision) -> None:
+def raise_for_request_errors(decision: Decision) -> None:
     """Fail if a request was wrong, which neither a retry nor waiting fixes.
 
     :param decision: a decision that blocks
@@ -164,11 +162,11 @@ def raise_for_wrong_questions(decision: Decision) -> None:
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    if not any(one.gates for one in decision.slos):
+    if not any(slo.gates for slo in decision.slos):
         raise AirflowFailException("; ".join(decision.reasons))
-    wrong = [error for error in _errors(decision).values() if is_wrong_question(error)]
-    if wrong:
-        raise AirflowFailException(_message(decision)) from wrong[0]
+    error = next((error for error in _errors(decision).values() if is_request_error(error)), None)
+    if error is not None:
+        raise AirflowFailException(_message(decision)) from error
 
 
 def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
@@ -187,11 +185,10 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    raise_for_wrong_questions(decision)
-    passing = [error for error in _errors(decision).values() if error.transient]
-    if passing and (_tries_are_left(context) or not acceptable):
-        first = passing[0]
-        raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
+    raise_for_request_errors(decision)
+    fault = next((error for error in _errors(decision).values() if error.transient), None)
+    if fault is not None and (context["ti"].try_number <= context["ti"].max_tries or not acceptable):
+        raise MeasurementError(_message(decision), reason=fault.reason, transient=True, http_status=fault.http_status) from fault
     if not acceptable:
         raise AirflowFailException(_message(decision))
 
@@ -220,17 +217,12 @@ def _errors(decision: Decision) -> dict[str, MeasurementError]:
     """Return the errors of blocking objectives by name; empty if a measured objective blocks anyway."""
     from airflow_slo_provider.slo.budget.reports import Outcome
 
-    blocking = [one for one in decision.slos if one.gates and one.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
-    if any(one.outcome is Outcome.FROZEN and one.report.error is None for one in blocking):
+    blocking = [slo for slo in decision.slos if slo.gates and slo.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
+    if any(slo.outcome is Outcome.FROZEN and slo.report.error is None for slo in blocking):
         return {}
-    return {one.report.name: one.report.error for one in blocking if one.report.error is not None}
+    return {slo.report.name: slo.report.error for slo in blocking if slo.report.error is not None}
 
 
 def _message(decision: Decision) -> str:
-    said = [f"{name}: {error}" for name, error in _errors(decision).items()]
-    return "the error budget is unknown: " + "; ".join(said or decision.reasons)
-
-
-def _tries_are_left(context: Mapping[str, Any]) -> bool:
-    instance = context["ti"]
-    return bool(instance.try_number <= instance.max_tries)
+    errors = [f"{name}: {error}" for name, error in _errors(decision).items()]
+    return "the error budget is unknown: " + "; ".join(errors or decision.reasons)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
@@ -25,7 +25,7 @@ _AT_ONCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _PastState:
     """A policy state, and when the decision was made that left it.
 
     :param at: evaluation timestamp of the decision, by the clock of its writer
@@ -42,24 +42,24 @@ class _Kept:
     def blocks(self) -> bool:
         return self.state.action.blocks
 
-    def outranks(self, other: _Kept) -> bool:
+    def outranks(self, other: _PastState) -> bool:
         """Return whether this state came after another, by the clocks of their writers.
 
         A state that does not block, whose clock is ahead, did not come after a block that was written later.
         """
         if self.blocks != other.blocks:
-            block, past = (self, other) if self.blocks else (other, self)
-            if block.at_once and block.number > past.number:
+            block, release = (self, other) if self.blocks else (other, self)
+            if block.at_once and block.number > release.number:
                 return block is self
         return self.at > other.at
 
 
-def _newest_of(kept: Iterable[_Kept]) -> _Kept | None:
-    return reduce(lambda newest, one: one if one.outranks(newest) else newest, kept) if (kept := list(kept)) else None
+def _newest_of(states: Collection[_PastState]) -> _PastState | None:
+    return reduce(lambda newest, state: state if state.outranks(newest) else newest, states) if states else None
 
 
 @dataclass(frozen=True)
-class Memory:
+class PreviousDecisions:
     """Find the state that the last decision about each objective left.
 
     Only decisions strictly before the timestamp count, so that repeated evaluations give the same result in any order. Only an
@@ -87,7 +87,7 @@ class Memory:
         """
         found: dict[str, PolicyState] = {}
         for slo in slos:
-            own, inherited = self._of_slo(slo), self._inherited(slo)
+            own, inherited = self._states_of(slo), self._inherited(slo)
             newest = _newest_of(own.values())
             if newest is not None:
                 inherited = {
@@ -98,7 +98,7 @@ class Memory:
             found.update({name: kept.state for name, kept in {**own, **inherited}.items()})
         return found
 
-    def _inherited(self, slo: SLO) -> dict[str, _Kept]:
+    def _inherited(self, slo: SLO) -> dict[str, _PastState]:
         """Return the blocks of the unnamed environment, if this one has a name: naming an environment must not lift a freeze.
 
         The inherited block ends with the first decision of this environment about a later timestamp, because that decision took
@@ -106,10 +106,10 @@ class Memory:
         """
         if not self.ledger.environment:
             return {}
-        unnamed = Memory(self.ledger.within(""), self.at, self.about_now)
-        return {name: kept for name, kept in unnamed._of_slo(slo).items() if kept.blocks}
+        unnamed = PreviousDecisions(self.ledger.within(""), self.at, self.about_now)
+        return {name: kept for name, kept in unnamed._states_of(slo).items() if kept.blocks}
 
-    def _had_decided(self, slo: SLO, block: _Kept) -> bool:
+    def _had_decided(self, slo: SLO, block: _PastState) -> bool:
         """Return whether gates of this environment had decided before a block was written; then it belongs to another Airflow."""
         names = [slo.name, *(name for name, _ in slo.parts())]
         return any(
@@ -117,9 +117,9 @@ class Memory:
             for name in names
         )
 
-    def _of_slo(self, slo: SLO) -> dict[str, _Kept]:
+    def _states_of(self, slo: SLO) -> dict[str, _PastState]:
         """Return the states of an SLO by the names of its reports; empty if no decision was ever made about it."""
-        own = {name: kept for name, _ in slo.parts() if (kept := self._of(slo, name)) is not None}
+        own = {name: kept for name, _ in slo.parts() if (kept := self._last_state(slo, name)) is not None}
         others = list(self._under_other_names(slo))
         newest, other = _newest_of(own.values()), _newest_of(others)
         if other is None or (newest is not None and not other.outranks(newest)):
@@ -127,19 +127,19 @@ class Memory:
         blocking = next((kept for kept in others if kept.blocks), replace(other, state=PolicyState()))
         return {name: blocking for name, _ in slo.parts()}
 
-    def _under_other_names(self, slo: SLO) -> Iterator[_Kept]:
+    def _under_other_names(self, slo: SLO) -> Iterator[_PastState]:
         if len(slo.objectives) > 1:
-            kept = self._of(slo, slo.name)
+            kept = self._last_state(slo, slo.name)
             if kept is not None:
                 yield kept
             return
         for number in count(1):
-            kept = self._of(slo, slo.part_name(number))
+            kept = self._last_state(slo, slo.part_name(number))
             if kept is None:
                 return
             yield kept
 
-    def _of(self, slo: SLO, name: str) -> _Kept | None:
+    def _last_state(self, slo: SLO, name: str) -> _PastState | None:
         """Return the state that the last decision left under a name, for the service of the SLO.
 
         The service is part of the key, because documents of several teams may use the same SLO name. A freeze by the SLO's own
@@ -157,7 +157,7 @@ class Memory:
             return replace(by_anyone, state=replace(by_anyone.state, holding=()))
         return replace(by_policy, state=PolicyState()) if by_policy.blocks else by_policy
 
-    def _newest(self, name: str, evidence: dict[str, str]) -> _Kept | None:
+    def _newest(self, name: str, evidence: dict[str, str]) -> _PastState | None:
         """Return the state of the newest decision.
 
         For an evaluation of the present, the decision that was written last counts if it blocks and the newest by timestamp
@@ -174,7 +174,7 @@ class Memory:
             return written
         return kept if kept.at < self.at else self._before(name, evidence, self.at)
 
-    def _before(self, name: str, evidence: dict[str, str], before: datetime, **which: Any) -> _Kept | None:
+    def _before(self, name: str, evidence: dict[str, str], before: datetime, **which: Any) -> _PastState | None:
         recorded = self.ledger.latest(
             "slo",
             name,
@@ -191,4 +191,4 @@ class Memory:
         since, checked_at = state.blocked_since, recorded.result.checked_at
         at_once = self.about_now and recorded.recorded_at - checked_at < _AT_ONCE
         state = replace(state, blocked_since=min(since, self.at) if since else None)
-        return _Kept(state, checked_at, recorded.number, at_once)
+        return _PastState(state, checked_at, recorded.number, at_once)

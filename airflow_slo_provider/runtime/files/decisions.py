@@ -10,7 +10,7 @@ _LOCAL = ("file", "local", "")
 
 
 @contextmanager
-def alone(file: Any, *, writing: bool) -> Iterator[None]:
+def exclusive_lock(file: Any, *, writing: bool) -> Iterator[None]:
     """Lock a file against other writers on this machine between reading and writing it.
 
     Object stores and some network file systems have no such lock: of two concurrent writes, one is lost there.
@@ -34,19 +34,17 @@ def alone(file: Any, *, writing: bool) -> Iterator[None]:
         os.close(directory)
 
 
-def replace(file: Any, text: str) -> None:
+def replace_file(file: Any, text: str) -> None:
     """Replace a file as a whole if the storage supports it: readers see the old or the new document, never a partial one.
 
     :param file: the path object
     :param text: the new content
     """
     if file.protocol in _LOCAL:
-        import os
         from pathlib import Path
 
-        path = Path(file.path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
+        from airflow_slo_provider.core import atomic_files
+
+        atomic_files.replace_file(Path(file.path), text.encode())
     else:  # an object store replaces an object when the upload is complete
         file.write_text(text)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.documents.loading import DocumentText
 
 
-def beside(source: Any, folder: str) -> Any:
+def resolve_paths(source: Any, folder: str) -> Any:
     """Return paths with relative ones made absolute from the folder of the DAG file; texts and URIs are returned unchanged.
 
     The worker's current directory is not searched, because it may hold another file of the same name.
@@ -23,9 +23,9 @@ def beside(source: Any, folder: str) -> Any:
     """
     missing: list[Fault] = []
     if isinstance(source, list | tuple):
-        found: Any = [_beside(one, folder, missing) for one in source]
+        found: Any = [_resolve_path(item, folder, missing) for item in source]
     else:
-        found = _beside(source, folder, missing)
+        found = _resolve_path(source, folder, missing)
     if missing:
         raise DocumentError(missing)
     return found
@@ -44,22 +44,19 @@ def is_uri(source: Any) -> bool:
     return isinstance(text, str) and "\n" not in text and "://" in text.partition(" ")[0]
 
 
-def _beside(one: Any, folder: str, missing: list[Fault]) -> Any:
-    text = os.fspath(one) if isinstance(one, os.PathLike) and not is_uri(one) else one
+def _resolve_path(source: Any, folder: str, missing: list[Fault]) -> Any:
+    text = os.fspath(source) if isinstance(source, os.PathLike) and not is_uri(source) else source
     if not isinstance(text, str) or "\n" in text or not text.strip() or is_uri(text) or os.path.isabs(text):
-        return one
+        return source
     path = os.path.normpath(os.path.join(folder or os.getcwd(), text))
     if os.path.lexists(path):
         return path
-    if not is_relative_path(one):
-        return one  # a one-line document
-    elsewhere = os.path.abspath(text)
-    hint = ""
-    if os.path.lexists(elsewhere):
-        hint = f"; {elsewhere}, in the working directory, is not read: write its absolute path if it is meant"
-    said = f"there is no such file or directory: {text!r} is relative to the folder of the DAG file, {folder}{hint}"
-    missing.append(Fault(said, file=path))
-    return one
+    if is_relative_path(source):  # otherwise a one-line document
+        message = f"there is no such file or directory: {text!r} is relative to the folder of the DAG file, {folder}"
+        if os.path.lexists(elsewhere := os.path.abspath(text)):
+            message += f"; {elsewhere}, in the working directory, is not read: write its absolute path if it is meant"
+        missing.append(Fault(message, file=path))
+    return source
 
 
 def dag_folder(dag: Any = None) -> str:
@@ -74,7 +71,7 @@ def dag_folder(dag: Any = None) -> str:
     return "" if dag is None else str(dag.folder)
 
 
-def readable(source: Any) -> Any:
+def read_stored(source: Any) -> Any:
     """Return SLO documents with those in object stores read, for :func:`airflow_slo_provider.slo.load`.
 
     :param source: a path, a URI such as ``s3://bucket/slos`` (``s3://conn_id@bucket/slos`` names the connection), the text of a
@@ -82,13 +79,13 @@ def readable(source: Any) -> Any:
     :raises DocumentError: for a file that does not exist or is not a document
     :raises QueryError: if the store cannot be read; transient unless it denies access
     """
-    several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
-    if not any(is_uri(one) for one in several):
+    items: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
+    if not any(map(is_uri, items)):
         return source
-    return [text for one in several for text in (_stored(str(one)) if is_uri(one) else [one])]
+    return [text for item in items for text in (_read_uri(str(item)) if is_uri(item) else [item])]
 
 
-def _stored(uri: str) -> list[DocumentText]:
+def _read_uri(uri: str) -> list[DocumentText]:
     from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.runtime.files.object_storage import object_path
     from airflow_slo_provider.runtime.secret_masks import masked
@@ -99,10 +96,10 @@ def _stored(uri: str) -> list[DocumentText]:
         root = object_path(uri)
         storage = root.fs
         storage.invalidate_cache()  # an older listing may be cached
-        names = [root.path] if storage.isfile(root.path) else _below(storage, root.path, SUFFIXES)
+        names = [root.path] if storage.isfile(root.path) else _yaml_files(storage, root.path, SUFFIXES)
         if not names:
-            there = storage.exists(root.path)
-            what = "no *.yaml or *.yml file is in this directory or below it" if there else "there is no such file or directory"
+            exists = storage.exists(root.path)
+            what = "no *.yaml or *.yml file is in this directory or below it" if exists else "there is no such file or directory"
             raise DocumentError([Fault(what, file=shown)])
         if len(names) > MAX_FILES:
             raise DocumentError([Fault(f"more than {MAX_FILES:,} files: is this the right directory?", file=shown)])
@@ -111,9 +108,9 @@ def _stored(uri: str) -> list[DocumentText]:
             with storage.open(name, "rb") as file:
                 found.append(text_of(file.read(MAX_BYTES + 1), file=storage.unstrip_protocol(name)))
         return found
+    except DocumentError:
+        raise
     except (PermissionError, ValueError, ImportError) as error:
-        if isinstance(error, DocumentError):
-            raise
         reason = "forbidden" if isinstance(error, PermissionError) else "bad_path"
         raise QueryError(masked(f"{shown} cannot be read: {type(error).__name__}: {error}"), reason=reason) from error
     except Exception as error:  # each storage client has its own exceptions
@@ -121,7 +118,7 @@ def _stored(uri: str) -> list[DocumentText]:
         raise QueryError(message, reason="storage", transient=True) from error
 
 
-def _below(storage: Any, directory: str, suffixes: tuple[str, ...]) -> list[str]:
+def _yaml_files(storage: Any, directory: str, suffixes: tuple[str, ...]) -> list[str]:
     """Return the YAML files below a directory, sorted, without hidden ones, as for a local directory."""
     found = []
     for name in storage.find(directory):

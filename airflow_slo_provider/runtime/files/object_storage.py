@@ -57,20 +57,19 @@ class ObjectStorage:
             path = object_path(pattern, self._conn_id)
             storage = path.fs
             storage.invalidate_cache()  # an older listing of an object store may be cached
-            for name, info in _found(storage, path.path):
+            for name, info in _matching_files(storage, path.path):
                 if info.get("type") == "file":
-                    yield name, _changed(storage, name, info)
+                    yield name, _modified(storage, name, info)
         except FileNotFoundError:
             return
-        except (PermissionError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError) as error:
             message = f"path {pattern} cannot be read: {type(error).__name__}: {server_text(error)}"
-            raise QueryError(message, reason="forbidden" if isinstance(error, PermissionError) else "bad_path") from None
-        except OSError as error:
-            message = f"path {pattern} cannot be read: {type(error).__name__}: {server_text(error)}"
+            if isinstance(error, PermissionError | ValueError | ImportError):
+                raise QueryError(message, reason="forbidden" if isinstance(error, PermissionError) else "bad_path") from None
             raise QueryError(message, reason="storage", transient=True) from None
 
 
-def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _matching_files(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     from fsspec.implementations.local import LocalFileSystem
 
     local = isinstance(storage, LocalFileSystem)
@@ -89,16 +88,14 @@ def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]
         try:  # a listing describes the link itself, as "link" or "other"; info() describes its target
             yield name, storage.info(name)
         except FileNotFoundError:
-            if local and not lexists(name):
-                continue  # removed meanwhile
-            if basename(name).startswith("."):
-                continue  # an editor's lock file, which is a broken link
+            if (local and not lexists(name)) or basename(name).startswith("."):
+                continue  # removed meanwhile, or an editor's lock file, which is a broken link
             # If it were ignored, the oldest of several files could appear younger.
-            message = f"{name} is a link to a file that does not exist; mend or remove it, or write a path that does not match it"
+            message = f"{name} is a link to a file that does not exist; fix or remove it, or write a path that does not match it"
             raise QueryError(message, reason="storage", transient=True) from None
 
 
-def _changed(storage: Any, name: str, info: Mapping[str, Any]) -> Any:
+def _modified(storage: Any, name: str, info: Mapping[str, Any]) -> Any:
     value = next((info[key] for key in _NAMES if info.get(key)), None)
     if value is None:
         try:

@@ -21,11 +21,11 @@ def asset_object(asset: Any) -> Any:
     """
     if isinstance(asset, str):
         if not asset.strip():
-            raise ValueError("asset= is empty; give an Asset, its name or its URI")
+            raise ValueError("asset= is empty; set an Asset, its name or its URI")
         return Asset.ref(uri=asset) if "://" in asset else Asset.ref(name=asset)
     if isinstance(asset, Asset | AssetAlias | type(Asset.ref(name="a")) | type(Asset.ref(uri="a://a"))):
         return asset
-    raise ValueError(f"asset={asset!r} is no asset; give an Asset, an AssetAlias, a name or a URI")
+    raise ValueError(f"asset={asset!r} is not an asset; set an Asset, an AssetAlias, a name or a URI")
 
 
 def inlets_of(asset: Any) -> list[Any]:
@@ -36,8 +36,8 @@ def inlets_of(asset: Any) -> list[Any]:
     :param asset: an Asset, an AssetAlias, a reference, a name, a URI or None
     :raises ValueError: for any other value
     """
-    known = [] if asset is None else [asset_object(asset)]
-    return [one for one in known if isinstance(one, Asset | AssetAlias)]
+    inlet = None if asset is None else asset_object(asset)
+    return [inlet] if isinstance(inlet, Asset | AssetAlias) else []
 
 
 def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
@@ -49,9 +49,9 @@ def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
     """
     from airflow_slo_provider.freshness import Observation
 
-    wanted = asset_object(asset)
-    what = f"asset {getattr(wanted, 'name', None) or getattr(wanted, 'uri', wanted)}"
-    newest = list(_events(wanted, what, context).ascending(False).limit(1))
+    reference = asset_object(asset)
+    what = f"asset {getattr(reference, 'name', None) or getattr(reference, 'uri', reference)}"
+    newest = list(_events(reference, what, context).ascending(False).limit(1))
     if not newest:
         return Observation(what=what, source="Airflow's asset events", note="it has no event yet")
     event = newest[0]
@@ -65,16 +65,16 @@ def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
     )
 
 
-def _events(wanted: Any, what: str, context: Mapping[str, Any]) -> Any:
+def _events(reference: Any, what: str, context: Mapping[str, Any]) -> Any:
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
-    if isinstance(wanted, Asset | AssetAlias):
-        return context["inlet_events"][wanted]
+    if isinstance(reference, Asset | AssetAlias):
+        return context["inlet_events"][reference]
     from airflow.sdk.execution_time.context import InletEventsAccessors
 
     try:
-        return InletEventsAccessors([wanted])[wanted]
+        return InletEventsAccessors([reference])[reference]
     except AirflowRuntimeError as error:
         if error.error.error is not ErrorType.ASSET_NOT_FOUND:
             raise
-        raise QueryError(f"{what}: Airflow knows no active asset of that name or URI", reason="unknown_asset") from None
+        raise QueryError(f"{what}: Airflow has no active asset of that name or URI", reason="unknown_asset") from None

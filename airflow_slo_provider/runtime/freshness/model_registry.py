@@ -17,7 +17,7 @@ def is_directory(conn_id: str) -> bool:
     """
     from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
-    with _registry_faults(conn_id):
+    with _query_errors(conn_id):
         return ModelRegistryHook(conn_id).is_directory()
 
 
@@ -34,23 +34,23 @@ def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = F
     from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
     what, source = f"model {model}@{alias}", f"model registry, connection {conn_id}"
-    with _registry_faults(conn_id):
+    with _query_errors(conn_id):
         registry = ModelRegistryHook(conn_id).get_conn()
         version = registry.alias(model, alias)
         if version is None:
             return Observation(what=what, source=source, note=f"there is no alias {alias} of model {model}")
-        moment, note = registry.get(model, version).created_at, f"version {version} was registered then"
+        timestamp, note = registry.get(model, version).created_at, f"version {version} was registered then"
         if promoted:
             moves = [move.at for move in registry.moves(model, alias) if move.after == version]
-            moment = read_timestamp(moves[-1] if moves else None, zone=None, what="recorded move")
+            timestamp = read_timestamp(moves[-1] if moves else None, zone=None, what="recorded move")
             note = f"version {version} was promoted then" if moves else f"no promotion of version {version} is recorded"
     evidence = {"model": model, "alias": alias}
-    return Observation(what=what, source=source, observed_at=moment, note=note, model_version=version, evidence=evidence)
+    return Observation(what=what, source=source, observed_at=timestamp, note=note, model_version=version, evidence=evidence)
 
 
 @contextmanager
-def _registry_faults(conn_id: str) -> Iterator[None]:
-    from airflow_slo_provider.deployment.registries.registry import RegistryError
+def _query_errors(conn_id: str) -> Iterator[None]:
+    from airflow_slo_provider.deployment.registries.history import RegistryError
 
     try:
         yield

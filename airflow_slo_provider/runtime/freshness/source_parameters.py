@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.exceptions import QueryError
 
 
-class BadQuestion(QueryError, ValueError):
+class SourceParameterError(QueryError, ValueError):
     """Invalid combination of parameters: raised when the DAG file is parsed, or by the task if a template rendered to it."""
 
     default_reason = "bad_question"
@@ -29,12 +30,12 @@ CONNECTIONS: Mapping[str, str | None] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class FreshnessSource:
     """A freshness source and its arguments. Everything except an asset object is JSON-able, as a trigger needs it.
 
     :param kind: one of :data:`CONNECTIONS`
     :param conn_id: the Airflow connection
-    :param arguments: the other arguments, as given to the sensor
+    :param arguments: the other arguments, as set on the sensor
     """
 
     kind: str
@@ -53,26 +54,26 @@ class Question:
         if self.kind == "model":
             return f"model:{value}@{more['alias']}"
         if self.kind == "feature_view":
-            return f"feature_view:{','.join(names(value))}"
+            return f"feature_view:{','.join(text_list(value))}"
         if self.kind == "deployment":
             return f"deployment:{'/'.join(namespaced(value))}"
         return f"{self.kind}:{value}"
 
 
-def question(given: Mapping[str, Any]) -> Question:
+def read_source(parameters: Mapping[str, Any]) -> FreshnessSource:
     """Return the source that the parameters of a sensor name.
 
-    :param given: all parameters by name; None if not given
-    :raises BadQuestion: (a ValueError) if no source or more than one is named, or a parameter of another source is given
+    :param parameters: all parameters by name; None if not set
+    :raises SourceParameterError: (a ValueError) if no source or more than one is named, or a parameter of another source is set
     """
-    kinds = [kind for kind in CONNECTIONS if kind in given and given[kind] is not None]
+    kinds = [kind for kind in CONNECTIONS if kind in parameters and parameters[kind] is not None]
     if len(kinds) != 1:
-        known = ", ".join(f"{kind}=" for kind in CONNECTIONS if kind in given)
-        raise BadQuestion(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
+        known = ", ".join(f"{kind}=" for kind in CONNECTIONS if kind in parameters)
+        raise SourceParameterError(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is set")
     (kind,) = kinds
-    _check(kind, given)
-    arguments = {name: given[name] for name in (kind, *BELONGS[kind]) if given.get(name) is not None}
-    return Question(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=arguments)
+    _check(kind, parameters)
+    arguments = {name: parameters[name] for name in (kind, *BELONGS[kind]) if parameters.get(name) is not None}
+    return FreshnessSource(kind=kind, conn_id=parameters.get("conn_id") or CONNECTIONS[kind], arguments=arguments)
 
 
 #: Further parameters of each source, and whether they are required.
@@ -86,48 +87,42 @@ BELONGS: Mapping[str, Mapping[str, bool]] = {
     "model": {"alias": True, "promotion_tag": False},
     "deployment": {},
 }
-#: All parameters that :func:`question` reads.
+#: All parameters that :func:`read_source` reads.
 PARAMETERS = frozenset({"conn_id", "quantile", *BELONGS, *(name for more in BELONGS.values() for name in more)})
 
 
-def _check(kind: str, given: Mapping[str, Any]) -> None:
+def _check(kind: str, parameters: Mapping[str, Any]) -> None:
     belongs = BELONGS[kind]
-    missing = [name for name, needed in belongs.items() if needed and not given.get(name)]
+    missing = [name for name, needed in belongs.items() if needed and not parameters.get(name)]
     if missing:
-        raise BadQuestion(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
+        raise SourceParameterError(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
     foreign = {name for others in BELONGS.values() for name in others} - set(belongs)
-    wrong = sorted(name for name in foreign if given.get(name) is not None)
-    if wrong:
-        raise BadQuestion(f"{' and '.join(f'{name}=' for name in wrong)} means nothing with {kind}=")
-    if kind == "table" and not given.get("conn_id"):
-        raise BadQuestion("table= needs conn_id=: the Airflow connection of its database")
-    if given.get("conn_id") and kind == "asset":
-        raise BadQuestion("conn_id= means nothing with asset=: Airflow knows its own assets")
-    if given.get("query_gives") not in (None, "timestamp", "age"):
-        raise BadQuestion(f"query_gives={given['query_gives']!r}: write timestamp or age")
-    if kind == "path" and given.get("group_by") not in (None, "directory"):
-        raise BadQuestion(f"group_by={given['group_by']!r}: files are grouped by directory only")
-    if given.get("which") not in (None, "newest", "oldest"):
-        raise BadQuestion(f"which={given['which']!r}: write newest or oldest")
-    if given.get("timezone"):
+    invalid = sorted(name for name in foreign if parameters.get(name) is not None)
+    if invalid:
+        raise SourceParameterError(f"{' and '.join(f'{name}=' for name in invalid)} is not valid with {kind}=")
+    if kind == "table" and not parameters.get("conn_id"):
+        raise SourceParameterError("table= needs conn_id=: the Airflow connection of its database")
+    if parameters.get("conn_id") and kind == "asset":
+        raise SourceParameterError("conn_id= is not valid with asset=: Airflow reads its own assets without a connection")
+    if parameters.get("query_gives") not in (None, "timestamp", "age"):
+        raise SourceParameterError(f"query_gives={parameters['query_gives']!r}: write timestamp or age")
+    if kind == "path" and parameters.get("group_by") not in (None, "directory"):
+        raise SourceParameterError(f"group_by={parameters['group_by']!r}: files are grouped by directory only")
+    if parameters.get("which") not in (None, "newest", "oldest"):
+        raise SourceParameterError(f"which={parameters['which']!r}: write newest or oldest")
+    if parameters.get("timezone") and "{{" not in str(parameters["timezone"]):
         from airflow_slo_provider.core.timestamps import read_zone
 
-        if "{{" not in str(given["timezone"]):
-            try:
-                read_zone(given["timezone"])
-            except ValueError as error:
-                raise BadQuestion(str(error)) from None
-    if given.get("quantile") is not None and kind not in ("feature_view", "table", "query", "path"):
-        raise BadQuestion(f"quantile= means nothing with {kind}=: there are no groups")
-    if given.get("quantile") is not None and kind != "feature_view" and not given.get("group_by"):
-        raise BadQuestion("quantile= is a share of groups: say which with group_by=")
-
-
-def names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return one name or several names as a tuple."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+        try:
+            read_zone(parameters["timezone"])
+        except ValueError as error:
+            raise SourceParameterError(str(error)) from None
+    if parameters.get("quantile") is None:
+        return
+    if kind not in ("feature_view", "table", "query", "path"):
+        raise SourceParameterError(f"quantile= is not valid with {kind}=: there are no groups")
+    if kind != "feature_view" and not parameters.get("group_by"):
+        raise SourceParameterError("quantile= is a share of groups: set group_by=")
 
 
 def namespaced(deployment: str) -> tuple[str, str]:

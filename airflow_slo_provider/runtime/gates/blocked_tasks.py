@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
+from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule, with_downstream
 from airflow_slo_provider.runtime.gates.task_guards import BLOCKED
 
 #: XCom key from which Airflow knows that a task stays skipped if it is cleared alone (``NotPreviouslySkippedDep``).
@@ -42,7 +42,7 @@ def block(context: Mapping[str, Any], tasks: Iterable[Any], *, reason: str) -> N
     blocked = list(tasks)
     if context["ti"].map_index >= 0:
         _block_by_state(blocked, reason)
-    _skip(context, blocked, {"skipped": [one.task_id for one in blocked]})
+    _skip(context, blocked, {"skipped": [downstream.task_id for downstream in blocked]})
 
 
 def block_some(context: Mapping[str, Any], tasks: Iterable[Any]) -> None:
@@ -53,7 +53,7 @@ def block_some(context: Mapping[str, Any], tasks: Iterable[Any]) -> None:
     :raises DownstreamTasksSkipped: the task succeeds and these tasks are skipped
     """
     blocked = list(tasks)
-    _skip(context, blocked, {"skipped": [one.task_id for one in blocked]})
+    _skip(context, blocked, {"skipped": [each.task_id for each in blocked]})
 
 
 def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Iterable[str], *, reason: str) -> None:
@@ -68,11 +68,11 @@ def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Ite
     :raises DownstreamTasksSkipped: see :func:`block`, also for the other exceptions
     """
     task = context["task"]
-    kept = set(followed).union(exempt, *(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in followed))
-    blocked = [one for one in downstream_of(task) if one.task_id not in kept]
+    kept = with_downstream(task, followed).union(exempt)
+    blocked = [downstream for downstream in downstream_of(task) if downstream.task_id not in kept]
     if not followed and context["ti"].map_index >= 0:
         _block_by_state(blocked, reason)
-    direct = [one.task_id for one in task.downstream_list if one.task_id in kept or one.is_teardown]
+    direct = [downstream.task_id for downstream in task.downstream_list if downstream.task_id in kept or downstream.is_teardown]
     _skip(context, blocked, {"followed": direct})
 
 
@@ -81,7 +81,7 @@ def downstream_of(task: Any) -> list[Any]:
 
     :param task: the operator
     """
-    return [one for one in task.get_flat_relatives(upstream=False) if not one.is_teardown]
+    return [downstream for downstream in task.get_flat_relatives(upstream=False) if not downstream.is_teardown]
 
 
 def withhold_events(task: Any, *, keep: Iterable[Any] = ()) -> None:
@@ -92,7 +92,7 @@ def withhold_events(task: Any, *, keep: Iterable[Any] = ()) -> None:
     """
     kept = list(keep)
     task.__dict__.setdefault("_declared_outlets", list(task.outlets))
-    task.outlets = [one for one in task.outlets if one in kept]
+    task.outlets = [outlet for outlet in task.outlets if outlet in kept]
 
 
 def release_events(task: Any) -> None:
@@ -110,7 +110,7 @@ def _block_by_state(blocked: Sequence[Any], reason: str) -> NoReturn:
     """
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-    runs = next((one for one in blocked if trigger_rule(one) not in HOLD_AFTER_A_SKIP), None)
+    runs = next((downstream for downstream in blocked if trigger_rule(downstream) not in HOLD_AFTER_A_SKIP), None)
     if runs is None:
         raise AirflowSkipException(reason)
     raise AirflowFailException(
@@ -120,12 +120,12 @@ def _block_by_state(blocked: Sequence[Any], reason: str) -> NoReturn:
     )
 
 
-def _skip(context: Mapping[str, Any], blocked: Sequence[Any], remembered: Mapping[str, Any]) -> None:
+def _skip(context: Mapping[str, Any], blocked: Sequence[Any], stored: Mapping[str, Any]) -> None:
     from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-    context["ti"].xcom_push(key=_XCOM_KEY, value=dict(remembered))
-    context["ti"].xcom_push(key=BLOCKED, value=[one.task_id for one in blocked])
-    tasks = [instance for one in blocked for instance in _instances(context, one)]
+    context["ti"].xcom_push(key=_XCOM_KEY, value=dict(stored))
+    context["ti"].xcom_push(key=BLOCKED, value=[downstream.task_id for downstream in blocked])
+    tasks = [instance for downstream in blocked for instance in _instances(context, downstream)]
     if tasks:
         raise DownstreamTasksSkipped(tasks=tasks)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 #: A task id or a task-group id, or several.
@@ -16,7 +17,7 @@ HOLD_AFTER_A_FAILURE = frozenset({"all_success", "none_failed", "none_failed_min
 HOLD_AFTER_A_SKIP = frozenset({"all_success"})
 
 
-def each(ids: Any) -> list[Any]:
+def as_list(ids: Any) -> list[Any]:
     """Return one id or several ids as a list; None gives an empty list."""
     if ids is None:
         return []
@@ -40,11 +41,11 @@ def trigger_rule(task: Any) -> str:
     return str(getattr(task.trigger_rule, "value", task.trigger_rule))
 
 
-def expanded(task: Any, ids: TaskIds | None) -> list[str]:
+def root_tasks(task: Any, ids: TaskIds | None) -> list[str]:
     """Return task ids, with each task group replaced by its root tasks."""
     groups = task.dag.task_group_dict
-    found = (([root.task_id for root in groups[one].roots] if one in groups else [one]) for one in each(ids))
-    return [one for some in found for one in some]
+    found = ([root.task_id for root in groups[each].roots] if each in groups else [each] for each in as_list(ids))
+    return list(chain.from_iterable(found))
 
 
 def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
@@ -56,10 +57,10 @@ def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
     """
     behind = task.get_flat_relative_ids(upstream=False)
     found: set[str] = set()
-    for one in each(ids):
-        named = whole(task, one)
+    for task_id in as_list(ids):
+        named = expand_groups(task, task_id)
         if not named & behind:
-            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_problem(task, one, behind)}")
+            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_describe_wrong_id(task, task_id, behind)}")
         found |= named
     return found
 
@@ -73,19 +74,19 @@ def check_trigger_rules(task: Any, behind: Iterable[Any], exempt: set[str], *, h
     :param hold: the trigger rules under which a task does not run
     :raises ValueError: naming the first such task and what to change
     """
-    blocked = [one for one in behind if one.task_id not in exempt and not one.is_teardown]
-    held_by = {task.task_id, *(one.task_id for one in blocked)}
-    for one in blocked:
-        allow = f"or allow it by name: may_run_when_blocked=[{one.task_id!r}]"
-        if trigger_rule(one) not in hold:
+    blocked = [downstream for downstream in behind if downstream.task_id not in exempt and not downstream.is_teardown]
+    held_by = {task.task_id, *(downstream.task_id for downstream in blocked)}
+    for downstream in blocked:
+        allow = f"or allow it by name: may_run_when_blocked=[{downstream.task_id!r}]"
+        if (rule := trigger_rule(downstream)) not in hold:
             raise ValueError(
-                f"{task.task_id} cannot keep {one.task_id} from running: its trigger rule {trigger_rule(one)} lets it run "
+                f"{task.task_id} cannot keep {downstream.task_id} from running: its trigger rule {rule} lets it run "
                 f"although {task.task_id} blocks it; use trigger_rule={' or '.join(map(repr, sorted(hold)))}, {allow}"
             )
-        if not one.upstream_task_ids & held_by:
+        if not downstream.upstream_task_ids & held_by:
             raise ValueError(
-                f"{task.task_id} cannot keep {one.task_id} from running: it comes only after tasks that may run although "
-                f"{task.task_id} blocks; write {task.task_id} >> {one.task_id}, {allow}"
+                f"{task.task_id} cannot keep {downstream.task_id} from running: it comes only after tasks that may run although "
+                f"{task.task_id} blocks; write {task.task_id} >> {downstream.task_id}, {allow}"
             )
 
 
@@ -102,15 +103,15 @@ def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
     direct, behind = task.downstream_task_ids, task.get_flat_relative_ids(upstream=False)
     groups = task.dag.task_group_dict
     for name, ids in branches.items():
-        for one in each(ids):
-            if not isinstance(one, str) or not one:
-                raise ValueError(f"{task.task_id}: {name} holds {one!r}; write the id of a task or a task group")
-            roots = {root.task_id for root in groups[one].roots} if one in groups else {one}
+        for target in as_list(ids):
+            if not isinstance(target, str) or not target:
+                raise ValueError(f"{task.task_id}: {name} contains {target!r}; write the id of a task or a task group")
+            roots = {root.task_id for root in groups[target].roots} if target in groups else {target}
             if not roots & direct:
-                raise ValueError(f"{task.task_id}: {name} names {_problem(task, one, direct)}")
+                raise ValueError(f"{task.task_id}: {name} names {_describe_wrong_id(task, target, direct)}")
             if loose := sorted(roots - behind):
                 raise ValueError(
-                    f"{task.task_id}: {name} names the task group {one!r}, and its task {loose[0]!r} is not downstream of "
+                    f"{task.task_id}: {name} names the task group {target!r}, and its task {loose[0]!r} is not downstream of "
                     f"{task.task_id}: it runs whatever is decided; write {task.task_id} >> {loose[0]}"
                 )
 
@@ -131,31 +132,40 @@ def check_mapped_branch(task: Any) -> None:
         )
 
 
-def whole(task: Any, ids: TaskIds | None) -> set[str]:
+def expand_groups(task: Any, ids: TaskIds | None) -> set[str]:
     """Return task ids, with each task group replaced by all of its tasks."""
     groups = task.dag.task_group_dict
-    found = (({inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}) for one in each(ids))
+    found = ({inner.task_id for inner in groups[each].iter_tasks()} if each in groups else {each} for each in as_list(ids))
     return set().union(*found)
 
 
-def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
+def with_downstream(task: Any, ids: Iterable[str]) -> set[str]:
+    """Return task ids with those of everything downstream of them.
+
+    :param task: a task of the DAG
+    :param ids: ids of tasks
+    """
+    return set(ids).union(*(task.dag.get_task(each).get_flat_relative_ids(upstream=False) for each in ids))
+
+
+def exclusive_tasks(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
     """Return the tasks of a branch, and those behind it that no other branch reaches.
 
     :param task: the branch operator
     :param targets: ids of tasks and task groups of the branch
     :param others: ids of the other branches; tasks that they reach without passing a target are left out
     """
-    own = whole(task, targets)
-    reached = set().union(*(whole(task, ids) for ids in others)) - own
-    left = list(reached)
-    while left:
-        further = task.dag.get_task(left.pop()).downstream_task_ids - own - reached
+    own = expand_groups(task, targets)
+    reached = set().union(*(expand_groups(task, ids) for ids in others)) - own
+    pending = list(reached)
+    while pending:
+        further = task.dag.get_task(pending.pop()).downstream_task_ids - own - reached
         reached |= further
-        left += further
-    return own.union(*(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in own)) - reached
+        pending += further
+    return with_downstream(task, own) - reached
 
 
-def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
+def check_blocked_branches(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
     """Reject branches of a blocked deployment that lead to tasks which only an allowed deployment may run.
 
     The branch of a freeze must not lead there at all; the other branches only through another task, such as an approval.
@@ -167,31 +177,29 @@ def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, othe
     :raises ValueError: naming the task
     """
     exempt = exempt_tasks(task, argument(task, "may_run_when_blocked"))
-    wanted = whole(task, allowed) - exempt
-    for one in each(frozen):
-        named = whole(task, one)
-        behind = named.union(*(task.dag.get_task(inner).get_flat_relative_ids(upstream=False) for inner in named))
-        if reached := sorted(wanted & behind):
+    only_if_allowed = expand_groups(task, allowed) - exempt
+    for target in as_list(frozen):
+        if reached := sorted(only_if_allowed & with_downstream(task, expand_groups(task, target))):
             raise ValueError(
-                f"{task.task_id}: if_frozen leads by {one!r} to {reached[0]!r}, which only an allowed deployment may run; "
-                f"remove {reached[0]!r} from what {one!r} leads to, or, where somebody has to approve, use if_escalated "
+                f"{task.task_id}: if_frozen leads by {target!r} to {reached[0]!r}, which only an allowed deployment may run; "
+                f"remove {reached[0]!r} from what {target!r} leads to; if somebody has to approve, use if_escalated "
                 f"with a policy whose action is escalate, or allow it by name: may_run_when_blocked=[{reached[0]!r}]"
             )
     for name, ids in others.items():
-        if shared := sorted(wanted & whole(task, ids)):
+        if shared := sorted(only_if_allowed & expand_groups(task, ids)):
             raise ValueError(
-                f"{task.task_id}: {name} leads directly to {shared[0]!r}, which only an allowed deployment may run; put a task "
-                f"before it that asks somebody, or allow it by name: may_run_when_blocked=[{shared[0]!r}]"
+                f"{task.task_id}: {name} leads directly to {shared[0]!r}, which only an allowed deployment may run; put an "
+                f"approval before it, or allow it by name: may_run_when_blocked=[{shared[0]!r}]"
             )
 
 
-def _problem(task: Any, name: str, wanted: Iterable[str]) -> str:
+def _describe_wrong_id(task: Any, name: str, wanted: Iterable[str]) -> str:
     """Describe what is wrong with the id of a task or group, and suggest a similar one."""
     known = {*task.dag.task_ids, *task.dag.task_group_dict}
     groups = task.dag.task_group_dict
     # A group is suggested if one of its root tasks would be valid.
-    names = {*wanted, *(one for one in groups if one and {root.task_id for root in groups[one].roots} & set(wanted))}
-    meant = sorted(one for one in names if one.endswith(f".{name}")) or get_close_matches(name, sorted(names), n=1)
+    names = {*wanted, *(each for each in groups if each and {root.task_id for root in groups[each].roots} & set(wanted))}
+    meant = sorted(each for each in names if each.endswith(f".{name}")) or get_close_matches(name, sorted(names), n=1)
     hint = f"; did you mean {meant[0]!r}?" if meant else ""
     if name not in known:
         return f"{name!r}, and the DAG {task.dag.dag_id} has no such task or task group{hint}"

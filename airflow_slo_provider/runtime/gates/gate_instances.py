@@ -34,7 +34,7 @@ def instance_name(task_id: str, index: int) -> str:
     return f"{task_id}[{index}]" if index >= 0 else task_id
 
 
-def decision_fault(decision: Any, gate_id: str, index: int, context: Mapping[str, Any]) -> str:
+def denial_reason(decision: Any, gate_id: str, index: int, context: Mapping[str, Any]) -> str:
     """Return why a gate's decision does not allow the run to go on; empty if it does.
 
     :param decision: the XCom ``decision`` of the instance
@@ -48,18 +48,17 @@ def decision_fault(decision: Any, gate_id: str, index: int, context: Mapping[str
     if decision is None:
         return (
             f"the gate {where} has left no decision in this run: nothing allows this. If somebody has marked it as a success, "
-            "clear it, so that it decides; gate= takes an error-budget gate, branch or sensor, and no other task"
+            "clear it, so that it decides; gate= accepts only an error-budget gate, branch or sensor"
         )
     if not isinstance(decision, Mapping):
-        return f"the decision of the gate {where} is {str(decision)[:200]!r}, and not what a gate pushes"
+        return f"the decision of the gate {where} is {str(decision)[:200]!r}, which no gate pushes"
     version = decision.get("schema_version")
     if type(version) is not int or version != SUMMARY_VERSION:
         return f"the decision of the gate {where} has schema_version {version!r}; this release reads {SUMMARY_VERSION}"
     expected = {"dag_id": instance.dag_id, "run_id": instance.run_id, "task_id": gate_id, "map_index": index}
     for key, value in expected.items():
         if decision.get(key) != value:
-            said = f"its {key} is {decision.get(key)!r}, not {value!r}"
-            return f"the decision is not the one of the gate {where} in this run: {said}"
+            return f"the decision is not that of the gate {where} in this run: its {key} is {decision.get(key)!r}, not {value!r}"
     if decision.get("allowed") is not True or decision.get("outcome") not in ("allowed", "warning"):
         reasons = decision.get("reasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
@@ -77,5 +76,5 @@ def _index(name: str, task_id: str) -> int:
         return -1
     number = name.removeprefix(f"{task_id}_")
     if not number.isdecimal():
-        raise AirflowFailException(f"Airflow names an instance of the gate {task_id} {name!r}, whose map index is not known")
+        raise AirflowFailException(f"Airflow names an instance of the gate {task_id} {name!r}, whose map index is unknown")
     return int(number)

@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_slo_provider.runtime.error_budget.decision import XCOM_KEY as DECISION
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
-from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
+from airflow_slo_provider.runtime.gates.gate_instances import denial_reason, instance_name, instance_states
 
 #: XCom key of the ids of the tasks that a task has blocked by skips.
 BLOCKED = "blocked"
@@ -31,25 +31,21 @@ def guard_tasks(task: Any, tasks: Iterable[Any], decided: Collection[str], *, br
     :param decided: ids of those that may run only if every instance of the task that counts has decided and allowed them
     :param branches: whether the task is a branch
     """
-    blocked = [one for one in tasks if not one.is_teardown]
-    for one in blocked:
-        if one.task_id in decided:
-            _install(one, task.task_id, partial(_refuse_undecided, task.task_id, branches))
+    blocked = [downstream for downstream in tasks if not downstream.is_teardown]
+    for downstream in blocked:
+        if downstream.task_id in decided:
+            _install(downstream, task.task_id, partial(_refuse_undecided, task.task_id, branches))
     if not (task.is_mapped or task.get_closest_mapped_task_group() is not None):
         # Airflow skips direct downstream tasks again, and tasks further down unless a trigger rule on the way accepts skips.
-        blocked = [one for one in blocked if one.task_id not in task.downstream_task_ids]
-        if all(trigger_rule(one) in HOLD_AFTER_A_SKIP for one in blocked):
+        blocked = [downstream for downstream in blocked if downstream.task_id not in task.downstream_task_ids]
+        if all(trigger_rule(downstream) in HOLD_AFTER_A_SKIP for downstream in blocked):
             return
     elif not branches:
         return
-    for one in blocked:
-        _guard(one, task)
-
-
-def _guard(task: Any, blocker: Any) -> None:
-    group = blocker.get_closest_mapped_task_group()
-    same_group = group is not None and task.get_closest_mapped_task_group() is group
-    _install(task, blocker.task_id, partial(_refuse_blocked, blocker.task_id, same_group))
+    group = task.get_closest_mapped_task_group()
+    for downstream in blocked:
+        same_group = group is not None and downstream.get_closest_mapped_task_group() is group
+        _install(downstream, task.task_id, partial(_refuse_blocked, task.task_id, same_group))
 
 
 def _install(task: Any, blocker_id: str, refuse: Callable[[Any], None]) -> None:
@@ -92,21 +88,21 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
         where = instance_name(gate_id, index)
         if state != "success":
             problem = f"{where} is {state}"
-        elif not _let_go(gate_id, index, branches, context):
-            problem = f"{where} has let nothing go in this run (somebody may have marked it as a success)"
+        elif not _has_allowed(gate_id, index, branches, context):
+            problem = f"{where} has allowed nothing in this run (somebody may have marked it as a success)"
         if problem:
             break
     if problem:
         raise AirflowSkipException(
-            f"{problem}: only a decision of {gate_id} lets this task run. Clear {gate_id} to let it decide; where the deployment "
-            "shall go on although its budget does not allow it, write an override into the policy first"
+            f"{problem}: only a decision of {gate_id} lets this task run. Clear {gate_id} to let it decide; if the deployment "
+            "must continue although its budget does not allow it, write an override into the policy first"
         )
 
 
-def _let_go(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
+def _has_allowed(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
     """Return whether a gate instance allowed the run, or a branch instance followed a branch that leads to this task."""
     ti = context["ti"]
     pushed = ti.xcom_pull(task_ids=gate_id, key=BLOCKED if branches else DECISION, map_indexes=index)
     if branches:
         return isinstance(pushed, list | tuple) and ti.task_id not in pushed
-    return not decision_fault(pushed, gate_id, index, context)
+    return not denial_reason(pushed, gate_id, index, context)

@@ -12,7 +12,7 @@ from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, STEP_KIND, St
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.incidents.incident_state import Memory
+    from airflow_slo_provider.incidents.incident_state import WatchState
     from airflow_slo_provider.ledger import Ledger, RunKey
 
 #: Key of the incident in a DAG run's ``conf``.
@@ -20,7 +20,7 @@ CONF_KEY = "incident"
 #: Kind of check that holds which run handles an incident: one row for each DAG and incident, written once.
 CLAIM_KIND = "incident_claim"
 #: Kind of check that holds the state of a trigger.
-MEMORY_KIND = "incident_watch"
+WATCH_STATE_KIND = "incident_watch"
 
 
 def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
@@ -33,17 +33,18 @@ def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
     :raises ValueError: for data that is not a valid incident
     """
     run = context.get("dag_run")
-    told = (getattr(run, "conf", None) or {}).get(CONF_KEY)
-    if told is not None:
-        return [Incident.from_dict(told)]
+    from_conf = (getattr(run, "conf", None) or {}).get(CONF_KEY)
+    if from_conf is not None:
+        return [Incident.from_dict(from_conf)]
     found: dict[str, Incident] = {}
-    for event in _asset_events(context):
+    events: Any = context.get("triggering_asset_events") or {}
+    for event in (event for asset in events for event in events[asset]):
         extra = event.extra or {}
         payload = extra.get("payload", extra)
         if isinstance(payload, Mapping) and isinstance(payload.get("id"), str) and "kind" in payload:
-            one = Incident.from_dict(payload)
-            found.setdefault(one.id, one)
-    return sorted(found.values(), key=lambda one: (one.kind == BLIND, one.started_at, one.id))
+            incident = Incident.from_dict(payload)
+            found.setdefault(incident.id, incident)
+    return sorted(found.values(), key=lambda incident: (incident.kind == BLIND, incident.started_at, incident.id))
 
 
 def current_incident(context: Mapping[str, Any]) -> Incident:
@@ -61,15 +62,7 @@ def current_incident(context: Mapping[str, Any]) -> Incident:
     run = context["dag_run"]
     # Not start_date, which changes if a finished run is cleared: its post-mortem would be about another incident.
     started = getattr(run, "run_after", None) or getattr(run, "start_date", None) or datetime.now(UTC)
-    by_hand = f"{run.dag_id}-{run.run_id}"
-    return Incident(
-        id=incident_id(by_hand, started), subject="", severity="", started_at=started, message="started by hand", evidence={}
-    )
-
-
-def _asset_events(context: Mapping[str, Any]) -> list[Any]:
-    events: Any = context.get("triggering_asset_events") or {}
-    return [event for asset in events for event in events[asset]]
+    return Incident(id=incident_id(f"{run.dag_id}-{run.run_id}", started), started_at=started, message="started by hand")
 
 
 def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, Any]) -> RunKey | None:
@@ -88,8 +81,8 @@ def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, A
 
     own = ledger.own(INCIDENT_KIND, incident.id, key)
     at = own.result.checked_at if own else datetime.now(UTC)  # a retry keeps the time of the first try
-    taker = {name: getattr(key, name) for name in ("run_id", "task_id", "map_index")}
-    claimed = CheckResult(kind=CLAIM_KIND, name=incident.id, verdict=Verdict.UNKNOWN, checked_at=at, evidence=taker)
+    claimant = {name: getattr(key, name) for name in ("run_id", "task_id", "map_index")}
+    claimed = CheckResult(kind=CLAIM_KIND, name=incident.id, verdict=Verdict.UNKNOWN, checked_at=at, evidence=claimant)
     first = ledger.record_once(claimed, RunKey(key.dag_id, "claim", "claim")).result.evidence
     if first["run_id"] != key.run_id:
         # This run records no incident, because nothing would close it and the incidents page would show it as open forever.
@@ -115,7 +108,7 @@ def incident_check(
         message=incident.message,
         checked_at=at or datetime.now(UTC),
         interval_start=incident.started_at,
-        evidence={"slo": incident.looked_up("slo"), "kind": incident.kind, "severity": incident.severity, **facts},
+        evidence={"slo": incident.value_at("slo"), "kind": incident.kind, "severity": incident.severity, **facts},
     )
 
 
@@ -149,36 +142,36 @@ def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
     record([step.to_check(current_incident(context))], context)
 
 
-def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
+def load_watch_states(ledger: Ledger, watch: str) -> dict[str, WatchState]:
     """Return the stored state of a trigger by subject. An incident that a run handles counts as sent.
 
     :param ledger: the ledger
     :param watch: name of the trigger's state
     """
-    from airflow_slo_provider.incidents.incident_state import Memory
+    from airflow_slo_provider.incidents.incident_state import WatchState
 
-    rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
-    found = {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}
-    for subject, one in found.items():
-        if one.incident is not None and not one.told and ledger.latest(INCIDENT_KIND, one.incident.id) is not None:
-            found[subject] = replace(one, told=True)
+    rows = ledger.checks(WATCH_STATE_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
+    found = {row.result.evidence["subject"]: WatchState.from_dict(row.result.evidence["memory"]) for row in rows}
+    for subject, state in found.items():
+        if state.incident is not None and not state.sent and ledger.latest(INCIDENT_KIND, state.incident.id) is not None:
+            found[subject] = replace(state, sent=True)
     return found
 
 
-def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:
+def save_watch_states(ledger: Ledger, watch: str, states: Mapping[str, WatchState]) -> None:
     """Store the state of a trigger for some subjects.
 
     :param ledger: the ledger
     :param watch: name of the trigger's state
-    :param memories: states by subject
+    :param states: states by subject
     """
-    for subject, one in memories.items():
+    for subject, state in states.items():
         check = CheckResult(
-            kind=MEMORY_KIND,
+            kind=WATCH_STATE_KIND,
             name=f"{watch}/{subject}"[:500],
             verdict=Verdict.UNKNOWN,
-            message=one.incident.message if one.incident else "",
-            evidence={"watch": watch, "subject": subject, "memory": one.to_dict()},
+            message=state.incident.message if state.incident else "",
+            evidence={"watch": watch, "subject": subject, "memory": state.to_dict()},
         )
         ledger.record([check], _watch_key(watch, subject))
 
@@ -189,9 +182,9 @@ def _watch_key(watch: str, subject: str) -> RunKey:
     return RunKey(f"watch:{watch}"[:250], "watch", subject[:250] or "-")
 
 
-def other_runs(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+def trigger_arguments(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
     """Return arguments of ``TriggerDagRunOperator`` that start a run for each incident, with a run id made from the incident.
 
     :param incidents: the incidents
     """
-    return [{"trigger_run_id": f"incident__{one.id}", "conf": {CONF_KEY: one.to_dict()}} for one in incidents]
+    return [{"trigger_run_id": f"incident__{incident.id}", "conf": {CONF_KEY: incident.to_dict()}} for incident in incidents]

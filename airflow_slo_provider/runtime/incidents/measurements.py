@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 #: Share of a rule's factor at or below which a short window is calm.
 CALM = Fraction(1, 2)
 #: Minimum number of events since a mitigation for a burn rate.
-FEWEST_EVENTS = 10
+MIN_EVENTS = 10
 
 
-def measured_now(slos: Documents, name: str) -> dict[str, Any]:
+def measure_now(slos: Documents, name: str) -> dict[str, Any]:
     """Measure an SLO now.
 
     :param slos: the SLO documents
@@ -28,14 +28,17 @@ def measured_now(slos: Documents, name: str) -> dict[str, Any]:
     :return: its burn rates and budget, ``burning``, ``message``, and ``table`` for the log
     :raises MeasurementError: if the SLO cannot be measured
     """
-    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
+    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, poll_result
     from airflow_slo_provider.slo.budget.text_table import table
 
-    report = _report(slos, name)
-    if report.error is not None:
-        raise report.error
-    seen = sighting(report, severity="ticket", rearm=CALM)
-    return {**evidence_of(report), "burning": seen.seen.value == "burning", "message": report.message, "table": table([report])}
+    report = _measured_report(slos, name)
+    result = poll_result(report, severity="ticket", rearm=CALM)
+    return {
+        **evidence_of(report),
+        "burning": result.state.value == "burning",
+        "message": report.message,
+        "table": table([report]),
+    }
 
 
 def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None]:
@@ -45,21 +48,16 @@ def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None
     :param within: maximum age of the checks
     :raises LedgerError: if the ledger cannot be read
     """
-    from airflow_slo_provider.incidents.culprit import failing_shares
+    from airflow_slo_provider.incidents.culprit import bad_event_shares
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
     with open_default_ledger() as ledger:
         rows = ledger.checks(name=check, since=datetime.now(UTC) - within, limit=10_000)
-    return failing_shares(row.result for row in rows)
+    return bad_event_shares(row.result for row in rows)
 
 
-def recovery(
-    slos: Documents,
-    name: str,
-    context: Mapping[str, Any],
-    *,
-    at: datetime,
-    settle: timedelta,
+def measure_recovery(
+    slos: Documents, name: str, context: Mapping[str, Any], *, at: datetime, settle: timedelta
 ) -> dict[str, Any]:
     """Return whether an SLO has recovered.
 
@@ -71,40 +69,36 @@ def recovery(
     :return: ``recovered``, ``message``, and the measurements
     :raises MeasurementError: if the SLO cannot be measured
     """
-    from airflow_slo_provider.incidents.incident_state import Seen
-    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
+    from airflow_slo_provider.incidents.incident_state import BurnState
+    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, poll_result
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
     from airflow_slo_provider.slo.budget.interval_summary import burn_between
 
     since = last_mitigation(context)
-    if since is not None and at - since < settle:
-        return {"recovered": False, "message": f"{(at - since).total_seconds():.0f} s since the mitigation: too early to tell"}
     if since is not None:
+        age = f"{(at - since).total_seconds():.0f} s"
+        if at - since < settle:
+            return {"recovered": False, "message": f"{age} since the mitigation: too early to determine it"}
         catalog = read_documents(slos)
         with sources() as source:
             try:
                 rate = burn_between(catalog, source, name, since, at)
             except NoData as error:
-                return {"recovered": False, "message": f"nothing since the mitigation: {error.message}"}
+                return {"recovered": False, "message": f"no measurement since the mitigation: {error.message}"}
             except ValueError:  # the SLO counts time slices
                 rate = None
         if rate is not None and rate.value is not None:
-            told = {
-                "since": since.isoformat(),
-                "burn_rate_since": float(rate.value),
-                "events_since": None if rate.total is None else float(rate.total),
-            }
-            said = f"the burn rate is {float(rate.value):.3g} since the mitigation {(at - since).total_seconds():.0f} s ago"
-            if rate.total is not None and rate.total < FEWEST_EVENTS:
-                return {"recovered": False, "message": f"{said}, of {float(rate.total):g} events: too few to tell", **told}
-            return {"recovered": rate.value <= 1, "message": said, **told}
-    report = _report(slos, name)
-    if report.error is not None:
-        raise report.error
-    calm = sighting(report, severity="ticket", rearm=CALM).seen is Seen.CALM
-    said = "no burn-rate rule is near its factor" if calm else report.message
-    return {"recovered": calm, "message": said, **evidence_of(report)}
+            total = None if rate.total is None else float(rate.total)
+            values = {"since": since.isoformat(), "burn_rate_since": float(rate.value), "events_since": total}
+            message = f"the burn rate is {float(rate.value):.3g} since the mitigation {age} ago"
+            if total is not None and total < MIN_EVENTS:
+                return {"recovered": False, "message": f"{message}, of {total:g} events: too few to determine it", **values}
+            return {"recovered": rate.value <= 1, "message": message, **values}
+    report = _measured_report(slos, name)
+    calm = poll_result(report, severity="ticket", rearm=CALM).state is BurnState.CALM
+    message = "no burn-rate rule is near its factor" if calm else report.message
+    return {"recovered": calm, "message": message, **evidence_of(report)}
 
 
 def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
@@ -119,11 +113,13 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
     run = context["dag_run"]
     with open_default_ledger() as ledger:
         steps = recorded_steps(ledger, current_incident(context), dag_id=run.dag_id, run_id=run.run_id)
-    ended = [one.ended_at for one in steps.values() if one.phase == "mitigation" and one.state is State.DONE and one.ended_at]
+    ended = [
+        step.ended_at for step in steps.values() if step.phase == "mitigation" and step.state is State.DONE and step.ended_at
+    ]
     return max(ended, default=None)
 
 
-def impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
+def measure_impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
     """Measure the impact of an incident. A value that cannot be measured is reported as unknown, never as zero.
 
     :param slos: the SLO documents
@@ -140,28 +136,27 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     if slos is None or not name:
-        return Impact(problem="no SLO documents were given" if slos is None else "no SLO is named")
+        return Impact(problem="no SLO documents are set" if slos is None else "no SLO is named")
     until = end or datetime.now(UTC)
     try:
         catalog = read_documents(slos)
         with sources() as source:
-            (report,) = [
-                one for one in SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until) if one.name == name
-            ][:1] or [None]
+            reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until)
+            report = next((report for report in reports if report.name == name), None)
             if report is None:
                 return Impact(problem=f"there is no SLO {name} in the documents")
             spent = spent_between(catalog, source, report, start, until)
     except (SLOProviderError, ValueError) as error:
         return Impact(problem=str(error))
-    return Impact(
-        bad_events=float(spent.bad),
-        total_events=float(spent.total),
-        budget_spent=None if spent.share is None else float(spent.share),
-        budget_minutes=None if spent.minutes is None else float(spent.minutes),
-    )
+    share, minutes = (None if value is None else float(value) for value in (spent.share, spent.minutes))
+    return Impact(bad_events=float(spent.bad), total_events=float(spent.total), budget_spent=share, budget_minutes=minutes)
 
 
-def _report(slos: Documents, name: str) -> SLOReport:
+def _measured_report(slos: Documents, name: str) -> SLOReport:
+    """Evaluate an SLO now.
+
+    :raises MeasurementError: if there is no such SLO, or it cannot be measured
+    """
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
@@ -172,5 +167,7 @@ def _report(slos: Documents, name: str) -> SLOReport:
         reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate()
     for report in reports:
         if report.name == name:
+            if report.error is not None:
+                raise report.error
             return report
     raise MeasurementError(f"there is no SLO {name!r} in these documents", reason="unknown_slo")

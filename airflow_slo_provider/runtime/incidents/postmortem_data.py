@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.postmortem import PostMortem
-from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, State, StepRecord, not_reached, small
+from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, State, StepRecord, truncate_evidence, unreached_steps
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.runtime.incidents.current_incident import incident_check, recorded_steps
-from airflow_slo_provider.runtime.incidents.measurements import impact
+from airflow_slo_provider.runtime.incidents.measurements import measure_impact
 
 if TYPE_CHECKING:
     from airflow_slo_provider.runtime.error_budget.decision import Documents
 
-_MOST_LINES = 200
+_MAX_LINES = 200
 
 
-def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
+def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
     """Return the data of a post-mortem.
 
     :param context: Airflow's task context
@@ -35,12 +35,14 @@ def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | N
         steps = recorded_steps(ledger, incident, dag_id=run.dag_id, run_id=run.run_id)
     facts: Mapping[str, Any] = own[-1].result.evidence if own else {}
     planned = [
-        (one["id"], one["phase"], one["action"]) for one in facts.get("steps", ()) if isinstance(one, Mapping) and "id" in one
+        (step["id"], step["phase"], step["action"])
+        for step in facts.get("steps", ())
+        if isinstance(step, Mapping) and "id" in step
     ]
     order = {step: number for number, (step, _, _) in enumerate(planned)}
-    found = [*steps.values(), *not_reached(planned, steps)]
-    ordered = sorted(found, key=lambda one: order.get(one.step_id, len(order)))
-    ended = _ended(ordered)
+    found = [*steps.values(), *unreached_steps(planned, steps)]
+    ordered = sorted(found, key=lambda step: order.get(step.step_id, len(order)))
+    ended = _recovered_at(ordered)
     return PostMortem(
         incident=incident,
         severity=str(facts.get("severity") or incident.severity or "unknown"),
@@ -48,40 +50,41 @@ def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | N
         reasons=tuple(map(str, facts.get("reasons", ()))),
         steps=ordered,
         ended_at=ended,
-        impact=impact(slos, incident.looked_up("slo"), incident.started_at, ended),
+        impact=measure_impact(slos, incident.value_at("slo"), incident.started_at, ended),
         run=f"{run.dag_id} / {run.run_id}",
         opened=bool(own),
     )
 
 
-def recorded_incident(context: Mapping[str, Any], found: PostMortem, files: Mapping[str, str]) -> None:
+def record_incident_end(context: Mapping[str, Any], postmortem: PostMortem, files: Mapping[str, str]) -> None:
     """Record in the ledger how an incident ended.
 
     :param context: Airflow's task context
-    :param found: the post-mortem
+    :param postmortem: the post-mortem
     :param files: paths of its files by name
     :raises LedgerError: if the ledger cannot be written
     """
     from airflow_slo_provider.runtime.recording.checks import record
 
+    steps, entries = postmortem.steps, postmortem.entries[:_MAX_LINES]
     facts = {
-        "severity": found.severity,
-        "playbook": found.playbook,
-        "reasons": list(found.reasons),
-        "state": "over" if found.ended_at else "open",
-        "started_at": found.incident.started_at.isoformat(),
-        "ended_at": found.ended_at.isoformat() if found.ended_at else None,
-        "impact": dict(found.impact.facts),
-        "steps": [{"id": one.step_id, "phase": one.phase, "action": one.action, "state": one.state.value} for one in found.steps],
-        "timeline": [{"at": one.at.isoformat(), "what": small(one.text)} for one in found.entries[:_MOST_LINES]],
+        "severity": postmortem.severity,
+        "playbook": postmortem.playbook,
+        "reasons": list(postmortem.reasons),
+        "state": "over" if postmortem.ended_at else "open",
+        "started_at": postmortem.incident.started_at.isoformat(),
+        "ended_at": postmortem.ended_at.isoformat() if postmortem.ended_at else None,
+        "impact": dict(postmortem.impact.facts),
+        "steps": [{"id": step.step_id, "phase": step.phase, "action": step.action, "state": step.state.value} for step in steps],
+        "timeline": [{"at": entry.at.isoformat(), "what": truncate_evidence(entry.text)} for entry in entries],
         **files,
     }
-    verdict = Verdict.PASS if found.ended_at else Verdict.FAIL
-    record([incident_check(found.incident, facts, verdict=verdict)], context)
+    verdict = Verdict.PASS if postmortem.ended_at else Verdict.FAIL
+    record([incident_check(postmortem.incident, facts, verdict=verdict)], context)
 
 
-def _ended(steps: list[StepRecord]) -> Any:
+def _recovered_at(steps: list[StepRecord]) -> Any:
     """Return when a step first measured that the SLO had recovered; None if none did."""
-    done = [one for one in steps if one.phase == "resolution" and one.state is State.DONE and one.ended_at is not None]
-    seen = [one for one in done if isinstance(one.evidence, Mapping) and one.evidence.get("recovered")]
-    return min((one.ended_at for one in seen if one.ended_at), default=None)
+    done = [step for step in steps if step.phase == "resolution" and step.state is State.DONE and step.ended_at]
+    measured = (step.ended_at for step in done if isinstance(step.evidence, Mapping) and step.evidence.get("recovered"))
+    return min(measured, default=None)

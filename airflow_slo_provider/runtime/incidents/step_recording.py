@@ -110,4 +110,4 @@ class StepRecorder:
                 context,
             )
         except Exception:
-            _log.exception("what became of step %s (%s) cannot be recorded", self.step.id, state)
+            _log.exception("the state of step %s (%s) cannot be recorded", self.step.id, state)

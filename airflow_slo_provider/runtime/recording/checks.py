@@ -93,8 +93,8 @@ def _record_fault(
     try:
         check = unknown()
         evidence = {**check.evidence, "reason": reason, "transient": getattr(error, "transient", None), _FAULT: True}
-        said = str(error) if isinstance(error, SLOProviderError) else f"{type(error).__name__}: {error}"
-        write([replace(check, message=masked(said), evidence=evidence)], context)
+        message = str(error) if isinstance(error, SLOProviderError) else f"{type(error).__name__}: {error}"
+        write([replace(check, message=masked(message), evidence=evidence)], context)
     except Exception:
         log.exception("The failed check could not be recorded in the ledger")
 
@@ -113,7 +113,7 @@ def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
             ledger.withdraw(check.kind, check.name, own.key)
 
 
-def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
+def record_intent(check: CheckResult, context: Mapping[str, Any]) -> None:
     """Record a change before it is made; the check of its result later replaces this row.
 
     A change that cannot be recorded is not made, and a change of a task that died is still in the ledger. The row of an earlier
@@ -171,7 +171,7 @@ def emit(results: Iterable[CheckResult]) -> None:
             if result.kind == "slo" and isinstance(remaining, (int, float)):
                 gauge("slo.budget.remaining", float(remaining), tags=tags)
     except Exception:
-        log.warning("the checks are recorded, their metrics could not be sent", exc_info=True)
+        log.warning("the checks are recorded, but their metrics could not be sent", exc_info=True)
 
 
 def _gauge() -> Callable[..., None]:
@@ -196,16 +196,11 @@ def check_results(kind: str, found: Iterable[Mapping[str, Any]], *, table: str, 
         return []
     return [
         SQLCheckResult(
-            name=one["name"],
             check_type=kind,
-            success=one["success"],
-            severity=_SEVERITIES.get(actions.get(one["state"], "pass"), "info"),
-            column=one["column"],
+            severity=_SEVERITIES.get(actions.get(check["state"], "pass"), "info"),
             table=table,
-            expected=one["expected"],
-            actual=one["actual"],
-            description=one["description"],
-            params={"state": one["state"]},
+            params={"state": check["state"]},
+            **{name: check[name] for name in ("name", "success", "column", "expected", "actual", "description")},
         )
-        for one in found
+        for check in found
     ]

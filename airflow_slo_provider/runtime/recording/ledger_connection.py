@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def open_default_ledger(*, to_look: bool = False) -> Ledger:
+def open_default_ledger(*, for_display: bool = False) -> Ledger:
     """Open the configured ledger for the configured environment.
 
     ``[slo] ledger_conn_id`` (an Airflow connection) takes precedence over ``[slo] ledger_url`` (a SQLAlchemy URL); without both
     it is ``slo_ledger.db`` in ``AIRFLOW_HOME``. That file is rejected if tasks may run on several machines, because each
     machine would have its own ledger and would not see the freezes of the others.
 
-    :param to_look: whether the ledger is only displayed, on a page or in a shell, and no decision depends on it
+    :param for_display: whether the ledger is only displayed, on a page or in a shell, and no decision depends on it
     :raises LedgerError: if it cannot be opened; reason ``not_shared`` if it is a file that other workers do not see
     """
-    problem = "" if to_look else unshared_ledger()
+    problem = "" if for_display else unshared_ledger()
     if problem:
         from airflow_slo_provider.exceptions import LedgerError
 
         raise LedgerError(problem, reason="not_shared")
     opened = open_for_tasks(default_ledger_url())
-    if not to_look and opened.is_file:
-        _warn_of_a_file(opened.where)
+    if not for_display and opened.is_file:
+        _warn_of_unshared_file(opened.where)
     return opened
 
 
@@ -59,9 +59,7 @@ def unshared_ledger() -> str:
     """Return why workers do not share the ledger, and what to do; empty if they do or may do."""
     from airflow_slo_provider.runtime.executors import other_machines
 
-    if _is_configured():
-        return ""
-    why = other_machines()
+    why = "" if _is_configured() else other_machines()
     if not why:
         return ""
     return (
@@ -78,18 +76,13 @@ def _is_configured() -> bool:
 
 
 @cache
-def _warn_of_a_file(where: str) -> None:
+def _warn_of_unshared_file(where: str) -> None:
     """Warn once that several machines may not share the file, which cannot be detected from one of them."""
     from airflow_slo_provider.runtime.executors import other_machines
 
-    why = other_machines()
-    if why:
-        log.warning(
-            "The ledger is the SQLite file %s, and tasks may run on several machines (%s). A SQLite file is only shared "
-            "if all of them run on one machine after all; use PostgreSQL",
-            where,
-            why,
-        )
+    if why := other_machines():
+        advice = "A SQLite file is shared only if all of them run on one machine after all; use PostgreSQL"
+        log.warning("The ledger is the SQLite file %s, and tasks may run on several machines (%s). %s", where, why, advice)
 
 
 def _own_file() -> URL:
@@ -134,8 +127,8 @@ def _require_absolute(url: str | URL, where: str) -> None:
     file = (parsed.database or "").removeprefix("file:")
     if parsed.get_backend_name() == "sqlite" and not os.path.isabs(file):
         raise LedgerError(
-            f"{where} names the SQLite file {file or '(none)'}, which is another one in each working directory; write the whole "
-            "path: four slashes in a URL (sqlite:////var/lib/airflow/slo_ledger.db), a path from / as the host of a connection",
+            f"{where} names the SQLite file {file or '(none)'}, which is another one in each working directory; write an "
+            "absolute path: four slashes in a URL (sqlite:////var/lib/airflow/slo_ledger.db), or the host of a connection",
             reason="relative_path",
         )
 
@@ -181,13 +174,13 @@ def connection_url(conn_id: str) -> URL:
     return url
 
 
-def words_of(ledger: Ledger) -> str:
+def environment_text(ledger: Ledger) -> str:
     """Describe the environment of a ledger for a log line, and whether this is a test run; empty for neither.
 
     :param ledger: the ledger
     """
-    words = f", environment {ledger.environment}" if ledger.environment else ""
-    return f"{words}; this is a test run, which counts nowhere else" if ledger.test_run else words
+    text = f", environment {ledger.environment}" if ledger.environment else ""
+    return f"{text}; this is a test run, which is ignored everywhere else" if ledger.test_run else text
 
 
 def run_key(context: Mapping[str, Any]) -> RunKey:
@@ -198,15 +191,9 @@ def run_key(context: Mapping[str, Any]) -> RunKey:
     from airflow_slo_provider.ledger import RunKey
 
     instance = context["ti"]
-    index = instance.map_index
-    return RunKey(
-        instance.dag_id,
-        instance.run_id,
-        instance.task_id,
-        -1 if index is None else index,
-        instance.try_number,
-        instance=str(getattr(instance, "id", None) or ""),
-    )
+    index = -1 if instance.map_index is None else instance.map_index
+    uuid = str(getattr(instance, "id", None) or "")
+    return RunKey(instance.dag_id, instance.run_id, instance.task_id, index, instance.try_number, instance=uuid)
 
 
 def map_label(context: Mapping[str, Any]) -> dict[str, str]:

@@ -26,32 +26,29 @@ def record_observations(
     :raises LedgerError: if they cannot be written
     """
     from airflow_slo_provider.ledger.observations import REPEATED, SUBJECT
-    from airflow_slo_provider.runtime.evaluation_time import due
+    from airflow_slo_provider.runtime.evaluation_time import scheduled_start
     from airflow_slo_provider.runtime.recording.checks import emit, record
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
     results = list(results)
     if subject is not None:
-        results = [replace(one, evidence={**one.evidence, SUBJECT: subject}) for one in results]
-    since = due(context)
+        results = [replace(check, evidence={**check.evidence, SUBJECT: subject}) for check in results]
+    since = scheduled_start(context)
     if since is None:
         record(results, context)
         return
     with open_default_ledger() as ledger:
         written = ledger.record_observations(results, run_key(context), due=since)
         counts = not ledger.test_run
-    repeated = sorted({one.name for one in written if one.kind.endswith(REPEATED)})
+    repeated = sorted({check.name for check in written if check.kind.endswith(REPEATED)})
     if repeated:
-        log.info(
-            "Recorded as repeated, and not counted: another run of this task has observed %s since this run was due (%s)",
-            ", ".join(repeated)[:500],
-            since.isoformat(),
-        )
+        message = "Recorded as repeated, and not counted: another run of this task has observed %s since this run was due (%s)"
+        log.info(message, ", ".join(repeated)[:500], since.isoformat())
     if counts:
-        emit([one for one in written if not one.kind.endswith(REPEATED)])
+        emit([check for check in written if not check.kind.endswith(REPEATED)])
 
 
-def of_window(results: Iterable[CheckResult], start: datetime, end: datetime) -> list[CheckResult]:
+def date_at_window_end(results: Iterable[CheckResult], start: datetime, end: datetime) -> list[CheckResult]:
     """Date the checks of a past window at its end, if they were made at least a window's length after it.
 
     :param results: the checks
@@ -60,4 +57,4 @@ def of_window(results: Iterable[CheckResult], start: datetime, end: datetime) ->
     """
     if datetime.now(UTC) <= end + (end - start):
         return list(results)
-    return [replace(one, checked_at=end.astimezone(UTC)) for one in results]
+    return [replace(check, checked_at=end.astimezone(UTC)) for check in results]

@@ -77,8 +77,8 @@ CELLS = (
         where="a promotion or rollback in MLflow, at each of its four writes",
         sees="the try fails, the retry finishes what was begun; a move whose task never comes back is recorded by the next",
         tests=(
-            "tests/services/test_registry_mlflow.py::test_a_task_killed_on_its_way",
-            "tests/services/test_registry_mlflow.py::test_a_move_that_was_never_recorded_is_recorded_by_the_next",
+            "tests/services/test_registry_mlflow.py::test_task_killed_at_any_step_is_completed_by_its_retry",
+            "tests/services/test_registry_mlflow.py::test_unrecorded_move_is_recorded_by_the_next_move",
         ),
     ),
     Cell(
@@ -86,8 +86,8 @@ CELLS = (
         where="a rollback of a Kubernetes Deployment, before and after its patch and while it waits",
         sees="the try fails, the retry waits for the rollout, or begins it where nothing was patched",
         tests=(
-            "tests/services/test_kube_once.py::test_killed_and_retried",
-            "tests/services/test_kube_once.py::test_every_fault_is_told_and_leaves_no_half_state",
+            "tests/services/test_kube_once.py::test_rollback_killed_at_any_step_is_completed_once_by_the_retry",
+            "tests/services/test_kube_once.py::test_every_fault_is_reported_and_leaves_no_partial_state",
         ),
     ),
     Cell(
@@ -397,10 +397,10 @@ CELLS = (
         where="gate, sensor, incident, promotion and watch, where tasks run on several machines and the ledger is a file",
         sees="the task fails at once and says what to set; the watch says that nothing is known",
         tests=(
-            "tests/airflow/test_unshared_ledger.py::test_a_gate_and_a_sensor_decide_nothing",
-            "tests/airflow/test_unshared_ledger.py::test_an_incident_is_not_taken",
-            "tests/airflow/test_unshared_ledger.py::test_a_promotion_that_the_others_would_not_know_of_is_not_made",
-            "tests/airflow/test_unshared_ledger.py::test_a_watch_tells_that_it_remembers_nothing",
+            "tests/airflow/test_unshared_ledger.py::test_gate_and_sensor_with_unshared_ledger_fail",
+            "tests/airflow/test_unshared_ledger.py::test_incident_with_unshared_ledger_is_not_claimed",
+            "tests/airflow/test_unshared_ledger.py::test_promotion_with_unshared_ledger_is_not_made",
+            "tests/airflow/test_unshared_ledger.py::test_watch_with_unshared_ledger_reports_that_it_cannot_store_its_state",
         ),
     ),
     Cell(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registries.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from tests.airflow.running import Ran, run_task
 
@@ -20,7 +20,7 @@ class Models:
         for version in "123":
             self.registry.register("fraud", version, home / "model.bin")
         for version in "12":
-            self.registry.move("fraud", Wanted(kind="promote", alias="champion", key=f"by hand {version}", to=version))
+            self.registry.move("fraud", MoveRequest(kind="promote", alias="champion", key=f"by hand {version}", to=version))
         self.path = str(home / "registry")
 
     def run(self, kind: str, try_number: int) -> Ran:

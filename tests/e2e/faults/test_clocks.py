@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from airflow_slo_provider.deployment.registries.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
@@ -121,7 +121,7 @@ def test_rollback_after_a_promotion_recorded_in_the_future_takes_effect(models: 
     from airflow_slo_provider.deployment.registries import registry
 
     def move(key: str, to: str | None, kind: str = "promote") -> str:
-        return models.registry.move("fraud", Wanted(kind=kind, alias="champion", key=key, to=to)).after
+        return models.registry.move("fraud", MoveRequest(kind=kind, alias="champion", key=key, to=to)).after
 
     with monkeypatch.context() as patched:
         patched.setattr(registry, "datetime", clock(timedelta(hours=1)))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
+from airflow_slo_provider.deployment.registries.history import RegistryError
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
@@ -108,9 +109,9 @@ def test_registration_killed_halfway_is_completed_on_retry(models: Models, tmp_p
         (source / name).write_text(name)
     killed_at(Step("", f"{REGISTRY}:_write", True), lambda: models.registry.register("fraud", "4", source))
     with pytest.raises(RegistryError, match="no version 4"):
-        models.registry.move("fraud", Wanted(kind="promote", alias="champion", key="early", to="4"))
+        models.registry.move("fraud", MoveRequest(kind="promote", alias="champion", key="early", to="4"))
     models.registry.register("fraud", "4", source)
-    assert models.registry.move("fraud", Wanted(kind="promote", alias="champion", key="then", to="4")).changed
+    assert models.registry.move("fraud", MoveRequest(kind="promote", alias="champion", key="then", to="4")).changed
     assert {path.name for path in (tmp_path / "registry" / "fraud" / "versions" / "4").iterdir()} == {
         "model.bin", "model.json", ".complete",
     }  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slo_provider.deployment.registries.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import engine
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
@@ -175,7 +175,7 @@ def test_registry_on_a_full_disk_keeps_its_state(tmp_path: Path, seen: Callable[
     models = Models(tmp_path)
     place = tmp_path / "registry" / "fraud"
     before = (place / "registry.json").read_bytes()
-    promotion = Wanted(kind="promote", alias="champion", key="run", to="3")
+    promotion = MoveRequest(kind="promote", alias="champion", key="run", to="3")
 
     def promote() -> None:
         models.registry.move("fraud", promotion)

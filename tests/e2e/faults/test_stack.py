@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registries.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.ledger import open_ledger
 from demo.airflow_client import FINISHED, AirflowAPIError
 from demo.airflow_stack import AirflowStack
@@ -48,7 +48,7 @@ class Scene:
         for version in "123":
             self.registry.register(name, version, self.home / "model.bin")
         for version in serving:
-            self.registry.move(name, Wanted(kind="promote", alias="champion", key=f"by hand {version}", to=version))
+            self.registry.move(name, MoveRequest(kind="promote", alias="champion", key=f"by hand {version}", to=version))
         return name
 
     def promotion(self, name: str, *, hold: str = "", run_id: str | None = None) -> Path:

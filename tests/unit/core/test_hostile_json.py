@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.core import strict_json
-from airflow_slo_provider.deployment.registries.registry import RegistryError
+from airflow_slo_provider.deployment.registries.history import RegistryError
 from airflow_slo_provider.exceptions import CheckError, DeploymentError, InvalidMeasurement, QueryError
 
 BOMB = b'{"a": [' + b"[]," * 3_333_333 + b"0]}"
@@ -47,9 +47,9 @@ def _profile(data: bytes, directory: Path) -> None:
 
 
 def _kubernetes(data: bytes, _: Path) -> None:
-    from airflow_slo_provider.deployment.kubernetes.api import Question, parse
+    from airflow_slo_provider.deployment.kubernetes.api import KubernetesRequest, parse
 
-    parse(data, Question("get", "deployments", "shop", "model"))
+    parse(data, KubernetesRequest("get", "deployments", "shop", "model"))
 
 
 def _registry_file(data: bytes, directory: Path) -> None:

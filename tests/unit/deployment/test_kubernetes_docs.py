@@ -1,4 +1,4 @@
-"""docs/kubernetes.md grants what is asked for, and no more."""
+"""The role in docs/kubernetes.md grants exactly the permissions that the client requests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def granted() -> set[tuple[str, str, str]]:
     }
 
 
-def asked() -> set[tuple[str, str, str]]:
+def requested() -> set[tuple[str, str, str]]:
     source = (REPO / "airflow_slo_provider" / "deployment" / "kubernetes" / "api.py").read_text()
-    found = set(re.findall(r'Question\("(\w+)", "([\w/]+)", namespace(?:, name)?(?:, group="(\w+)")?\)', source))
-    assert len(found) == source.count('question = Question("')
+    found = set(re.findall(r'KubernetesRequest\("(\w+)", "([\w/]+)", namespace(?:, name)?(?:, group="(\w+)")?\)', source))
+    assert len(found) == source.count('request = KubernetesRequest("')
     return {(group or "apps", resource, verb) for verb, resource, group in found}
 
 
-def test_the_role_grants_what_is_asked_for() -> None:
-    assert granted() == asked()
+def test_documented_role_grants_exactly_the_requested_permissions() -> None:
+    assert granted() == requested()

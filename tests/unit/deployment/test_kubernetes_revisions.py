@@ -1,4 +1,4 @@
-"""Revisions, the record of changes, and what is known to be good: without a server."""
+"""Revisions, recorded changes and known good versions, without a server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.kubernetes.api import Question, fault_of_status
-from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION, Change, changes, with_change
+from airflow_slo_provider.deployment.kubernetes.api import KubernetesRequest, status_error
+from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION, RecordedChange, read_changes, with_change
 from airflow_slo_provider.deployment.kubernetes.revisions import Revision, digest, model_version_of, selector_text
 from airflow_slo_provider.deployment.registries.known_good import JUDGING, good_versions
 from airflow_slo_provider.exceptions import DeploymentError
@@ -19,56 +19,57 @@ from airflow_slo_provider.results import CheckResult, Verdict
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
-def made(key: str, minutes: int = 0) -> Change:
+def recorded_change(key: str, minutes: int = 0) -> RecordedChange:
     at = (NOW + timedelta(minutes=minutes)).isoformat()
-    return Change(key=key, action="rollback", at=at, from_revision=2, to_revision=1, was="a", became="b")
+    return RecordedChange(key=key, action="rollback", at=at, from_revision=2, to_revision=1, was="a", became="b")
 
 
 class TestChanges:
-    def test_what_is_written_is_read(self) -> None:
-        first = with_change({"team": "ml"}, [], made("k1"))
-        second = with_change({"team": "ml"}, changes(first), made("k2", 1))
-        assert changes(second) == [made("k1"), made("k2", 1)]
+    def test_written_changes_are_read_back(self) -> None:
+        first = with_change({"team": "ml"}, [], recorded_change("k1"))
+        second = with_change({"team": "ml"}, read_changes(first), recorded_change("k2", 1))
+        assert read_changes(second) == [recorded_change("k1"), recorded_change("k2", 1)]
         assert second["team"] == "ml"
 
-    def test_the_deployment_and_its_replica_sets_remember_together(self) -> None:
-        old, new = with_change({}, [], made("k1")), with_change({}, [], made("k2", 1))
-        assert [one.key for one in changes(new, old, new, {})] == ["k1", "k2"]
+    def test_changes_of_deployment_and_replica_sets_are_merged(self) -> None:
+        old, new = with_change({}, [], recorded_change("k1")), with_change({}, [], recorded_change("k2", 1))
+        assert [one.key for one in read_changes(new, old, new, {})] == ["k1", "k2"]
 
-    def test_ten_are_remembered(self) -> None:
-        known = [made(f"k{number}", number) for number in range(15)]
-        kept = changes(with_change({}, known, made("last", 99)))
+    def test_only_the_newest_ten_changes_are_kept(self) -> None:
+        known = [recorded_change(f"k{number}", number) for number in range(15)]
+        kept = read_changes(with_change({}, known, recorded_change("last", 99)))
         assert [one.key for one in kept] == [*(f"k{number}" for number in range(6, 15)), "last"]
 
-    def test_fewer_where_there_is_no_room(self) -> None:
-        known = [made(f"k{number}" + "x" * 500, number) for number in range(9)]
+    def test_fewer_changes_are_kept_if_annotations_are_full(self) -> None:
+        known = [recorded_change(f"k{number}" + "x" * 500, number) for number in range(9)]
         others = {"long": "x" * (256 * 1024 - 2_000)}
-        after = with_change(others, known, made("last", 99))
+        after = with_change(others, known, recorded_change("last", 99))
         assert sum(len(key) + len(value) for key, value in after.items()) <= 256 * 1024
-        kept = [one.key for one in changes(after)]
+        kept = [one.key for one in read_changes(after)]
         assert kept[-1] == "last"
         assert 1 < len(kept) < 10
 
     @pytest.mark.parametrize(
         "text",
-        ["", "not json", "{}", "[1]", "[{}]", '[{"key": 3}]', "null", json.dumps([{**vars(made("k")), "at": "yesterday"}]),
-         json.dumps([{**vars(made("k")), "at": "2026-11-24T05:00:00"}])],
+        ["", "not json", "{}", "[1]", "[{}]", '[{"key": 3}]', "null",
+         json.dumps([{**vars(recorded_change("k")), "at": "yesterday"}]),
+         json.dumps([{**vars(recorded_change("k")), "at": "2026-11-24T05:00:00"}])],
     )  # fmt: skip
-    def test_what_is_none_is_passed_over(self, text: str) -> None:
-        assert changes({ANNOTATION: text}) == []
+    def test_invalid_changes_are_skipped(self, text: str) -> None:
+        assert read_changes({ANNOTATION: text}) == []
 
-    def test_newer_releases_may_write_more(self) -> None:
-        assert changes({ANNOTATION: json.dumps([{**vars(made("k")), "more": 1}])}) == [made("k")]
+    def test_unknown_fields_of_a_change_are_ignored(self) -> None:
+        assert read_changes({ANNOTATION: json.dumps([{**vars(recorded_change("k")), "more": 1}])}) == [recorded_change("k")]
 
 
 class TestRevisions:
-    def test_named_by_number_image_or_version(self) -> None:
+    def test_revision_matches_by_number_image_or_version(self) -> None:
         revision = Revision(number=5, replica_set="x", history=(2,), images=("i:1", "init:1"), model_version="7")
-        assert all(revision.is_any_of([name]) for name in (5, 2, "i:1", "init:1", "7"))
-        assert not any(revision.is_any_of([name]) for name in (7, "5", "2", "i", 0, ""))
-        assert not Revision(number=0, replica_set="x").is_any_of([0])
+        assert all(revision.matches_any([name]) for name in (5, 2, "i:1", "init:1", "7"))
+        assert not any(revision.matches_any([name]) for name in (7, "5", "2", "i", 0, ""))
+        assert not Revision(number=0, replica_set="x").matches_any([0])
 
-    def test_a_selector_is_written_as_a_query(self) -> None:
+    def test_selector_text_builds_the_query_parameter(self) -> None:
         expressions = [
             {"key": "a", "operator": "In", "values": ["z", "y"]},
             {"key": "b", "operator": "NotIn", "values": ["x"]},
@@ -81,7 +82,7 @@ class TestRevisions:
         with pytest.raises(DeploymentError, match="'Gt' is unknown"):
             selector_text({"spec": {"selector": selector}})
 
-    def test_templates_that_differ_in_nothing_that_counts(self) -> None:
+    def test_digest_ignores_hash_label_nulls_and_empty_metadata(self) -> None:
         labels = {"app": "m"}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
         same: list[dict[str, Any]] = [
@@ -103,7 +104,7 @@ class TestRevisions:
             ({}, None),
         ],
     )
-    def test_where_the_model_version_stands(self, template: dict[str, Any], version: str | None) -> None:
+    def test_model_version_is_read_from_labels_or_environment(self, template: dict[str, Any], version: str | None) -> None:
         assert model_version_of(template) == version
 
 
@@ -146,11 +147,11 @@ def check(version: str | None, verdict: str, minutes: int = 0, *, kind: str = "g
         ([check("1", "warn", kind="drift"), check("1", "warn", kind="drift", name="m.age"), check("1", "pass")], ["1"]),
     ],
 )
-def test_known_to_be_good(results: list[CheckResult], good: list[str]) -> None:
+def test_good_versions_by_check_results(results: list[CheckResult], good: list[str]) -> None:
     assert good_versions(results) == good
 
 
-def test_checks_of_two_models_must_be_told_apart() -> None:
+def test_good_versions_with_checks_of_two_models_is_ambiguous() -> None:
     results = [check("1", "pass", name="a"), check("1", "fail", name="b"), check("2", "pass", name="b")]
     with pytest.raises(DeploymentError, match="golden_set checks a, b"):
         good_versions(results)
@@ -162,7 +163,7 @@ def test_checks_of_two_models_must_be_told_apart() -> None:
     assert good_versions(latency, checks=["latency/a"]) == good_versions(latency, checks=["b"]) == ["1"]
 
 
-def test_each_named_check_must_have_judged_a_version() -> None:
+def test_good_version_must_have_a_result_of_each_named_check() -> None:
     results = [check("1", "pass"), check("1", "warn", kind="latency", name="s/predict/p99"), check("2", "pass")]
     assert good_versions(results, checks=["m"]) == ["1", "2"]
     assert good_versions(results, checks=["m", "latency/s"]) == ["1"]
@@ -172,7 +173,7 @@ def test_each_named_check_must_have_judged_a_version() -> None:
     assert good_versions([check("1", "pass", kind="promote")], checks=["m"]) == []
 
 
-def test_the_kinds_that_judge_are_those_that_are_written() -> None:
+def test_judging_kinds_are_the_kinds_that_operators_record() -> None:
     from airflow_slo_provider.drift.report.ledger_records import KIND as DRIFT
     from airflow_slo_provider.evaluation.report.ledger_records import KIND as GOLDEN_SET
     from airflow_slo_provider.tracing.analysis.assessment import KIND as LATENCY
@@ -181,7 +182,7 @@ def test_the_kinds_that_judge_are_those_that_are_written() -> None:
 
 
 @pytest.mark.parametrize("checks", [None, ["m"]])
-def test_what_burned_is_not_good_though_it_passed_its_checks(checks: list[str] | None) -> None:
+def test_culprit_or_rolled_back_version_is_not_good(checks: list[str] | None) -> None:
     passed = [check("7", "pass"), check("8", "pass", 1), check("9", "pass", 2)]
     back = replace(check("8", "pass", kind="rollback", name="m@champion"), evidence={"from": "9", "to": "8", "now": "8"})
     assert good_versions([*passed, back], checks=checks) == ["7", "8"]
@@ -195,8 +196,8 @@ def test_what_burned_is_not_good_though_it_passed_its_checks(checks: list[str] |
 
 @pytest.mark.parametrize("body", [None, b"", b"<html>nginx</html>", b"[]", b'{"message": null}', b"\xff\xfe"])
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 504])
-def test_every_status_has_words_whatever_the_body(status: int, body: bytes | None) -> None:
-    fault = fault_of_status(status, body, Question("patch", "deployments", "serving", "model"))
+def test_status_error_with_any_body_has_a_message(status: int, body: bytes | None) -> None:
+    fault = status_error(status, body, KubernetesRequest("patch", "deployments", "serving", "model"))
     assert ('deployments.apps "model" not found' if status == 404 else "patch deployments serving/model: ") in str(fault)
     assert fault.http_status == status
     assert fault.transient == (status in (401, 409, 429, 500, 504))
@@ -214,9 +215,9 @@ def test_every_status_has_words_whatever_the_body(status: int, body: bytes | Non
         ("get", "denied", "forbidden"),
     ],
 )
-def test_a_missing_permission_is_told_from_a_policys_refusal(verb: str, said: str, reason: str) -> None:
+def test_status_403_distinguishes_missing_permission_from_admission_denial(verb: str, said: str, reason: str) -> None:
     body = json.dumps({"kind": "Status", "message": said})
-    fault = fault_of_status(403, body, Question(verb, "deployments", "serving", "m"))
+    fault = status_error(403, body, KubernetesRequest(verb, "deployments", "serving", "m"))
     assert (fault.reason, fault.transient) == (reason, False)
     assert said in str(fault)
     assert (f"needs the verb '{verb}' on 'deployments'" in str(fault)) == (reason == "forbidden")

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
+from airflow_slo_provider.deployment.registries.history import RegistryError
 from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
-from airflow_slo_provider.deployment.registries.registry import RegistryError
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 

@@ -1,4 +1,4 @@
-"""What an Alertmanager answers, and what a run is triggered with, is anybody's: an incident, or an error that is ours."""
+"""Arbitrary data from an Alertmanager or a run's conf: it becomes an incident, or an error of this provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_slo_provider.incidents.culprit import stands_out
+from airflow_slo_provider.incidents.culprit import find_outlier
 from airflow_slo_provider.incidents.incident import Incident, incident_id
 from airflow_slo_provider.incidents.playbook_choice import choose_playbook
 from airflow_slo_provider.incidents.playbook_library import shipped_playbooks
@@ -31,7 +31,7 @@ incidents = st.fixed_dictionaries({"id": st.text(min_size=1, max_size=20)}, opti
 
 @settings(deadline=None)
 @given(data=st.one_of(alerts, values))
-def test_an_alert_is_one_or_is_refused(data: Any) -> None:
+def test_alert_with_arbitrary_data_is_parsed_or_rejected(data: Any) -> None:
     try:
         alert = _read_alert(data)
     except (ValueError, KeyError, TypeError, AttributeError):  # what the client turns into a QueryError
@@ -45,7 +45,7 @@ def test_an_alert_is_one_or_is_refused(data: Any) -> None:
 @example(data={"id": "x", "started_at": 5})
 @example(data={"id": "x", "evidence": "text"})
 @example(data={"id": "x", "message": "a\x00b\ud800"})
-def test_an_incident_is_one_or_is_refused(data: Any) -> None:
+def test_incident_with_arbitrary_data_is_parsed_or_rejected(data: Any) -> None:
     try:
         incident = Incident.from_dict(data)
     except ValueError:
@@ -56,14 +56,14 @@ def test_an_incident_is_one_or_is_refused(data: Any) -> None:
 
 
 @given(subject=st.text(max_size=300), at=st.datetimes(timezones=st.just(UTC)))
-def test_the_name_of_an_incident_is_fit_for_an_id_a_url_and_a_file(subject: str, at: datetime) -> None:
+def test_incident_id_of_any_subject_is_valid_in_urls_and_file_names(subject: str, at: datetime) -> None:
     name = incident_id(subject, at)
     assert re.fullmatch(r"[A-Za-z0-9_.+:-]{1,200}", name)
     assert Incident(id=name).id == name
 
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "latency " * 20_000, "-" * 100_000 + "x", "\n" * 100_000])
-def test_no_pattern_that_ships_takes_for_ever(text: str) -> None:
+def test_shipped_patterns_on_arbitrary_text_finish_quickly(text: str) -> None:
     """Labels are anybody's, and the patterns of a playbook are searched in them."""
     began = datetime.now(UTC)
     incident = Incident(id="x", subject=text, message=text, evidence={"labels": {"a": text}, "slo": text, "query": text})
@@ -71,9 +71,9 @@ def test_no_pattern_that_ships_takes_for_ever(text: str) -> None:
     assert (datetime.now(UTC) - began).total_seconds() < 5
 
 
-def test_a_version_that_no_database_takes_can_still_be_told() -> None:
+def test_outlier_name_with_invalid_characters_is_made_writable() -> None:
     from fractions import Fraction
 
-    found = stands_out({"v\x00\ud800": Fraction(9), "b": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
+    found = find_outlier({"v\x00\ud800": Fraction(9), "b": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
     assert found.name == "v\ufffd\\ud800"
     json.dumps(dict(found.values)).encode()

@@ -46,7 +46,7 @@ def post_mortem(text: str) -> PostMortem:
     )
 
 
-class Seen(HTMLParser):
+class ParsedHTML(HTMLParser):
     """What a browser would see: tags with their attributes, and text."""
 
     def __init__(self, html: str) -> None:
@@ -65,17 +65,17 @@ class Seen(HTMLParser):
         self.text += data
 
 
-SHAPE = Seen(post_mortem("plain").html())
+SHAPE = ParsedHTML(post_mortem("plain").html())
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-RENDERED = Seen(RENDERER.render(post_mortem("plain").markdown()))
+RENDERED = ParsedHTML(RENDERER.render(post_mortem("plain").markdown()))
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_whatever_a_model_version_is_called_it_stays_text(text: str):
+def test_html_with_any_model_version_contains_no_markup_from_it(text: str):
     found = post_mortem(text)
-    page = Seen(found.html())
+    page = ParsedHTML(found.html())
     assert (page.tags, page.attributes) == (SHAPE.tags, SHAPE.attributes), "no tag and no attribute but our own"
-    rendered = Seen(RENDERER.render(found.markdown()))  # by a renderer that lets HTML through
+    rendered = ParsedHTML(RENDERER.render(found.markdown()))  # by a renderer that lets HTML through
     assert (rendered.tags, rendered.attributes) == (RENDERED.tags, RENDERED.attributes)
     said = " ".join(text.replace("\x00", "\ufffd").split())
     assert said in " ".join(rendered.text.replace("\x00", "\ufffd").split())
@@ -84,18 +84,18 @@ def test_whatever_a_model_version_is_called_it_stays_text(text: str):
 
 @given(st.text(max_size=40))
 @settings(max_examples=150, deadline=None)
-def test_no_text_becomes_markup(text: str):
-    rendered = Seen(RENDERER.render(f"- {markdown_text(text)}\n"))
+def test_markdown_with_any_text_contains_no_markup_from_it(text: str):
+    rendered = ParsedHTML(RENDERER.render(f"- {markdown_text(text)}\n"))
     assert set(rendered.tags) <= {"ul", "li"}
 
 
-def test_a_model_version_named_script_is_readable_as_text():
+def test_model_version_named_script_is_shown_as_text():
     found = post_mortem("<script>")
-    assert "<script>" in Seen(found.html()).text
-    assert "<script>" in Seen(RENDERER.render(found.markdown())).text
+    assert "<script>" in ParsedHTML(found.html()).text
+    assert "<script>" in ParsedHTML(RENDERER.render(found.markdown())).text
 
 
-def test_says_what_happened_when_and_what_is_left():
+def test_postmortem_shows_timeline_findings_and_open_actions():
     text = post_mortem("v2").markdown()
     for line in (
         "| Start | 2026-11-24 05:00:00 UTC |",
@@ -108,21 +108,21 @@ def test_says_what_happened_when_and_what_is_left():
         assert line in text, line
 
 
-def test_a_rejected_approval_and_a_step_that_was_not_reached_are_action_items():
+def test_rejected_and_unreached_steps_are_action_items():
     steps = [
         StepRecord(step_id="a", phase="mitigation", action="Approve it", state=State.REJECTED, ended_at=T0, message="by Ann"),
         StepRecord(step_id="b", phase="mitigation", action="Roll back", state=State.NOT_REACHED),
     ]
     found = PostMortem(incident=Incident(id="x", started_at=T0), severity="high", playbook="p", steps=steps)
-    assert found.left_open[0].startswith("Approve it was not approved")
-    assert found.left_open[1].startswith("Roll back: not reached")
-    assert "not over, or not known to be" in found.markdown()
+    assert found.open_actions[0].startswith("Approve it was not approved")
+    assert found.open_actions[1].startswith("Roll back: not reached")
+    assert "not over, or unknown" in found.markdown()
     assert "mitigation: Approve it: rejected - by Ann" in found.markdown()
 
 
-def test_the_impact_is_never_zero_when_it_is_not_known():
-    assert Impact(problem="no answer").facts == [("Impact", "not known: no answer")]
-    assert Impact().facts == [("Impact", "not known")]
+def test_unknown_impact_is_not_shown_as_zero():
+    assert Impact(problem="no answer").facts == [("Impact", "unknown: no answer")]
+    assert Impact().facts == [("Impact", "unknown")]
     facts = dict(Impact(bad_events=12, total_events=4000, budget_spent=0.3, budget_minutes=129.6).facts)
     assert facts == {
         "Error budget spent": "129.6 minutes of complete outage",
@@ -132,11 +132,11 @@ def test_the_impact_is_never_zero_when_it_is_not_known():
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, "T+00:00:00"), (3725, "T+01:02:05"), (-61, "T-00:01:01")])
-def test_offsets(seconds: int, expected: str):
+def test_offset_formats_seconds_since_start(seconds: int, expected: str):
     assert offset(T0, T0 + timedelta(seconds=seconds)) == expected
 
 
-def test_a_step_survives_the_ledger():
+def test_step_record_round_trips_through_a_check_result():
     incident = Incident(id="x", started_at=T0)
     (step, _) = post_mortem("v2").steps
     check = step.to_check(incident)
@@ -144,7 +144,7 @@ def test_a_step_survives_the_ledger():
     assert StepRecord.from_check(check) == step
 
 
-def test_evidence_that_is_long_or_no_json_is_kept_as_text():
+def test_long_or_unserialisable_evidence_is_kept_as_text():
     incident = Incident(id="x", started_at=T0)
     for evidence in ("x" * 9000, {"nan": float("nan")}, {"when": T0}):
         step = StepRecord(step_id="a", phase="diagnosis", action="a", state=State.DONE, ended_at=T0, evidence=evidence)

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.incidents.culprit import stands_out
-from airflow_slo_provider.incidents.serving import ACTIONS, document, holding, read_decision
+from airflow_slo_provider.incidents.culprit import find_outlier
+from airflow_slo_provider.incidents.serving import ACTIONS, decision_document, read_decision, valid_decisions
 from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 
 
-def written(path: Path, action: str, **more) -> Path:
-    made = document(action, reasons=["because"], at=NOW, until=NOW + timedelta(hours=1), source="d/r/t", slos={"a": "HEALTHY"})
+def write_decision(path: Path, action: str, **more) -> Path:
+    made = decision_document(
+        action, reasons=["because"], at=NOW, until=NOW + timedelta(hours=1), source="d/r/t", slos={"a": "HEALTHY"}
+    )
     path.write_text(json.dumps({**made, **more}))
     return path
 
@@ -32,8 +34,8 @@ def written(path: Path, action: str, **more) -> Path:
         ("freeze", False, False),
     ],
 )
-def test_what_each_action_means(action: str, experiments: bool, degraded: bool, tmp_path: Path):
-    found = read_decision(written(tmp_path / "d.json", action), NOW)
+def test_action_sets_experiments_and_degraded(action: str, experiments: bool, degraded: bool, tmp_path: Path):
+    found = read_decision(write_decision(tmp_path / "d.json", action), NOW)
     assert (found.action, found.experiments, found.degraded, found.known, found.reason) == (
         action,
         experiments,
@@ -43,41 +45,41 @@ def test_what_each_action_means(action: str, experiments: bool, degraded: bool, 
     )
 
 
-def test_every_action_of_a_policy_means_something():
+def test_every_policy_action_has_a_serving_meaning():
     assert [*ACTIONS] == [action.value for action in Action]
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda path: path.unlink(),
         lambda path: path.write_text("{"),
         lambda path: path.write_text("[]"),
         lambda path: path.write_text(path.read_text().replace('"degrade"', '"explode"')),
-        lambda path: written(path, "degrade", schema_version=9),
-        lambda path: written(path, "degrade", valid_until="2026-11-24T06:00:00"),  # no zone
-        lambda path: written(path, "degrade", valid_until=NOW.isoformat()),  # over by now
+        lambda path: write_decision(path, "degrade", schema_version=9),
+        lambda path: write_decision(path, "degrade", valid_until="2026-11-24T06:00:00"),  # no zone
+        lambda path: write_decision(path, "degrade", valid_until=NOW.isoformat()),  # over by now
     ],
 )
-def test_without_a_decision_that_holds_experiments_stop_and_nothing_else(spoil, tmp_path: Path):
-    path = written(tmp_path / "d.json", "degrade")
-    spoil(path)
+def test_missing_or_invalid_decision_stops_only_experiments(damage, tmp_path: Path):
+    path = write_decision(tmp_path / "d.json", "degrade")
+    damage(path)
     found = read_decision(str(path), NOW)
     assert (found.known, found.experiments, found.degraded) == (False, False, False)
     assert found.reason
 
 
-def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, Any]:
-    return document(
+def held_decision(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, Any]:
+    return decision_document(
         action, reasons=[f"{held_by} says so"], at=NOW, until=NOW + timedelta(hours=hours), source="d/r/t", slos={},
         held_by=held_by, beside=beside,
     )  # fmt: skip
 
 
-def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: Path):
+def test_decisions_of_several_requesters_are_combined_until_each_expires(tmp_path: Path):
     path, seen = tmp_path / "d.json", []
     for action, held_by, hours in (("degrade", "a", 1), ("reduce_experimentation", "b", 2), ("allow", "c", 3)):
-        path.write_text(json.dumps(asked(action, held_by, hours, holding(path, NOW))))
+        path.write_text(json.dumps(held_decision(action, held_by, hours, valid_decisions(path, NOW))))
     for hours in (0, 1, 2, 3):
         found = read_decision(path, NOW + timedelta(hours=hours))
         seen.append((found.action, found.experiments, found.degraded, found.reason))
@@ -87,30 +89,30 @@ def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: P
         ("allow", True, False, "c says so"),
     ]
     assert seen[3][:3] == ("unknown", False, False) and "expired: degrade at" in seen[3][3]
-    assert [one["held_by"] for one in holding(path, NOW)] == ["a", "b", "c"]
+    assert [one["held_by"] for one in valid_decisions(path, NOW)] == ["a", "b", "c"]
     whole = json.loads(path.read_text())
     assert (whole["action"], whole["degraded"], whole["valid_until"]) == ("degrade", True, (NOW + timedelta(hours=1)).isoformat())
 
 
-def test_an_unknown_action_is_not_written():
-    with pytest.raises(ValueError, match="is none of allow"):
-        document("explode", reasons=[], at=NOW, until=NOW, source="", slos={})
+def test_decision_document_with_unknown_action_is_rejected():
+    with pytest.raises(ValueError, match="must be one of allow"):
+        decision_document("explode", reasons=[], at=NOW, until=NOW, source="", slos={})
 
 
 @pytest.mark.parametrize(
     ("values", "name", "said"),
     [
         ({"1": "0", "2": "0.3"}, "2", "the next one"),
-        ({"1": "0.2", "2": "0.3"}, None, "neither stands out by a factor of 2"),
+        ({"1": "0.2", "2": "0.3"}, None, "neither exceeds the other by a factor of 2"),
         ({"2": "0.3"}, "2", "there is no other"),
         ({"1": "0", "2": "0.001"}, None, "below 0.01"),
-        ({"1": None, "2": None}, None, "nothing is known"),
+        ({"1": None, "2": None}, None, "there are no values to compare"),
         ({"1": None, "2": "0.3"}, "2", "there is no other"),
-        ({}, None, "nothing is known"),
+        ({}, None, "there are no values to compare"),
         ({"1": "0", "2": "0"}, None, "below"),
     ],
 )
-def test_who_stands_out(values: dict, name: str | None, said: str):
+def test_find_outlier_returns_name_and_reason(values: dict, name: str | None, said: str):
     exact = {key: None if value is None else Fraction(value) for key, value in values.items()}
-    found = stands_out(exact, at_least=Fraction(1, 100), times=Fraction(2))
+    found = find_outlier(exact, at_least=Fraction(1, 100), times=Fraction(2))
     assert found.name == name and said in found.message

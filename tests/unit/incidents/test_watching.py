@@ -9,26 +9,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.incidents import Incident, incident_id
-from airflow_slo_provider.incidents.incident_state import Limits, Memory, Seen, Sighting, blind, rank, remember
+from airflow_slo_provider.incidents.incident_state import (
+    BurnState,
+    IncidentDurations,
+    PollResult,
+    WatchState,
+    blind_incident,
+    next_watch_state,
+    severity_rank,
+)
 
 T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-LIMITS = Limits(cool_down=10 * MINUTE, blind_after=5 * MINUTE)
-WORDS = {"b": Seen.BURNING, "c": Seen.CALM, "-": Seen.BETWEEN, "?": Seen.UNKNOWN}
+LIMITS = IncidentDurations(cool_down=10 * MINUTE, blind_after=5 * MINUTE)
+STATES = {"b": BurnState.BURNING, "c": BurnState.CALM, "-": BurnState.BETWEEN, "?": BurnState.UNKNOWN}
 
 
-def watch(minutes: str, memory: Memory | None = None, *, severity: str = "page") -> tuple[Memory, list[int]]:
+def run_polls(minutes: str, state: WatchState | None = None, *, severity: str = "page") -> tuple[WatchState, list[int]]:
     """Look once a minute; return the memory and the minutes in which an incident began."""
-    memory, begun = memory or Memory(), []
+    state, started = state or WatchState(), []
     for number, word in enumerate(minutes):
-        memory, incident = remember(memory, Sighting("slo", WORDS[word], severity), T0 + number * MINUTE, LIMITS)
+        state, incident = next_watch_state(state, PollResult("slo", STATES[word], severity), T0 + number * MINUTE, LIMITS)
         if incident is not None:
-            begun.append(number)
-    return memory, begun
+            started.append(number)
+    return state, started
 
 
 @pytest.mark.parametrize(
-    ("minutes", "begun"),
+    ("minutes", "started"),
     [
         ("cccc", []),
         ("ccbbbb", [2]),
@@ -43,48 +51,50 @@ def watch(minutes: str, memory: Memory | None = None, *, severity: str = "page")
         ("--b", [2]),
     ],
 )
-def test_when_an_incident_begins(minutes: str, begun: list[int]):
-    assert watch(minutes)[1] == begun
+def test_incident_starts_at_the_first_burning_poll(minutes: str, started: list[int]):
+    assert run_polls(minutes)[1] == started
 
 
 @given(st.text(alphabet="bc-?", max_size=60), st.integers(0, 60))
 @settings(max_examples=200, deadline=None)
-def test_a_restart_at_any_look_changes_nothing(minutes: str, at: int):
-    whole, begun = watch(minutes)
-    memory, first = watch(minutes[:at])
-    kept = Memory.from_dict(json.loads(json.dumps(memory.to_dict())))
+def test_restart_at_any_poll_starts_the_same_incidents(minutes: str, at: int):
+    whole, started = run_polls(minutes)
+    state, first = run_polls(minutes[:at])
+    kept = WatchState.from_dict(json.loads(json.dumps(state.to_dict())))
     second = []
     for number, word in enumerate(minutes[at:], start=min(at, len(minutes))):
-        kept, incident = remember(kept, Sighting("slo", WORDS[word], "page"), T0 + number * MINUTE, LIMITS)
+        kept, incident = next_watch_state(kept, PollResult("slo", STATES[word], "page"), T0 + number * MINUTE, LIMITS)
         second += [number] if incident else []
-    assert ([*first, *second], kept) == (begun, whole)
+    assert ([*first, *second], kept) == (started, whole)
 
 
 @given(st.text(alphabet="bc-?", max_size=80))
 @settings(max_examples=200, deadline=None)
-def test_between_two_incidents_it_has_been_calm_for_the_whole_cool_down(minutes: str):
-    begun = watch(minutes)[1]
-    for first, second in itertools.pairwise(begun):
+def test_second_incident_starts_only_after_a_calm_cool_down(minutes: str):
+    started = run_polls(minutes)[1]
+    for first, second in itertools.pairwise(started):
         assert "c" * 11 in minutes[first:second]
 
 
-def test_a_ticket_that_becomes_a_page_is_a_new_incident_and_not_the_other_way():
-    memory, _ = watch("b", severity="ticket")
-    memory, worse = remember(memory, Sighting("slo", Seen.BURNING, "page"), T0 + MINUTE, LIMITS)
+def test_higher_severity_starts_a_new_incident_and_lower_does_not():
+    state, _ = run_polls("b", severity="ticket")
+    state, worse = next_watch_state(state, PollResult("slo", BurnState.BURNING, "page"), T0 + MINUTE, LIMITS)
     assert worse is not None and worse.severity == "page"
-    _, milder = remember(memory, Sighting("slo", Seen.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
+    _, milder = next_watch_state(state, PollResult("slo", BurnState.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
     assert milder is None
-    assert rank("ticket") < rank("page") <= rank("critical") and rank("sev-1") == rank("page")
+    assert severity_rank("ticket") < severity_rank("page") <= severity_rank("critical") and severity_rank(
+        "sev-1"
+    ) == severity_rank("page")
 
 
-def test_an_incident_is_named_by_what_burns_and_since_when():
-    _, incident = remember(Memory(), Sighting("a b/<c>", Seen.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
+def test_incident_id_contains_subject_and_start():
+    _, incident = next_watch_state(WatchState(), PollResult("a b/<c>", BurnState.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
     assert incident is not None
     assert (incident.id, incident.started_at) == ("a-b-c-page-41656c32-20261124T045900Z", T0 - MINUTE)
     assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))) == incident
 
 
-def test_two_subjects_are_two_incidents():
+def test_two_subjects_with_similar_names_get_different_ids():
     """Burning since the same moment, and told apart by what a name of an id cannot hold."""
     subjects = ["HighErrors/поиск", "HighErrors/реклама", "eu/west", "eu-west", "eu west", "a..b", "a.b", "a" * 160, "a" * 161]
     assert len({incident_id(subject, T0) for subject in subjects}) == len(subjects)
@@ -93,28 +103,28 @@ def test_two_subjects_are_two_incidents():
 
 
 class TestBlind:
-    def memories(self, *subjects: str, minutes: str) -> dict[str, Memory]:
-        return {subject: watch(minutes)[0] for subject in subjects}
+    def states(self, *subjects: str, minutes: str) -> dict[str, WatchState]:
+        return {subject: run_polls(minutes)[0] for subject in subjects}
 
-    def test_is_told_once_and_for_all_together(self):
-        memories = self.memories("a", "b", minutes="c??????")
-        assert blind(memories, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
-        changed, told = blind(memories, T0 + 6 * MINUTE, LIMITS, watch="w")
-        assert told is not None
-        assert (told.kind, told.evidence["subjects"], told.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
-        assert blind(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
+    def test_blind_incident_is_sent_once_for_all_subjects(self):
+        states = self.states("a", "b", minutes="c??????")
+        assert blind_incident(states, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
+        changed, event = blind_incident(states, T0 + 6 * MINUTE, LIMITS, watch="w")
+        assert event is not None
+        assert (event.kind, event.evidence["subjects"], event.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
+        assert blind_incident(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
 
-    def test_is_told_again_when_it_was_seen_in_between(self):
-        memory, _ = watch("c??????")
-        ((_, memory),) = blind({"a": memory}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
+    def test_blind_incident_is_sent_again_after_a_measurement(self):
+        state, _ = run_polls("c??????")
+        ((_, state),) = blind_incident({"a": state}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
         for number, word in enumerate("c??????", start=7):
-            memory, _ = remember(memory, Sighting("a", WORDS[word]), T0 + number * MINUTE, LIMITS)
-        _, told = blind({"a": memory}, T0 + 14 * MINUTE, LIMITS, watch="w")
-        assert told is not None and told.started_at == T0 + 8 * MINUTE
+            state, _ = next_watch_state(state, PollResult("a", STATES[word]), T0 + number * MINUTE, LIMITS)
+        _, event = blind_incident({"a": state}, T0 + 14 * MINUTE, LIMITS, watch="w")
+        assert event is not None and event.started_at == T0 + 8 * MINUTE
 
-    def test_ends_no_incident(self):
-        memory, begun = watch("b" + "?" * 60 + "b")
-        assert memory.incident is not None and begun == [0]
+    def test_unknown_polls_do_not_end_an_incident(self):
+        state, started = run_polls("b" + "?" * 60 + "b")
+        assert state.incident is not None and started == [0]
 
 
 @pytest.mark.parametrize(
@@ -125,19 +135,19 @@ class TestBlind:
         {"incident": {"id": ""}, "told": 1, "calm_since": None, "unknown_since": None, "blind_told": 0, "reason": ""},
     ],
 )
-def test_what_is_no_memory_is_refused(data: dict):
+def test_invalid_watch_state_is_rejected(data: dict):
     with pytest.raises((ValueError, AttributeError)):
-        Memory.from_dict(data)
+        WatchState.from_dict(data)
 
 
 @pytest.mark.parametrize("data", [{"subject": "x"}, {"id": ""}, {"id": 3}, {"id": "x", "schema_version": 2}])
-def test_what_is_no_incident_is_refused(data: dict):
+def test_invalid_incident_is_rejected(data: dict):
     with pytest.raises(ValueError):
         Incident.from_dict(data)
 
 
 @pytest.mark.parametrize("name", ["../../dags/evil", "a/b", "a\\b", "a..b", "..", "a b", "a\n", "поиск", "", "a" * 201])
-def test_an_id_that_could_lead_somewhere_else_is_refused(name: str):
+def test_incident_id_with_path_characters_is_rejected(name: str):
     """It names the files of the post-mortem, and a run's conf may hold any text."""
     with pytest.raises(ValueError, match="id"):
         Incident.from_dict({"id": name})
@@ -146,6 +156,6 @@ def test_an_id_that_could_lead_somewhere_else_is_refused(name: str):
     assert Incident(id="checkout:page+1_a.b-2026").id == "checkout:page+1_a.b-2026"
 
 
-def test_an_incident_needs_a_zone():
+def test_incident_with_naive_start_is_rejected():
     with pytest.raises(ValueError, match="no time zone"):
         Incident(id="x", started_at=datetime(2026, 1, 1))
