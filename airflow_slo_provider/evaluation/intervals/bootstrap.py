@@ -11,13 +11,12 @@ import hashlib
 import math
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.rows.sample import CHUNK
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 #: With more units the weights are Poisson.
 POISSON_ABOVE = 10_000
@@ -28,8 +27,6 @@ REPLICATES = 2_000
 
 def seed_of(*parts: Any) -> int:
     """Derive a seed from arrays or text, so that the same rows give the same interval however often a task is retried."""
-    import numpy as np
-
     digest = hashlib.sha256()
     for part in parts:
         if part is None:
@@ -48,8 +45,6 @@ def weights(n: int, replicates: int, seed: int, strata: NDArray[Any] | None = No
 
     :param strata: index of each unit's stratum: every replicate keeps the strata's sizes (multinomial only)
     """
-    import numpy as np
-
     rng = np.random.Generator(np.random.SFC64(seed))
     block = max(1, min(replicates, _BLOCK // max(n, 1)))
     counts = np.empty(block * n if n > POISSON_ABOVE else 0, dtype=np.uint8)
@@ -59,8 +54,6 @@ def weights(n: int, replicates: int, seed: int, strata: NDArray[Any] | None = No
 
 
 def _multinomial(rng: np.random.Generator, size: int, n: int, strata: NDArray[Any] | None) -> NDArray[Any]:
-    import numpy as np
-
     if strata is not None:
         out = np.zeros((size, n), dtype=np.int32)
         for stratum in np.unique(strata):
@@ -74,8 +67,6 @@ def _multinomial(rng: np.random.Generator, size: int, n: int, strata: NDArray[An
 
 def _poisson(rng: np.random.Generator, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Draw Poisson(1) from a table of 65,536 equally likely entries; its mean and variance are 1 within 1e-5."""
-    import numpy as np
-
     table = _poisson_table()
     for start in range(0, len(out), CHUNK):
         piece = out[start : start + CHUNK]
@@ -85,7 +76,6 @@ def _poisson(rng: np.random.Generator, out: NDArray[np.uint8]) -> NDArray[np.uin
 
 @cache
 def _poisson_table() -> NDArray[np.uint8]:
-    import numpy as np
     from scipy.special import pdtr
 
     bounds = np.round(np.asarray(pdtr(np.arange(12), 1.0)) * 65_536)
@@ -98,7 +88,6 @@ def bca(value: float, replicates: NDArray[Any], acceleration: float, confidence:
     :param acceleration: from :func:`acceleration_of`; 0 gives the bias-corrected interval
     :return: None if one replicate in twenty or more has no value
     """
-    import numpy as np
     from scipy.special import ndtr, ndtri
 
     found = replicates[np.isfinite(replicates)]
@@ -130,7 +119,5 @@ def acceleration_of(influence: NDArray[Any]) -> float:
 
 def share_beyond(replicates: NDArray[Any], bound: float) -> float:
     """Return the one-sided bootstrap p-value: the share of replicates at or below a bound, never 0 [Davison and Hinkley 1997]."""
-    import numpy as np
-
     found = replicates[np.isfinite(replicates)]
     return float((np.count_nonzero(found <= bound) + 1) / (len(found) + 1)) if len(found) else 1.0

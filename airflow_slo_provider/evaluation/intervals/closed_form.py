@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 
 def z_of(confidence: float) -> float:
@@ -111,8 +110,6 @@ def placements(positive: NDArray[Any], scores: NDArray[Any]) -> Placements:
 
 
 def _midranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    import numpy as np
-
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

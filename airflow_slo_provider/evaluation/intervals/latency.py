@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 
@@ -18,7 +20,6 @@ def latency_estimate(metric: Metric, predictions: Predictions, confidence: float
 
     The interval of a quantile consists of two order statistics and holds for any distribution [Conover 1999, 3.2].
     """
-    import numpy as np
     from scipy.special import bdtr
 
     def undefined(reason: str) -> Estimate:

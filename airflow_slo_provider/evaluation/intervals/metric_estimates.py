@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of
 from airflow_slo_provider.evaluation.intervals.closed_form import delong_variance, exact, placements, wilson, z_of
@@ -14,10 +17,6 @@ from airflow_slo_provider.evaluation.metrics.metric_names import Metric, find_al
 from airflow_slo_provider.evaluation.metrics.row_averages import Moments
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 METHODS = ("auto", "bootstrap", "exact")
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.intervals.bootstrap import weights
 from airflow_slo_provider.evaluation.metrics.curves import Curve, curve
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.metrics.row_averages import Moments, moments
 from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +32,6 @@ class Custom:
     @cached_property
     def _units(self) -> list[NDArray[np.intp]] | None:
         """The rows of each group; None if every row is a unit of its own."""
-        import numpy as np
-
         index = self.sample.units
         if index is None:
             return None
@@ -44,8 +41,6 @@ class Custom:
     def value(self) -> float:
         """Return the function's value on the sample itself."""
         import math
-
-        import numpy as np
 
         if self.metric.function is None:
             raise RuntimeError("a custom metric without a function")
@@ -65,8 +60,6 @@ class Custom:
 
     def values(self, block: NDArray[Any]) -> NDArray[np.float64]:
         """Return the function's value on each resample; NaN if it raised."""
-        import numpy as np
-
         out = np.empty(len(block))
         for place, row in enumerate(block):
             drawn = np.repeat(np.arange(self.n), row)
@@ -95,8 +88,6 @@ def statistic(metric: Metric, sample: Sample) -> Moments | Curve | Custom:
 
 def sorted_by_score(sample: Sample) -> Sample:
     """Sort the rows once by score, so that no replicate has to."""
-    import numpy as np
-
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim != 1 or values.dtype.kind not in "iuf" or sample.groups is not None:
         return sample
@@ -108,8 +99,6 @@ def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, s
 
     A curve of ungrouped rows is resampled within its classes, so that no replicate loses a class.
     """
-    import numpy as np
-
     n = statistics[0].n
     strata = None
     curves = all(isinstance(item, Curve) and item.base == "roc_auc" and item.units is None for item in statistics)
@@ -141,8 +130,6 @@ def _weighted_sums(block: NDArray[Any], columns: NDArray[np.float64]) -> NDArray
 
     It works in pieces, without the threads of a matrix product: it is bound by memory, and other cores may be busy.
     """
-    import numpy as np
-
     n = columns.shape[0]
     if n <= CHUNK:
         return np.asarray(block.astype(np.float64) @ columns)

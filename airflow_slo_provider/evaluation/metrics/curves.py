@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
 from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +45,6 @@ class Curve:
     @property
     def rarer(self) -> int | None:
         """Number of rows, or groups, of the rarer class, for metrics computed from pairs of a positive and a negative."""
-        import numpy as np
-
         if self.base != "roc_auc":
             return None
         marks = self.positive.astype(bool)
@@ -61,8 +58,6 @@ class Curve:
 
     def value(self) -> float:
         """Return the metric on the sample itself."""
-        import numpy as np
-
         return float(self.values(np.ones((1, self.n), dtype=np.uint8))[0])
 
     def values(self, weights: NDArray[Any]) -> NDArray[np.float64]:
@@ -70,8 +65,6 @@ class Curve:
 
         :param weights: shape (replicates, rows or groups), in the original order
         """
-        import numpy as np
-
         out = np.empty(len(weights))
         scratch = _Scratch(self.rows)
         for place, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
@@ -88,14 +81,10 @@ class Curve:
 
     def influence(self) -> NDArray[np.float64]:
         """Return the influence of each sorted row, or each group, on the metric, up to a factor: its derivative by the weight."""
-        import numpy as np
-
         found = self._influence_of_rows()
         return found if self.units is None else np.asarray(np.bincount(self._sorted(self.units), weights=found), dtype=np.float64)
 
     def _influence_of_rows(self) -> NDArray[np.float64]:
-        import numpy as np
-
         weight = np.ones(self.rows) if self.weight is None else self.weight
         ends = np.arange(self.rows) if self.ends is None else self.ends
         group = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
@@ -119,20 +108,16 @@ class Curve:
 
 
 class _Scratch:
-    """Return the area for integer weights without ties, in pieces that fit the processor's cache."""
+    """Buffers for the area under integer weights without ties, in pieces that fit the processor's cache."""
 
     def __init__(self, n: int) -> None:
-        import numpy as np
-
         size = min(n, CHUNK)
         self._hits = np.empty(size, dtype=np.uint8)
         self._below = np.empty(size, dtype=np.int32)
         self._left, self._right = np.empty(size), np.empty(size)
 
     def area(self, weights: NDArray[np.uint8], positive: NDArray[np.uint8]) -> float:
-        """# Return the area: each negative is weighted by the positives below it."""
-        import numpy as np
-
+        """Return the area: each negative is weighted by the positives below it."""
         total = others = wrong = 0.0
         for start in range(0, len(weights), CHUNK):
             row, mark = weights[start : start + CHUNK], positive[start : start + CHUNK]
@@ -156,8 +141,6 @@ def curve(metric: Metric, sample: Sample) -> Curve:
 
     :raises Undefined: when only one class occurs: the area is undefined, neither 0 nor 1
     """
-    import numpy as np
-
     if sample.n == 0:
         raise Undefined("there are no rows")
     positive, scores = binary_scores(sample, probabilities=False)
@@ -175,8 +158,6 @@ def curve(metric: Metric, sample: Sample) -> Curve:
 
 def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
     """Return the cumulative weight of positives and of negatives at each distinct score."""
-    import numpy as np
-
     kind: type[np.generic] = np.int64 if weights.dtype.kind in "iu" else np.float64
     if weights.dtype.kind in "iu" and len(weights) < 1 << 23:
         kind = np.int32  # counts of at most 255 per row fit, and it halves the memory traffic
@@ -188,8 +169,6 @@ def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
 
 def _area(weights: Any, positive: Any, ends: Any) -> float:
     """Return the probability that a positive outranks a negative, ties counting half [Mann and Whitney 1947; Bamber 1975]."""
-    import numpy as np
-
     above, below = _cumulated(weights, positive, ends)
     total, others = float(above[-1]), float(below[-1])
     if not (total > 0 and others > 0):
@@ -203,8 +182,6 @@ def _area(weights: Any, positive: Any, ends: Any) -> float:
 
 def _precision(weights: Any, positive: Any, ends: Any) -> float:
     """Return the sum over falling thresholds of (recall gained) x (precision), as scikit-learn's ``average_precision_score``."""
-    import numpy as np
-
     above, below = _cumulated(weights, positive, ends)
     total, everything = float(above[-1]), float(above[-1]) + float(below[-1])
     if not (total > 0 and everything > total):

@@ -6,15 +6,14 @@ Rows with the same score have no order among themselves: a cut-off metric is the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
 from airflow_slo_provider.exceptions import InvalidMeasurement
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int, str]:
@@ -26,8 +25,6 @@ def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], 
     :raises InvalidMeasurement: for a negative relevance, or a group with scores for only some of its rows
     :raises Undefined: when no group has a relevant row
     """
-    import numpy as np
-
     relevance = finite(sample.truth, "relevances")
     if (relevance < 0).any():
         raise InvalidMeasurement(f"{metric.name}: {int((relevance < 0).sum())} relevances are negative; they must be 0 or more")
@@ -58,8 +55,6 @@ def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], 
 
 def _silent(group: NDArray[np.intp], score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
     """Return a mask of the groups without any score."""
-    import numpy as np
-
     if np.isinf(score).any():
         raise Undefined("a score is infinite", "invalid")
     missing = np.bincount(group, weights=np.isnan(score), minlength=count)
@@ -74,8 +69,6 @@ class _Lists:
     """All groups in one list, sorted by group and descending score, with ranks that start at 1 in each group."""
 
     def __init__(self, relevance: Any, score: Any, group: Any, count: int) -> None:
-        import numpy as np
-
         order = _order_within(group, -score)
         self.group, self.count = group[order], count
         self.relevance, score = relevance[order], score[order]
@@ -90,14 +83,10 @@ class _Lists:
 
     def of_ties(self, values: Any) -> Any:
         """Replace each value by its mean over the rows tied with it."""
-        import numpy as np
-
         return (np.add.reduceat(values, self.tie_starts) / self.tie_sizes)[self.tie]
 
     def total(self, values: Any) -> Any:
         """Return the sum per group."""
-        import numpy as np
-
         return np.bincount(self.group, weights=values, minlength=self.count)
 
     def ideal(self, gain: Any) -> Any:
@@ -107,8 +96,6 @@ class _Lists:
 
 def _order_within(group: NDArray[np.intp], key: Any) -> Any:
     """Return lexsort's order by group and, within a group, by ``key``; many short sorts are faster than one long one."""
-    import numpy as np
-
     rows = np.argsort(group, kind="stable")
     sizes = np.bincount(group)
     starts = np.cumsum(sizes) - sizes
@@ -122,16 +109,12 @@ def _order_within(group: NDArray[np.intp], key: Any) -> Any:
 
 
 def _discount(lists: _Lists, k: int | None) -> Any:
-    import numpy as np
-
     found = 1 / np.log2(lists.rank + 1.0)
     return found if k is None else np.where(lists.rank <= k, found, 0.0)
 
 
 def _ndcg(lists: _Lists, k: int | None, *, exponential: bool = False) -> Any:
     """Compute NDCG with gain rel [Järvelin and Kekäläinen 2002] or 2^rel - 1 [Burges et al. 2005], discount log2(rank + 1)."""
-    import numpy as np
-
     gain = np.exp2(lists.relevance) - 1 if exponential else lists.relevance
     discount = _discount(lists, k)
     # Mean over all orders of tied rows: each row gets the mean discount of the tied ranks.
@@ -146,8 +129,6 @@ def _ndcg_exp(lists: _Lists, k: int | None) -> Any:
 
 def _recall(lists: _Lists, k: int | None) -> Any:
     """Compute recall@k, the share of relevant rows in the first k; a tie across the cut counts by its chance to be above it."""
-    import numpy as np
-
     relevant = lists.relevance > 0
     inside = lists.of_ties((lists.rank <= (k or lists.rank.max())).astype(float))
     total = lists.total(relevant)
@@ -160,8 +141,6 @@ def _mrr(lists: _Lists, k: int | None) -> Any:
     With r relevant rows among t tied rows after s others, the first relevant row is at rank s + j with probability
     C(t - j, r - 1) / C(t, r).
     """
-    import numpy as np
-
     relevant = np.add.reduceat((lists.relevance > 0).astype(float), lists.tie_starts)
     values = np.zeros(lists.count)
     holds = np.flatnonzero(relevant > 0)
@@ -190,8 +169,6 @@ def _map(lists: _Lists, k: int | None) -> Any:
     Ties: the expected value over all orders. For a relevant row at place j of a tie with t rows, r of them relevant, after s
     rows, S of them relevant, the expected precision there is (S + 1 + (j - 1)(r - 1)/(t - 1)) / (s + j).
     """
-    import numpy as np
-
     relevant = (lists.relevance > 0).astype(float)
     in_tie = np.add.reduceat(relevant, lists.tie_starts)
     running = np.cumsum(relevant) - relevant

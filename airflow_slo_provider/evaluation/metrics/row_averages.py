@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.metrics.ranking import ranking_units
 from airflow_slo_provider.evaluation.rows.labels import binary_scores, class_probabilities, encoded, split
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 #: Number of equally wide bins of the calibration error [Naeini, Cooper and Hauskrecht 2015].
 CALIBRATION_BINS = 10
@@ -57,15 +56,11 @@ class Moments:
 
         :param units: the group of each row
         """
-        import numpy as np
-
         columns = [np.bincount(units, weights=column) for column in self.columns.T]
         return replace(self, columns=np.asarray(columns, dtype=np.float64).T, counts=None)
 
     def influence(self) -> NDArray[np.float64]:
         """Return the empirical influence of each unit on the metric, by the delta method, shape (units,)."""
-        import numpy as np
-
         mean = self.columns.mean(axis=0)
         spread = self.columns.std(axis=0)
         slope = np.zeros_like(mean)
@@ -90,8 +85,6 @@ def moments(metric: Metric, sample: Sample) -> Moments:
 
 
 def _stack(*columns: Any, weight: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    import numpy as np
-
     made = np.empty((len(columns[0]), len(columns) + 1))
     for place, column in enumerate(columns):
         made[:, place] = column
@@ -116,14 +109,10 @@ def _proportion(sample: Sample, hits: NDArray[Any], among: NDArray[Any]) -> Mome
 
 def _ratio(above: Any, below: Any) -> Any:
     """Divide; 0 / 0 is NaN without a warning, e.g. for the recall of a replicate without a positive row."""
-    import numpy as np
-
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
 
 
 def _accuracy(sample: Sample) -> Moments:
-    import numpy as np
-
     truth, predicted, _ = encoded(sample)
     return _proportion(sample, truth == predicted, np.ones(len(truth), dtype=bool))
 
@@ -142,8 +131,6 @@ def _f1(sample: Sample) -> Moments:
 
 def _per_class(sample: Sample, which: str) -> Moments:
     """Compute precision, recall and F1: of the positive class of two, or the mean over more classes (``average="macro"``)."""
-    import numpy as np
-
     truth, predicted, classes = encoded(sample)
     if len(classes) == 1:
         raise Undefined(f"there is one class only, {classes[0]}")
@@ -177,8 +164,6 @@ def _per_class(sample: Sample, which: str) -> Moments:
 
 def _balanced_accuracy(sample: Sample) -> Moments:
     """Compute balanced accuracy, the mean recall over the true classes."""
-    import numpy as np
-
     truth, predicted, classes = encoded(sample)
     kinds = np.unique(truth)
     if len(kinds) < 2:
@@ -192,8 +177,6 @@ def _balanced_accuracy(sample: Sample) -> Moments:
 
 
 def _log_loss(sample: Sample) -> Moments:
-    import numpy as np
-
     index, shares = class_probabilities(sample)
     shares = shares / shares.sum(axis=1, keepdims=True)
     tiny = np.finfo(np.float64).eps  # as in scikit-learn: a certain but wrong prediction costs 36, not infinity
@@ -202,8 +185,6 @@ def _log_loss(sample: Sample) -> Moments:
 
 def _brier(sample: Sample) -> Moments:
     """Compute the Brier score [Brier 1950]: of the positive class of two, over all classes of more."""
-    import numpy as np
-
     index, shares = class_probabilities(sample)
     if shares.shape[1] == 2:
         loss = (shares[:, 1] - index) ** 2
@@ -218,8 +199,6 @@ def _calibration_error(sample: Sample) -> Moments:
     Two classes: probability of the positive class [Naeini, Cooper and Hauskrecht 2015]; more: probability of the predicted class
     [Guo, Pleiss, Sun and Weinberger 2017].
     """
-    import numpy as np
-
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim == 2 and values.shape[1] > 2:
         index, shares = class_probabilities(sample)
@@ -250,8 +229,6 @@ def _mse(sample: Sample) -> Moments:
 
 
 def _rmse(sample: Sample) -> Moments:
-    import numpy as np
-
     return Moments(_stack(_errors(sample)[1] ** 2, weight=sample.weight), lambda sums: np.sqrt(_mean(sums)))
 
 
@@ -269,8 +246,6 @@ def _mape(sample: Sample) -> Moments:
 
 
 def _r2(sample: Sample) -> Moments:
-    import numpy as np
-
     truth, error = _errors(sample)
     if len(truth) < 2 or truth.min() == truth.max():
         raise Undefined("the targets are all the same: there is no variance to explain")

@@ -11,6 +11,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.evaluation.models.protocols import Protocol, WrongAnswer
 from airflow_slo_provider.evaluation.rows.predictions import Predictions
@@ -26,7 +29,6 @@ from airflow_slo_provider.http.time_limits import within
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
 
 class _Failure(Exception):
@@ -67,8 +69,6 @@ def ask_all(
     :param progress: called with (rows done, rows in total)
     :raises QueryError: when a batch fails after its retries; ``transient`` when the server may recover
     """
-    import numpy as np
-
     caller = _Caller(server, path, protocol, retries=retries, timeout=timeout)
     starts = range(0, len(rows), batch_size)
     done, lock = 0, threading.Lock()

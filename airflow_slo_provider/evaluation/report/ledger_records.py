@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.intervals.estimates import Estimate
     from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Part
+    from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 
 KIND = "golden_set"
 

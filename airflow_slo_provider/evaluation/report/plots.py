@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from airflow_slo_provider.charts.intervals import Interval, intervals
 from airflow_slo_provider.charts.plot import Plot
 from airflow_slo_provider.charts.svg import figure, legend
@@ -23,13 +25,7 @@ MOST_POINTS = 400
 
 def plots(assessment: Assessment) -> list[str]:
     """Return the plots that fit an assessment's metrics, as SVG."""
-    found = [
-        _champion(assessment),
-        _segments(assessment),
-        *_curves(assessment),
-        _calibration(assessment),
-        _residuals(assessment),
-    ]
+    found = [_champion(assessment), _segments(assessment), *_curves(assessment), _calibration(assessment), _residuals(assessment)]
     return [one for one in found if one]
 
 
@@ -99,8 +95,6 @@ _CLASSIFIER = {"roc_auc", "auc", "average_precision", "log_loss", "brier", "cali
 
 
 def _curves(assessment: Assessment) -> list[str]:
-    import numpy as np
-
     models = _binary(assessment, probabilities=False)
     if not models:
         return []
@@ -121,8 +115,6 @@ def _curves(assessment: Assessment) -> list[str]:
 
 
 def _calibration(assessment: Assessment) -> str:
-    import numpy as np
-
     models = _binary(assessment, probabilities=True)
     if not models:
         return ""
@@ -141,8 +133,6 @@ def _calibration(assessment: Assessment) -> str:
 
 
 def _residuals(assessment: Assessment) -> str:
-    import numpy as np
-
     if not any(name in ("rmse", "mse", "mae", "mape", "r2") for name in assessment.estimates):
         return ""
     try:

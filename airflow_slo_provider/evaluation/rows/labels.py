@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, array, finite, present
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def tidy(values: NDArray[Any]) -> NDArray[Any]:
     """Convert labels to a native numpy type if all are of one kind."""
-    import numpy as np
-
     if values.dtype.kind != "O":
         return values
     kinds = {type(value) for value in values}
@@ -28,8 +25,6 @@ def true_classes(sample: Sample) -> NDArray[Any]:
 
     :raises Undefined: when a label is missing or there are no rows
     """
-    import numpy as np
-
     if sample.n == 0:
         raise Undefined("there are no rows")
     truth = tidy(present(sample.truth, "labels"))
@@ -46,8 +41,6 @@ def predicted_labels(sample: Sample) -> NDArray[Any]:
 
     :raises Undefined: status ``invalid``, for NaN or for numbers that are neither labels nor probabilities
     """
-    import numpy as np
-
     classes = true_classes(sample)
     if sample.prediction.ndim == 2:
         chosen = finite(sample.prediction, "predictions")
@@ -87,8 +80,6 @@ def split(classes: NDArray[Any], positive: Any) -> tuple[Any, Any]:
 
 def encoded(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
     """Return truth and prediction as indices into the classes that occur in either, and those classes."""
-    import numpy as np
-
     truth, predicted = tidy(present(sample.truth, "labels")), predicted_labels(sample)
     if (truth.dtype.kind in "US") != (predicted.dtype.kind in "US"):
         raise Undefined("labels are text on one side and numbers on the other", "invalid")
@@ -125,8 +116,6 @@ def class_probabilities(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.fl
 
     :raises Undefined: when a label has no column, or the numbers are not probabilities
     """
-    import numpy as np
-
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim == 1 or values.shape[1] == 2:
         positive, scores = binary_scores(sample, probabilities=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
 from airflow_slo_provider.evaluation.rows.sample import Sample, array, make_sample
 from airflow_slo_provider.exceptions import InvalidMeasurement
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +89,6 @@ def join(
     :param ranking: whether rows of a group are ranked, in which case their scores must be numbers
     :raises InvalidMeasurement: when an id is predicted twice
     """
-    import numpy as np
     import pandas as pd
 
     schema, frame = golden.schema, golden.frame
@@ -139,8 +137,6 @@ def join(
 
 def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
     """Return ids as text, because file formats differ in types: 7, 7.0 and "7" identify the same row."""
-    import numpy as np
-
     if ids.dtype.kind == "f" and np.isfinite(ids).all() and (ids == np.floor(ids)).all() and (np.abs(ids) < 1 << 53).all():
         ids = ids.astype(np.int64)
     return np.asarray([str(one) for one in ids.tolist()], dtype=object)
@@ -148,8 +144,6 @@ def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
 
 def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
     """Place predictions at their ids' rows in the golden set; NaN or None for rows without a prediction."""
-    import numpy as np
-
     if not len(values):
         return np.full(len(place), np.nan)
     found = values[place]
@@ -161,7 +155,6 @@ def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def _given(values: NDArray[Any]) -> NDArray[np.bool_]:
-    import numpy as np
     import pandas as pd
 
     found: NDArray[np.bool_] = ~np.asarray(pd.isna(values))
@@ -170,7 +163,6 @@ def _given(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _ranked_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
     """Rank rows without a score last in their group, as not retrieved; a group without any score keeps none."""
-    import numpy as np
     import pandas as pd
 
     if scores.ndim != 1:

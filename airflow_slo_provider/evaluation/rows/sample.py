@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 #: Array elements processed together: enough to amortise a call, few enough to stay in the processor's cache.
 CHUNK = 1 << 15
@@ -59,8 +58,6 @@ class Sample:
     @cached_property
     def units(self) -> NDArray[np.intp] | None:
         """The number of each row's group; None if every row is a unit of its own."""
-        import numpy as np
-
         if self.groups is None:
             return None
         groups = self.groups
@@ -112,18 +109,14 @@ def make_sample(
             raise InvalidMeasurement(f"y_true has {made.n} rows, {name} has {len(column)}; they must be the same rows")
         if column is not None and column.ndim not in ((1, 2) if name in ("prediction", "score") else (1,)):
             raise InvalidMeasurement(f"{name} has shape {column.shape}")
-    if made.weight is not None and made.n:
-        import numpy as np
-
-        if not np.isfinite(made.weight).all() or (made.weight < 0).any() or not made.weight.sum() > 0:
-            raise InvalidMeasurement("weights must be finite, not negative, and not all zero")
+    usable = made.weight is None or (np.isfinite(made.weight).all() and (made.weight >= 0).all() and made.weight.sum() > 0)
+    if made.n and not usable:
+        raise InvalidMeasurement("weights must be finite, not negative, and not all zero")
     return made
 
 
 def same_predictions(first: Sample, second: Sample) -> bool:
     """Return whether two models predicted the same for every row."""
-    import numpy as np
-
     if (first.score is None) != (second.score is None):
         return False
     scores = first.score is None or second.score is None or np.array_equal(first.score, second.score)
@@ -132,8 +125,6 @@ def same_predictions(first: Sample, second: Sample) -> bool:
 
 def array(values: Any) -> NDArray[Any]:
     """Convert array-like values to a numpy array; missing values of pandas' own types become NaN or None."""
-    import numpy as np
-
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy") and kind in "biuf":
         missing = bool(values.isna().any()) if hasattr(values, "isna") else False
@@ -151,8 +142,6 @@ def numbers(values: Any, what: str) -> NDArray[np.float64]:
 
     :raises Undefined: status ``invalid``, when they are not numbers
     """
-    import numpy as np
-
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -164,8 +153,6 @@ def finite(values: Any, what: str) -> NDArray[np.float64]:
 
     :raises Undefined: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
     """
-    import numpy as np
-
     made = numbers(values, what)
     bad = int(np.count_nonzero(~np.isfinite(made)))
     if bad:
@@ -178,8 +165,6 @@ def present(values: NDArray[Any], what: str) -> NDArray[Any]:
 
     :raises Undefined: status ``invalid``, when one is missing
     """
-    import numpy as np
-
     if values.dtype.kind == "f":
         bad = int(np.count_nonzero(np.isnan(values)))
     elif values.dtype.kind == "O":

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
@@ -15,9 +18,6 @@ from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compa
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.rows.predictions import Joined
 
