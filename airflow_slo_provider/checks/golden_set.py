@@ -28,7 +28,7 @@ from airflow_slo_provider.results import CheckResult
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.models.predictors import Predictor
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.verdict.assessment import Plan
+    from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
 
 _NEEDED = ("golden_set", "predictor", "metrics")
 _SCHEMA = ("id_column", "label_column", "features", "group_column", "weight_column", "slices")
@@ -47,7 +47,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises ValueError: for invalid metrics, thresholds or predictors
     """
     from airflow_slo_provider.evaluation.models.context import PredictionContext
-    from airflow_slo_provider.evaluation.report.ledger_records import checks_of
+    from airflow_slo_provider.evaluation.report.ledger_records import to_check_results
     from airflow_slo_provider.evaluation.verdict.assessment import assess
 
     known = (*_NEEDED, *_SCHEMA, *_SLICING, *_PLAN, *_OTHERS)
@@ -62,7 +62,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     context = PredictionContext()
     candidate = predictor.predict(golden, context)
     assessment = assess(plan, golden, candidate, champion.predict(golden, context) if champion else None)
-    return checks_of(
+    return to_check_results(
         assessment,
         spec.get("name") or Path(spec["golden_set"]).name,
         model_version=spec.get("model_version") or candidate.model_version,
@@ -70,24 +70,24 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     )
 
 
-def _plan(spec: Mapping[str, Any]) -> Plan:
-    from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
-    from airflow_slo_provider.evaluation.verdict.assessment import Plan
-    from airflow_slo_provider.evaluation.verdict.segments import SliceRule
-    from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of
+def _plan(spec: Mapping[str, Any]) -> EvaluationPlan:
+    from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics, select_compared_metrics
+    from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
+    from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
+    from airflow_slo_provider.evaluation.verdict.thresholds import read_margin, read_threshold
 
-    metrics = find_all(spec["metrics"])
+    metrics = find_metrics(spec["metrics"])
     by_name = {metric.name: metric for metric in metrics}
     thresholds = spec.get("thresholds") or {}
     named = "champion" in spec
-    compare_on = to_compare(metrics, thresholds=thresholds, compare_on=spec.get("compare_on"), champion=named)
+    compare_on = select_compared_metrics(metrics, thresholds=thresholds, compare_on=spec.get("compare_on"), champion=named)
     sizes = {key.removeprefix("slice_"): spec[key] for key in _SLICING if key in spec}
-    return Plan(
+    return EvaluationPlan(
         metrics=metrics,
-        thresholds={name: threshold_of(value, by_name[name]) for name, value in thresholds.items()},
+        thresholds={name: read_threshold(value, by_name[name]) for name, value in thresholds.items()},
         compare_on=compare_on if named else (),
-        margin=margin_of(spec.get("margin", 0.0)),
-        slices=SliceRule(**sizes) if spec.get("slices") else None,
+        margin=read_margin(spec.get("margin", 0.0)),
+        slices=SegmentRule(**sizes) if spec.get("slices") else None,
         labels=text_list(spec["labels"]) if spec.get("labels") is not None else None,
         **{key: spec[key] for key in _PLAN if key in spec},
     )
@@ -98,13 +98,13 @@ def _champion(spec: Mapping[str, Any]) -> Predictor | None:
 
     :raises CheckError: when it is empty and must not be: a template that rendered to an empty text does not mean "no champion"
     """
-    from airflow_slo_provider.evaluation.models.predictors import place_of
+    from airflow_slo_provider.evaluation.models.predictors import get_location
 
     if "champion" not in spec:
         return None
     said = spec["champion"]
     champion = _predictor(said) if said else None
-    if champion is not None and place_of(champion) != "":
+    if champion is not None and get_location(champion) != "":
         return champion
     if not spec.get("champion_may_be_missing"):
         raise CheckError(
@@ -137,11 +137,11 @@ def _predictor(said: Any) -> Predictor:
 
     :raises CheckError: when the value is invalid
     """
-    from airflow_slo_provider.evaluation.models.predictors import Column, PredictionFile, predictor_of
+    from airflow_slo_provider.evaluation.models.predictors import Column, PredictionFile, make_predictor
     from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 
     if isinstance(said, str):
-        return predictor_of(said)
+        return make_predictor(said)
     kinds = {"column": Column, "file": PredictionFile, "model_file": ModelFile, "mlflow": MlflowModel}
     if isinstance(said, Mapping) and "function" in said:
         options = {key: value for key, value in said.items() if key != "function"}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.evaluation.metrics.metric_names import find_all
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics
 from airflow_slo_provider.evaluation.report.html import to_html as model_report
-from airflow_slo_provider.evaluation.verdict.assessment import Plan
+from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
 from airflow_slo_provider.evaluation.verdict.assessment import assess as assess_model
-from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold
 from airflow_slo_provider.tracing.analysis.assessment import Rules
 from airflow_slo_provider.tracing.analysis.assessment import assess as assess_latency
@@ -96,7 +96,9 @@ def test_golden_sets(evil: str) -> None:
     rows = frame(400)
     rows["region"] = np.where(np.arange(400) % 2 == 0, evil, f"{evil}2")
     rows["label"] = np.where(rows["label"] == 1, evil, f"{evil}2")
-    asked = Plan(metrics=find_all(["accuracy"]), thresholds={"accuracy": Threshold(0.5)}, replicates=100, slices=SliceRule())
+    asked = EvaluationPlan(
+        metrics=find_metrics(["accuracy"]), thresholds={"accuracy": Threshold(0.5)}, replicates=100, slices=SegmentRule()
+    )
     html = model_report(assess_model(asked, golden(rows), said(rows, rows["label"])), evil)
     Page(html).check()
     assert evil.strip() in Page(html).text

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def z_of(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
     """Return the normal quantile of a two-sided interval."""
     from scipy.special import ndtri
 
@@ -22,9 +22,8 @@ def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, 
 
     :raises ValueError: when ``total`` is not positive
     """
-    if not total > 0 or not 0 <= good <= total:
-        raise ValueError(f"{good} of {total} is no proportion")
-    z, share = z_of(confidence), good / total
+    _check_proportion(good, total)
+    z, share = normal_quantile(confidence), good / total
     middle = share + z * z / (2 * total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     below = 1 + z * z / total
@@ -33,15 +32,19 @@ def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, 
     return low, high
 
 
-def exact(good: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def _check_proportion(good: float, total: float) -> None:
+    if not total > 0 or not 0 <= good <= total:
+        raise ValueError(f"{good} of {total} is not a proportion")
+
+
+def clopper_pearson(good: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the exact interval of a proportion [Clopper and Pearson 1934].
 
     :raises ValueError: when ``total`` is not positive
     """
     from scipy.special import betaincinv
 
-    if not total > 0 or not 0 <= good <= total:
-        raise ValueError(f"{good} of {total} is no proportion")
+    _check_proportion(good, total)
     tail = (1 - confidence) / 2
     low = 0.0 if good == 0 else float(betaincinv(good, total - good + 1, tail))
     high = 1.0 if good == total else float(betaincinv(good + 1, total - good, 1 - tail))
@@ -56,7 +59,7 @@ def paired_difference(worse: float, better: float, total: float, confidence: flo
     :return: the interval of (second - first)
     """
     first, second = (worse + 1) / (total + 2), (better + 1) / (total + 2)
-    half = z_of(confidence) * math.sqrt((first + second - (second - first) ** 2) / (total + 2))
+    half = normal_quantile(confidence) * math.sqrt((first + second - (second - first) ** 2) / (total + 2))
     return max(second - first - half, -1.0), min(second - first + half, 1.0)
 
 
@@ -78,7 +81,7 @@ def mcnemar(b: int, c: int, *, exactly: bool | None = None) -> tuple[float, floa
     if b + c == 0:
         return 0.0, 1.0
     statistic = (b - c) ** 2 / (b + c)
-    if exactly if exactly is not None else b + c < EXACT_BELOW:
+    if b + c < EXACT_BELOW if exactly is None else exactly:
         return statistic, min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
     return statistic, float(chdtrc(1, statistic))
 
@@ -97,27 +100,21 @@ class Placements:
     of_negatives: NDArray[np.float64]
 
 
-def placements(positive: NDArray[Any], scores: NDArray[Any]) -> Placements:
+def compute_placements(positive: NDArray[Any], scores: NDArray[Any]) -> Placements:
     """Compute placements by mid-ranks in O(n log n) [DeLong, DeLong and Clarke-Pearson 1988; Sun and Xu 2014].
 
     :param positive: mask of the positive rows; both classes must occur
     """
     above, below = scores[positive], scores[~positive]
-    everything = _midranks(scores)
-    of_positives = (everything[positive] - _midranks(above)) / len(below)
-    of_negatives = 1 - (everything[~positive] - _midranks(below)) / len(above)
+    ranks = _midranks(scores)
+    of_positives = (ranks[positive] - _midranks(above)) / len(below)
+    of_negatives = 1 - (ranks[~positive] - _midranks(below)) / len(above)
     return Placements(float(of_positives.mean()), of_positives, of_negatives)
 
 
 def _midranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    ends = np.append(starts[1:], len(values))
-    middle = (starts + ends + 1) / 2
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat(middle, ends - starts)
-    return ranks
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[index])
 
 
 def delong_variance(first: Placements, second: Placements | None = None) -> float:
@@ -130,7 +127,7 @@ def delong_variance(first: Placements, second: Placements | None = None) -> floa
     return float(positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives))
 
 
-def two_sided(z: float) -> float:
+def two_sided_pvalue(z: float) -> float:
     """Return the two-sided p-value of a normal statistic."""
     from scipy.special import ndtr
 
@@ -139,9 +136,8 @@ def two_sided(z: float) -> float:
 
 def holm(pvalues: list[float]) -> list[float]:
     """Adjust p-values for their number [Holm 1979]; each can then be compared with the overall level."""
-    count, running = len(pvalues), 0.0
+    count, largest = len(pvalues), 0.0
     adjusted = [1.0] * count
-    for place, index in enumerate(sorted(range(count), key=lambda i: pvalues[i])):
-        running = max(running, min(1.0, (count - place) * pvalues[index]))
-        adjusted[index] = running
+    for smaller, index in enumerate(sorted(range(count), key=pvalues.__getitem__)):
+        largest = adjusted[index] = max(largest, min(1.0, (count - smaller) * pvalues[index]))
     return adjusted

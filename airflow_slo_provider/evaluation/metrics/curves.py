@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
-from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
+from airflow_slo_provider.evaluation.rows.sample import CHUNK, EvaluationSample, UndefinedMetric
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Curve:
         :param weights: shape (replicates, rows or groups), in the original order
         """
         out = np.empty(len(weights))
-        scratch = _Scratch(self.rows)
+        scratch = _AreaBuffers(self.rows)
         for place, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
             ordered = self._sorted(row if self.units is None else row[self.units])
             if self.weight is not None:
@@ -88,7 +88,7 @@ class Curve:
         weight = np.ones(self.rows) if self.weight is None else self.weight
         ends = np.arange(self.rows) if self.ends is None else self.ends
         group = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
-        above, below = _cumulated(weight, self.positive, self.ends)
+        above, below = _cumulate(weight, self.positive, self.ends)
         gained, missed = np.diff(above, prepend=0.0), np.diff(below, prepend=0.0)
         total, others = above[-1], below[-1]
         if self.base == "roc_auc":
@@ -107,7 +107,7 @@ class Curve:
         return np.asarray(weight * (self.positive * (precision[group] + reached[group] - value) - lost[group]))
 
 
-class _Scratch:
+class _AreaBuffers:
     """Buffers for the area under integer weights without ties, in pieces that fit the processor's cache."""
 
     def __init__(self, n: int) -> None:
@@ -136,16 +136,16 @@ class _Scratch:
         return 1 - wrong / (total * others) if total > 0 and others > 0 else float("nan")
 
 
-def curve(metric: Metric, sample: Sample) -> Curve:
+def make_curve(metric: Metric, sample: EvaluationSample) -> Curve:
     """Sort a sample by score.
 
-    :raises Undefined: when only one class occurs: the area is undefined, neither 0 nor 1
+    :raises UndefinedMetric: when only one class occurs: the area is undefined, neither 0 nor 1
     """
     if sample.n == 0:
-        raise Undefined("there are no rows")
+        raise UndefinedMetric("there are no rows")
     positive, scores = binary_scores(sample, probabilities=False)
     if positive.all() or not positive.any():
-        raise Undefined(f"all {sample.n} rows are of one class: {metric.name} is undefined")
+        raise UndefinedMetric(f"all {sample.n} rows are of one class: {metric.name} is undefined")
     sorted_already = bool((scores[1:] >= scores[:-1]).all())
     order = None if sorted_already else np.argsort(scores, kind="stable")
     if order is not None:
@@ -156,7 +156,7 @@ def curve(metric: Metric, sample: Sample) -> Curve:
     return Curve(metric.base, order, positive.astype(np.uint8), ends, weight, sample.units)
 
 
-def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
+def _cumulate(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
     """Return the cumulative weight of positives and of negatives at each distinct score."""
     kind: type[np.generic] = np.int64 if weights.dtype.kind in "iu" else np.float64
     if weights.dtype.kind in "iu" and len(weights) < 1 << 23:
@@ -169,7 +169,7 @@ def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
 
 def _area(weights: Any, positive: Any, ends: Any) -> float:
     """Return the probability that a positive outranks a negative, ties counting half [Mann and Whitney 1947; Bamber 1975]."""
-    above, below = _cumulated(weights, positive, ends)
+    above, below = _cumulate(weights, positive, ends)
     total, others = float(above[-1]), float(below[-1])
     if not (total > 0 and others > 0):
         return float("nan")
@@ -182,7 +182,7 @@ def _area(weights: Any, positive: Any, ends: Any) -> float:
 
 def _precision(weights: Any, positive: Any, ends: Any) -> float:
     """Return the sum over falling thresholds of (recall gained) x (precision), as scikit-learn's ``average_precision_score``."""
-    above, below = _cumulated(weights, positive, ends)
+    above, below = _cumulate(weights, positive, ends)
     total, everything = float(above[-1]), float(above[-1]) + float(below[-1])
     if not (total > 0 and everything > total):
         return float("nan")

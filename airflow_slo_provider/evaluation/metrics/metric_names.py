@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core.text_lists import text_list
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.rows.predictions import Joined
-    from airflow_slo_provider.evaluation.rows.sample import Sample
+    from airflow_slo_provider.evaluation.rows.predictions import JoinedPredictions
+    from airflow_slo_provider.evaluation.rows.sample import EvaluationSample
 
 LABEL, SCORE, NUMBER, RANKING, CUSTOM, LATENCY = "label", "score", "number", "ranking", "custom", "latency"
 
@@ -42,7 +42,7 @@ class Metric:
     function: Callable[[Any, Any], float] | None = None
     directed: bool = True
 
-    def sample_of(self, joined: Joined) -> Sample:
+    def sample_of(self, joined: JoinedPredictions) -> EvaluationSample:
         """Return the rows that the metric reads; for ranking metrics these include rows without a prediction."""
         return joined.ranked if self.reads == RANKING else joined.sample
 
@@ -91,7 +91,7 @@ _ALIASES = {
 _ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False, "corrcoef": True}
 
 
-def find(
+def find_metric(
     metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: bool | None = None, *, name: str | None = None
 ) -> Metric:
     """Return a metric by name, or make one from a callable.
@@ -138,12 +138,12 @@ def _direction(name: str) -> bool | None:
     if name.startswith("neg_"):
         return None
     try:
-        return find(name).higher_is_better
+        return find_metric(name).higher_is_better
     except ValueError:
         return _ENDINGS.get(name.rpartition("_")[2])
 
 
-def find_all(metrics: Any) -> list[Metric]:
+def find_metrics(metrics: Any) -> list[Metric]:
     """Return metrics for one name, a list of names and callables, or a mapping name -> callable.
 
     :raises ValueError: for an empty list, an unknown name or the same name twice
@@ -153,9 +153,9 @@ def find_all(metrics: Any) -> list[Metric]:
     if isinstance(metrics, Mapping):
         found = []
         for name, function in metrics.items():
-            found.append(replace(find(function, name=name), name=name))
+            found.append(replace(find_metric(function, name=name), name=name))
     else:
-        found = [find(metric) for metric in metrics]
+        found = [find_metric(metric) for metric in metrics]
     if not found:
         raise ValueError("metrics is empty: name at least one")
     names = [metric.name for metric in found]
@@ -164,7 +164,7 @@ def find_all(metrics: Any) -> list[Metric]:
     return found
 
 
-def check_judged(metric: Metric) -> None:
+def check_direction(metric: Metric) -> None:
     """Reject a metric whose direction is not known, because it cannot be judged.
 
     :raises ValueError: with what to write
@@ -175,12 +175,12 @@ def check_judged(metric: Metric) -> None:
         )
 
 
-def check_compared(metric: Metric, margin: float) -> None:
+def check_comparison(metric: Metric, margin: float) -> None:
     """Reject a comparison that cannot be made, or a margin that no candidate could exceed.
 
     :raises ValueError: with what to write instead
     """
-    check_judged(metric)
+    check_direction(metric)
     if metric.reads == LATENCY:
         raise ValueError(f"{metric.name} is not compared with a champion's: it is measured, not computed; give it a threshold")
     if not 0 <= margin < float("inf"):
@@ -189,7 +189,7 @@ def check_compared(metric: Metric, margin: float) -> None:
         raise ValueError(f"margin of {metric.name} is {margin:g}; nothing can lose that much: write less than 1, e.g. 0.01")
 
 
-def to_compare(
+def select_compared_metrics(
     metrics: Sequence[Metric], *, thresholds: Iterable[str], compare_on: Iterable[str] | None, champion: bool
 ) -> tuple[str, ...]:
     """Return the metrics to compare with the champion: those of ``compare_on``, else those with thresholds, else the first.
@@ -210,7 +210,7 @@ def to_compare(
     if champion and not chosen:
         raise ValueError("there is a champion, and metrics names latencies alone, which are not compared; name a metric besides")
     for name in given:
-        check_judged(by_name[name])
+        check_direction(by_name[name])
     for name in chosen if champion else ():
-        check_compared(by_name[name], 0.0)
+        check_comparison(by_name[name], 0.0)
     return chosen

@@ -12,36 +12,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, require_finite
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
-def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int, str]:
+def rank_units(metric: Metric, sample: EvaluationSample) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int, str]:
     """Return one value per group, the groups' weights, the number of groups left out, and the reason.
 
     A group without a relevant row cannot be ranked well or badly: it is left out and counted. A group without any prediction
     (all scores NaN) has the value 0.
 
     :raises InvalidMeasurement: for a negative relevance, or a group with scores for only some of its rows
-    :raises Undefined: when no group has a relevant row
+    :raises UndefinedMetric: when no group has a relevant row
     """
-    relevance = finite(sample.truth, "relevances")
+    relevance = require_finite(sample.truth, "relevances")
     if (relevance < 0).any():
         raise InvalidMeasurement(f"{metric.name}: {int((relevance < 0).sum())} relevances are negative; they must be 0 or more")
     score = np.asarray(sample.prediction if sample.score is None else sample.score, dtype=np.float64)
     if score.ndim != 1:
-        raise Undefined("ranking needs one score a row", "invalid")
+        raise UndefinedMetric("ranking needs one score a row", "invalid")
     group = np.zeros(sample.n, dtype=np.intp) if sample.units is None else sample.units
     count = int(group.max()) + 1
     silent = _silent(group, score, count)
     score = np.where(silent[group], 0.0, score)
-    lists = _Lists(relevance, score, group, count)
+    lists = _RankedLists(relevance, score, group, count)
     relevant = np.bincount(group, weights=relevance > 0, minlength=count)
     values = _METRICS[metric.base](lists, metric.k)
     values[silent] = 0.0
     kept = relevant > 0
     if not kept.any():
-        raise Undefined(f"none of {count} groups has a relevant row")
+        raise UndefinedMetric(f"none of {count} groups has a relevant row")
     excluded = int(count - kept.sum())
     reasons = [f"{excluded} of {count} groups have no relevant row and are left out"] if excluded else []
     if silent[kept].any():
@@ -56,20 +56,20 @@ def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], 
 def _silent(group: NDArray[np.intp], score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
     """Return a mask of the groups without any score."""
     if np.isinf(score).any():
-        raise Undefined("a score is infinite", "invalid")
+        raise UndefinedMetric("a score is infinite", "invalid")
     missing = np.bincount(group, weights=np.isnan(score), minlength=count)
     size = np.bincount(group, minlength=count)
     partial = int(((missing > 0) & (missing < size)).sum())
     if partial:
-        raise Undefined(f"{partial} groups have scores for some of their rows only", "invalid")
+        raise UndefinedMetric(f"{partial} groups have scores for some of their rows only", "invalid")
     return missing > 0
 
 
-class _Lists:
+class _RankedLists:
     """All groups in one list, sorted by group and descending score, with ranks that start at 1 in each group."""
 
     def __init__(self, relevance: Any, score: Any, group: Any, count: int) -> None:
-        order = _order_within(group, -score)
+        order = _sort_within_groups(group, -score)
         self.group, self.count = group[order], count
         self.relevance, score = relevance[order], score[order]
         self.sizes = np.bincount(group, minlength=count)
@@ -91,10 +91,10 @@ class _Lists:
 
     def ideal(self, gain: Any) -> Any:
         """Return the gains in descending order within each group."""
-        return gain[_order_within(self.group, -gain)]
+        return gain[_sort_within_groups(self.group, -gain)]
 
 
-def _order_within(group: NDArray[np.intp], key: Any) -> Any:
+def _sort_within_groups(group: NDArray[np.intp], key: Any) -> Any:
     """Return lexsort's order by group and, within a group, by ``key``; many short sorts are faster than one long one."""
     rows = np.argsort(group, kind="stable")
     sizes = np.bincount(group)
@@ -108,12 +108,12 @@ def _order_within(group: NDArray[np.intp], key: Any) -> Any:
     return order
 
 
-def _discount(lists: _Lists, k: int | None) -> Any:
+def _discount(lists: _RankedLists, k: int | None) -> Any:
     found = 1 / np.log2(lists.rank + 1.0)
     return found if k is None else np.where(lists.rank <= k, found, 0.0)
 
 
-def _ndcg(lists: _Lists, k: int | None, *, exponential: bool = False) -> Any:
+def _ndcg(lists: _RankedLists, k: int | None, *, exponential: bool = False) -> Any:
     """Compute NDCG with gain rel [Järvelin and Kekäläinen 2002] or 2^rel - 1 [Burges et al. 2005], discount log2(rank + 1)."""
     gain = np.exp2(lists.relevance) - 1 if exponential else lists.relevance
     discount = _discount(lists, k)
@@ -123,11 +123,11 @@ def _ndcg(lists: _Lists, k: int | None, *, exponential: bool = False) -> Any:
     return np.divide(reached, best, out=np.zeros(lists.count), where=best > 0)
 
 
-def _ndcg_exp(lists: _Lists, k: int | None) -> Any:
+def _ndcg_exp(lists: _RankedLists, k: int | None) -> Any:
     return _ndcg(lists, k, exponential=True)
 
 
-def _recall(lists: _Lists, k: int | None) -> Any:
+def _recall(lists: _RankedLists, k: int | None) -> Any:
     """Compute recall@k, the share of relevant rows in the first k; a tie across the cut counts by its chance to be above it."""
     relevant = lists.relevance > 0
     inside = lists.of_ties((lists.rank <= (k or lists.rank.max())).astype(float))
@@ -135,7 +135,7 @@ def _recall(lists: _Lists, k: int | None) -> Any:
     return np.divide(lists.total(relevant * inside), total, out=np.zeros(lists.count), where=total > 0)
 
 
-def _mrr(lists: _Lists, k: int | None) -> Any:
+def _mrr(lists: _RankedLists, k: int | None) -> Any:
     """Compute the reciprocal rank of the first relevant row, as the mean over the orders of the rows tied with it.
 
     With r relevant rows among t tied rows after s others, the first relevant row is at rank s + j with probability
@@ -163,7 +163,7 @@ def _mrr(lists: _Lists, k: int | None) -> Any:
     return values
 
 
-def _map(lists: _Lists, k: int | None) -> Any:
+def _map(lists: _RankedLists, k: int | None) -> Any:
     """Compute mean average precision: precision at each relevant row of the first k, over min(relevant rows, k).
 
     Ties: the expected value over all orders. For a relevant row at place j of a tie with t rows, r of them relevant, after s

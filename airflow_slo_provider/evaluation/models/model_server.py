@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.evaluation.models.protocols import Protocol, WrongAnswer
 from airflow_slo_provider.evaluation.rows.predictions import Predictions
-from airflow_slo_provider.evaluation.rows.sample import array
+from airflow_slo_provider.evaluation.rows.sample import to_array
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.caches import REASON as CACHED
 from airflow_slo_provider.http.caches import age_fault
@@ -42,7 +42,7 @@ class _Failure(Exception):
         self.message, self.reason, self.passing, self.status = message, reason, passing, status
 
 
-def ask_all(
+def request_predictions(
     server: HttpSettings,
     path: str,
     protocol: Protocol,
@@ -109,7 +109,7 @@ def ask_all(
 
 def _column(values: list[Any]) -> NDArray[Any]:
     try:
-        made = array(values)
+        made = to_array(values)
     except ValueError:
         made = None
     if made is None or made.ndim > 2:

@@ -94,9 +94,9 @@ def _cells(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
     """
     import numpy as np
 
-    from airflow_slo_provider.evaluation.rows.sample import array
+    from airflow_slo_provider.evaluation.rows.sample import to_array
 
-    values = array(frame[column])
+    values = to_array(frame[column])
     if values.dtype != object or not len(values) or not all(isinstance(one, (list, tuple, np.ndarray)) for one in values):
         return values
     try:
@@ -152,13 +152,13 @@ class HttpModel:
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Request predictions for all rows, or raise an error; see ``Predictor.predict``."""
-        from airflow_slo_provider.evaluation.models.model_server import ask_all
+        from airflow_slo_provider.evaluation.models.model_server import request_predictions
         from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
         if context.server is None:
             raise QueryError("there is nothing here that resolves connections", reason="bad_connection")
         rows = golden.features(self.features)
-        return ask_all(
+        return request_predictions(
             context.server(self.http_conn_id),
             self.path,
             make_protocol(self.protocol, request=self.request, response=self.response, score=self.score, output=self.output),
@@ -172,7 +172,7 @@ class HttpModel:
         )
 
 
-def place_of(predictor: Predictor) -> str | None:
+def get_location(predictor: Predictor) -> str | None:
     """Return the location of a predictor's predictions or model, as text; None for a function."""
     place = next((getattr(predictor, name) for name in ("path", "uri", "column") if hasattr(predictor, name)), None)
     if isinstance(predictor, HttpModel):
@@ -180,7 +180,7 @@ def place_of(predictor: Predictor) -> str | None:
     return None if place is None else str(place).strip()
 
 
-def predictor_of(value: Any) -> Predictor:
+def make_predictor(value: Any) -> Predictor:
     """Convert a DAG author's value to a predictor.
 
     A function is called; text is a file of predictions if it ends like one or contains a slash, else a column of the golden set.

@@ -138,7 +138,7 @@ def _fill(template: Any, rows: pd.DataFrame) -> Any:
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]|\[(\*|[0-9]+)\]")
 
 
-def steps_of(path: str) -> list[str | int]:
+def parse_path(path: str) -> list[str | int]:
     """Parse the subset of JSONPath for locations: ``$``, ``.key``, ``['key']``, ``[0]``, ``[*]``.
 
     :raises ValueError: for anything else
@@ -159,7 +159,7 @@ def steps_of(path: str) -> list[str | int]:
 def _by_path(body: Any, n: int, response: str, score: str | None) -> tuple[list[Any], list[Any] | None]:
     def at(path: str) -> list[Any]:
         found, many = [body], False
-        for step in steps_of(path):
+        for step in parse_path(path):
             if step == "*":
                 many = True
                 if not all(isinstance(one, list) for one in found):

@@ -33,7 +33,7 @@ class Function:
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Call the function batch by batch; see ``Predictor.predict``."""
-        return call_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
+        return predict_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
 
 
 @dataclass
@@ -65,8 +65,8 @@ class ModelFile:
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch; see ``Predictor.predict``."""
         if self.path.lower().endswith(".onnx"):
-            return call_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
-        from airflow_slo_provider.evaluation.rows.sample import array
+            return predict_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
+        from airflow_slo_provider.evaluation.rows.sample import to_array
 
         model = self._load(context)
 
@@ -78,8 +78,8 @@ class ModelFile:
         probabilities = getattr(model, "predict_proba", None)
         if probabilities is not None:
             methods["score"] = shaped(probabilities)
-        labels = None if classes is None or probabilities is None else tuple(array(classes).tolist())
-        return call_in_batches(golden, context, methods, self.batch_size, self.features, labels)
+        labels = None if classes is None or probabilities is None else tuple(to_array(classes).tolist())
+        return predict_in_batches(golden, context, methods, self.batch_size, self.features, labels)
 
     def _load(self, context: PredictionContext) -> Any:
         import io
@@ -141,10 +141,10 @@ class MlflowModel:
         except ImportError as error:
             raise InvalidMeasurement(f"{self.uri}: install airflow-slo-provider[mlflow] to load it into the worker") from error
         model = mlflow.pyfunc.load_model(self.uri)
-        return call_in_batches(golden, context, {"prediction": model.predict}, self.batch_size)
+        return predict_in_batches(golden, context, {"prediction": model.predict}, self.batch_size)
 
 
-def call_in_batches(
+def predict_in_batches(
     golden: GoldenSet,
     context: PredictionContext,
     methods: dict[str, Callable[[Any], Any]],
@@ -161,7 +161,7 @@ def call_in_batches(
     import numpy as np
 
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
-    from airflow_slo_provider.evaluation.rows.sample import array
+    from airflow_slo_provider.evaluation.rows.sample import to_array
 
     rows = golden.features(features)
     found: dict[str, list[Any]] = {name: [] for name in methods}
@@ -171,7 +171,7 @@ def call_in_batches(
         batch = rows.iloc[start : start + batch_size]
         before = time.perf_counter()
         for name, method in methods.items():
-            answer = array(method(batch))
+            answer = to_array(method(batch))
             if answer.ndim == 2 and answer.shape[1] == 1:
                 answer = answer[:, 0]
             if answer.ndim not in (1, 2) or len(answer) != len(batch):

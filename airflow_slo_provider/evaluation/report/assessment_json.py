@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+    from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
 
 
-def to_dict(assessment: Assessment) -> dict[str, Any]:
+def to_dict(assessment: ModelAssessment) -> dict[str, Any]:
     """Return an assessment as values that JSON can hold."""
     plan = assessment.plan
     return {
@@ -41,6 +41,6 @@ def to_dict(assessment: Assessment) -> dict[str, Any]:
     }
 
 
-def to_json(assessment: Assessment) -> str:
+def to_json(assessment: ModelAssessment) -> str:
     """Return an assessment as JSON text."""
     return json.dumps(to_dict(assessment), indent=2, allow_nan=False, default=str)

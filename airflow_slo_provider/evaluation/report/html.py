@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from airflow_slo_provider.charts.markup import Html, join, tag
 from airflow_slo_provider.charts.report_page import page, section, table
-from airflow_slo_provider.evaluation.report.plots import plots
+from airflow_slo_provider.evaluation.report.plots import draw_plots
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
-    from airflow_slo_provider.evaluation.verdict.segments import Slices
+    from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
+    from airflow_slo_provider.evaluation.verdict.segments import SegmentResults
 
 #: Styles that only this report needs: its plots.
 _STYLE = """
@@ -20,7 +20,7 @@ svg.plot { max-width: 100%; height: auto; } svg.chart { width: 45rem; max-width:
 """
 
 
-def to_html(assessment: Assessment, title: str) -> str:
+def to_html(assessment: ModelAssessment, title: str) -> str:
     """Return the HTML page of an assessment.
 
     :param assessment: result of :func:`~airflow_slo_provider.evaluation.verdict.assessment.assess`
@@ -40,7 +40,7 @@ def to_html(assessment: Assessment, title: str) -> str:
         section("What was judged", table(("", "verdict", "why"), judged, verdicts=[1])),
         section("Metrics", _metrics(assessment)),
         *([section("Segments", _segments(assessment.slices))] if assessment.slices is not None else []),
-        section("Plots", "".join(plots(assessment)) or tag("p", "None for these metrics.")),
+        section("Plots", "".join(draw_plots(assessment)) or tag("p", "None for these metrics.")),
     ]
     return page(title, *sections, verdict=assessment.verdict.value, style=_STYLE)
 
@@ -49,7 +49,7 @@ def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
 
 
-def _metrics(assessment: Assessment) -> Html:
+def _metrics(assessment: ModelAssessment) -> Html:
     rows = []
     for name, one in assessment.estimates.items():
         champion = assessment.champion_estimates.get(name)
@@ -69,7 +69,7 @@ def _metrics(assessment: Assessment) -> Html:
     return table(("metric", "value", "interval", "threshold", "champion", "n", "how"), rows, numbers=range(1, 6))
 
 
-def _segments(slices: Slices) -> Html:
+def _segments(slices: SegmentResults) -> Html:
     rows = [
         (
             one.name,

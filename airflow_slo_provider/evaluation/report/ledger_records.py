@@ -12,19 +12,19 @@ from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Part
+    from airflow_slo_provider.evaluation.verdict.assessment import AssessmentPart, ModelAssessment
     from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 
 KIND = "golden_set"
 
 
-def verdict_of(outcome: Outcome) -> Verdict:
+def to_verdict(outcome: Outcome) -> Verdict:
     """Return the ledger's verdict for an outcome: ``inconclusive`` becomes ``unknown``, never a pass."""
     return Verdict.UNKNOWN if outcome is Outcome.INCONCLUSIVE else Verdict(outcome.value)
 
 
-def checks_of(
-    assessment: Assessment,
+def to_check_results(
+    assessment: ModelAssessment,
     name: str,
     *,
     model_version: str | None = None,
@@ -49,7 +49,7 @@ def checks_of(
     joined = assessment.joined
     whole = CheckResult(
         name=name,
-        verdict=verdict_of(assessment.verdict),
+        verdict=to_verdict(assessment.verdict),
         message=assessment.why,
         evidence={
             "outcome": assessment.verdict.value,
@@ -64,7 +64,7 @@ def checks_of(
     return [whole, *(_check(assessment, part, f"{name}/{part.name}", shared) for part in assessment.parts)]
 
 
-def _check(assessment: Assessment, part: Part, name: str, shared: Mapping[str, Any]) -> CheckResult:
+def _check(assessment: ModelAssessment, part: AssessmentPart, name: str, shared: Mapping[str, Any]) -> CheckResult:
     fields: dict[str, Any] = {"evidence": {"outcome": part.verdict.value}}
     joined = assessment.joined
     if part.name == "coverage":
@@ -87,7 +87,7 @@ def _check(assessment: Assessment, part: Part, name: str, shared: Mapping[str, A
             "op": "gte" if estimate.higher_is_better else "lte",
             "evidence": {"outcome": part.verdict.value, **_numbers(estimate)},
         }  # fmt: skip
-    return CheckResult(name=name, verdict=verdict_of(part.verdict), message=part.why, **{**shared, **fields})
+    return CheckResult(name=name, verdict=to_verdict(part.verdict), message=part.why, **{**shared, **fields})
 
 
 def _finite(value: float | None) -> float | None:
@@ -108,7 +108,7 @@ def _compared(compared: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def summary(assessment: Assessment, *, model_version: str | None = None, report_uri: str | None = None) -> dict[str, Any]:
+def summarise(assessment: ModelAssessment, *, model_version: str | None = None, report_uri: str | None = None) -> dict[str, Any]:
     """Return a summary small enough for XCom: the verdict, the metrics with their intervals, the report's location."""
     return {
         "schema_version": 1,

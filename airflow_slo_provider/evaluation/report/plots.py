@@ -12,10 +12,10 @@ from airflow_slo_provider.charts.intervals import Interval, intervals
 from airflow_slo_provider.charts.plot import Plot
 from airflow_slo_provider.charts.svg import figure, legend
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, require_finite
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+    from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
 
 #: Line style of each model.
 _CANDIDATE, _CHAMPION = "line-0", "line-4"
@@ -23,20 +23,20 @@ _CANDIDATE, _CHAMPION = "line-0", "line-4"
 MOST_POINTS = 400
 
 
-def plots(assessment: Assessment) -> list[str]:
+def draw_plots(assessment: ModelAssessment) -> list[str]:
     """Return the plots that fit an assessment's metrics, as SVG."""
     found = [_champion(assessment), _segments(assessment), *_curves(assessment), _calibration(assessment), _residuals(assessment)]
     return [one for one in found if one]
 
 
-def _samples(assessment: Assessment) -> list[tuple[str, str, Sample]]:
+def _samples(assessment: ModelAssessment) -> list[tuple[str, str, EvaluationSample]]:
     made = [("candidate", _CANDIDATE, assessment.joined.sample)]
     if assessment.champion is not None:
         made.append(("champion", _CHAMPION, assessment.champion.sample))
     return made
 
 
-def _champion(assessment: Assessment) -> str:
+def _champion(assessment: ModelAssessment) -> str:
     """Plot every comparison as a gain: right is better, also for error metrics."""
     rows, marks = [], {0.0: ""}
     for name, one in assessment.comparisons.items():
@@ -49,7 +49,7 @@ def _champion(assessment: Assessment) -> str:
     return _intervals("Gain over the champion, with interval", rows, marks)
 
 
-def _segments(assessment: Assessment) -> str:
+def _segments(assessment: ModelAssessment) -> str:
     slices = assessment.slices
     if slices is None or not slices.shown:
         return ""
@@ -77,14 +77,14 @@ def _figure(plot: Plot, models: Iterable[tuple[str, str, Any, Any]] = ()) -> str
     return figure(plot.title, drawn, *([legend(names)] if names else []))
 
 
-def _binary(assessment: Assessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
+def _binary(assessment: ModelAssessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
     if not any(name.split("@")[0] in _CLASSIFIER for name in assessment.estimates):
         return []
     found = []
     for name, kind, sample in _samples(assessment):
         try:
             positive, scores = binary_scores(sample, probabilities=probabilities)
-        except Undefined:
+        except UndefinedMetric:
             continue
         if positive.any() and not positive.all():
             found.append((name, kind, positive, scores))
@@ -94,7 +94,7 @@ def _binary(assessment: Assessment, *, probabilities: bool) -> list[tuple[str, s
 _CLASSIFIER = {"roc_auc", "auc", "average_precision", "log_loss", "brier", "calibration_error"}
 
 
-def _curves(assessment: Assessment) -> list[str]:
+def _curves(assessment: ModelAssessment) -> list[str]:
     models = _binary(assessment, probabilities=False)
     if not models:
         return []
@@ -114,7 +114,7 @@ def _curves(assessment: Assessment) -> list[str]:
     return [_figure(plot, models) for plot in (roc, recall)]
 
 
-def _calibration(assessment: Assessment) -> str:
+def _calibration(assessment: ModelAssessment) -> str:
     models = _binary(assessment, probabilities=True)
     if not models:
         return ""
@@ -132,14 +132,14 @@ def _calibration(assessment: Assessment) -> str:
     return _figure(plot, models)
 
 
-def _residuals(assessment: Assessment) -> str:
+def _residuals(assessment: ModelAssessment) -> str:
     if not any(name in ("rmse", "mse", "mae", "mape", "r2") for name in assessment.estimates):
         return ""
     try:
         sample = assessment.joined.sample
-        predicted = finite(sample.prediction, "predictions")
-        residual = finite(sample.truth, "targets") - predicted
-    except Undefined:
+        predicted = require_finite(sample.prediction, "predictions")
+        residual = require_finite(sample.truth, "targets") - predicted
+    except UndefinedMetric:
         return ""
     if predicted.ndim != 1 or not len(predicted):
         return ""

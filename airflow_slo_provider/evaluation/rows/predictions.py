@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-from airflow_slo_provider.evaluation.rows.sample import Sample, array, make_sample
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, make_sample, to_array
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -44,7 +44,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Joined:
+class JoinedPredictions:
     """Predictions joined with the labels, in the row order of the golden set.
 
     :param sample: the rows that have a label and a prediction
@@ -56,8 +56,8 @@ class Joined:
     :param extra: number of predictions for ids that the golden set does not have
     """
 
-    sample: Sample
-    ranked: Sample
+    sample: EvaluationSample
+    ranked: EvaluationSample
     covered: NDArray[np.bool_]
     expected: int
     missing: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ def join(
     labels: tuple[Any, ...] | None = None,
     drop: NDArray[np.bool_] | None = None,
     ranking: bool = True,
-) -> Joined:
+) -> JoinedPredictions:
     """Join predictions with the golden set by id.
 
     :param positive: the positive class of two; by default the greater
@@ -101,22 +101,22 @@ def join(
     wanted = pd.Index(_comparable(frame[schema.id].to_numpy()), dtype=object)
     place = said.get_indexer(wanted)
     labelled = frame[schema.label].notna().to_numpy()
-    prediction = _spread(predictions.prediction, place)
-    score = None if predictions.score is None else _spread(predictions.score, place)
-    predicted = (place >= 0) & _given(prediction)
+    prediction = _align(predictions.prediction, place)
+    score = None if predictions.score is None else _align(predictions.score, place)
+    predicted = (place >= 0) & _has_value(prediction)
     if score is not None:
-        predicted &= _given(score)
+        predicted &= _has_value(score)
     covered = labelled & predicted
 
-    def sample_of(kept: NDArray[np.bool_], prediction: NDArray[Any], score: NDArray[Any] | None) -> Sample:
+    def sample_of(kept: NDArray[np.bool_], prediction: NDArray[Any], score: NDArray[Any] | None) -> EvaluationSample:
         rows = np.flatnonzero(kept)
         chosen = frame.iloc[rows]
         return make_sample(
-            array(chosen[schema.label]),
+            to_array(chosen[schema.label]),
             prediction[rows],
             score=None if score is None else score[rows],
-            groups=None if schema.group is None else array(chosen[schema.group]),
-            weight=None if schema.weight is None else array(chosen[schema.weight]),
+            groups=None if schema.group is None else to_array(chosen[schema.group]),
+            weight=None if schema.weight is None else to_array(chosen[schema.weight]),
             labels=predictions.labels if predictions.labels is not None else labels,
             positive=positive,
             cut=cut,
@@ -125,10 +125,10 @@ def join(
     sample = ranked = sample_of(covered if drop is None else covered & ~drop, prediction, score)
     if schema.group and ranking:
         # Only a ranking can include rows without a prediction; any other metric would score values that the model did not give.
-        last = _ranked_last(frame[schema.group], prediction if score is None else score, covered)
+        last = _rank_missing_last(frame[schema.group], prediction if score is None else score, covered)
         ranked = sample_of(labelled, last, None)
     lacking = frame[schema.id].to_numpy()[~predicted]
-    return Joined(
+    return JoinedPredictions(
         sample=sample, ranked=ranked, covered=covered, expected=len(frame),
         missing=tuple(map(str, lacking[:5])), unpredicted=len(lacking),
         extra=len(said) - len(np.unique(place[place >= 0])),
@@ -142,7 +142,7 @@ def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
     return np.asarray([str(one) for one in ids.tolist()], dtype=object)
 
 
-def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
+def _align(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
     """Place predictions at their ids' rows in the golden set; NaN or None for rows without a prediction."""
     if not len(values):
         return np.full(len(place), np.nan)
@@ -154,14 +154,14 @@ def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
     return found
 
 
-def _given(values: NDArray[Any]) -> NDArray[np.bool_]:
+def _has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
     import pandas as pd
 
     found: NDArray[np.bool_] = ~np.asarray(pd.isna(values))
     return found if found.ndim == 1 else np.all(found, axis=1)
 
 
-def _ranked_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
+def _rank_missing_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
     """Rank rows without a score last in their group, as not retrieved; a group without any score keeps none."""
     import pandas as pd
 

@@ -15,7 +15,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 CHUNK = 1 << 15
 
 
-class Undefined(Exception):
+class UndefinedMetric(Exception):
     """A metric has no value on these rows.
 
     :param status: ``insufficient_data`` or ``invalid``
@@ -28,7 +28,7 @@ class Undefined(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
+class EvaluationSample:
     """Labels and predictions, row by row.
 
     :param truth: labels, numbers or relevances, shape (n,)
@@ -65,7 +65,7 @@ class Sample:
             groups = np.asarray([str(group) for group in groups])
         return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
-    def take(self, rows: NDArray[Any]) -> Sample:
+    def take(self, rows: NDArray[Any]) -> EvaluationSample:
         """Return the sample of some rows, given an index or a mask."""
 
         def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -87,18 +87,18 @@ def make_sample(
     labels: Any = None,
     positive: Any = None,
     cut: float = 0.5,
-) -> Sample:
+) -> EvaluationSample:
     """Make a sample from array-like values.
 
     :raises InvalidMeasurement: when the columns differ in length or have the wrong shape, or a weight is negative or not finite
     """
     try:
-        weight = None if weight is None else numbers(weight, "weights")
-    except Undefined as error:
+        weight = None if weight is None else to_numbers(weight, "weights")
+    except UndefinedMetric as error:
         raise InvalidMeasurement(error.reason) from None
-    made = Sample(
-        truth=array(truth), prediction=array(prediction), score=None if score is None else array(score),
-        groups=None if groups is None else array(groups), weight=weight,
+    made = EvaluationSample(
+        truth=to_array(truth), prediction=to_array(prediction), score=None if score is None else to_array(score),
+        groups=None if groups is None else to_array(groups), weight=weight,
         labels=None if labels is None else tuple(labels), positive=positive, cut=cut,
     )  # fmt: skip
     if made.truth.ndim != 1:
@@ -115,7 +115,7 @@ def make_sample(
     return made
 
 
-def same_predictions(first: Sample, second: Sample) -> bool:
+def same_predictions(first: EvaluationSample, second: EvaluationSample) -> bool:
     """Return whether two models predicted the same for every row."""
     if (first.score is None) != (second.score is None):
         return False
@@ -123,7 +123,7 @@ def same_predictions(first: Sample, second: Sample) -> bool:
     return bool(scores and np.array_equal(first.prediction, second.prediction))
 
 
-def array(values: Any) -> NDArray[Any]:
+def to_array(values: Any) -> NDArray[Any]:
     """Convert array-like values to a numpy array; missing values of pandas' own types become NaN or None."""
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy") and kind in "biuf":
@@ -137,33 +137,33 @@ def array(values: Any) -> NDArray[Any]:
     return made
 
 
-def numbers(values: Any, what: str) -> NDArray[np.float64]:
+def to_numbers(values: Any, what: str) -> NDArray[np.float64]:
     """Return values as float64.
 
-    :raises Undefined: status ``invalid``, when they are not numbers
+    :raises UndefinedMetric: status ``invalid``, when they are not numbers
     """
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise Undefined(f"{what} are not numbers", "invalid") from None
+        raise UndefinedMetric(f"{what} are not numbers", "invalid") from None
 
 
-def finite(values: Any, what: str) -> NDArray[np.float64]:
+def require_finite(values: Any, what: str) -> NDArray[np.float64]:
     """Return values as float64, all finite.
 
-    :raises Undefined: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
+    :raises UndefinedMetric: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
     """
-    made = numbers(values, what)
+    made = to_numbers(values, what)
     bad = int(np.count_nonzero(~np.isfinite(made)))
     if bad:
-        raise Undefined(f"{bad} of {made.size} {what} are NaN or infinite", "invalid")
+        raise UndefinedMetric(f"{bad} of {made.size} {what} are NaN or infinite", "invalid")
     return made
 
 
-def present(values: NDArray[Any], what: str) -> NDArray[Any]:
+def require_present(values: NDArray[Any], what: str) -> NDArray[Any]:
     """Return labels, none of them missing.
 
-    :raises Undefined: status ``invalid``, when one is missing
+    :raises UndefinedMetric: status ``invalid``, when one is missing
     """
     if values.dtype.kind == "f":
         bad = int(np.count_nonzero(np.isnan(values)))
@@ -172,5 +172,5 @@ def present(values: NDArray[Any], what: str) -> NDArray[Any]:
     else:
         bad = 0
     if bad:
-        raise Undefined(f"{bad} of {len(values)} {what} are missing", "invalid")
+        raise UndefinedMetric(f"{bad} of {len(values)} {what} are missing", "invalid")
     return values

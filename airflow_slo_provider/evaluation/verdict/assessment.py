@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate
-from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
-from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimates
-from airflow_slo_provider.evaluation.metrics.metric_names import LATENCY, RANKING, Metric, check_compared, check_judged
-from airflow_slo_provider.evaluation.rows.predictions import Joined, join
+from airflow_slo_provider.evaluation.intervals.latency import estimate_latency
+from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimate_metrics
+from airflow_slo_provider.evaluation.metrics.metric_names import LATENCY, RANKING, Metric, check_comparison, check_direction
+from airflow_slo_provider.evaluation.rows.predictions import JoinedPredictions, join
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome, worst
-from airflow_slo_provider.evaluation.verdict.segments import SliceRule, Slices, look_at_slices
+from airflow_slo_provider.evaluation.verdict.segments import SegmentResults, SegmentRule, assess_segments
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class EvaluationPlan:
     """Requirements for a candidate model.
 
     :param metrics: metrics to measure
@@ -53,7 +53,7 @@ class Plan:
     decide_on: str = INTERVAL
     min_coverage: float = 1.0
     min_rows: int = MIN_ROWS
-    slices: SliceRule | None = None
+    slices: SegmentRule | None = None
     labels: tuple[Any, ...] | None = None
     pos_label: Any = None
     decision_threshold: float = 0.5
@@ -69,9 +69,9 @@ class Plan:
                     if name not in by_name:
                         raise ValueError(f"{what} names {name!r}, which is no metric: {', '.join(by_name)}")
             for name in self.thresholds:
-                check_judged(by_name[name])
+                check_direction(by_name[name])
             for name in self.compare_on:
-                check_compared(by_name[name], self.margin_of(name))
+                check_comparison(by_name[name], self.margin_of(name))
             if self.slices is not None:
                 self.slices.check([by_name[name] for name in self.compare_on])
             if self.decide_on not in (INTERVAL, VALUE):
@@ -88,7 +88,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class AssessmentPart:
     """One judged aspect of a candidate.
 
     :param name: ``coverage``, ``accuracy``, ``accuracy vs champion``, ``segment region=north`` ...
@@ -103,7 +103,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Assessment:
+class ModelAssessment:
     """Result of assessing a candidate.
 
     :param verdict: the worst verdict of its parts
@@ -113,16 +113,16 @@ class Assessment:
     """
 
     verdict: Outcome
-    parts: tuple[Part, ...]
+    parts: tuple[AssessmentPart, ...]
     estimates: Mapping[str, Estimate]
     champion_estimates: Mapping[str, Estimate]
     comparisons: Mapping[str, Comparison]
     pvalues: Mapping[str, float]
-    slices: Slices | None
-    joined: Joined
-    champion: Joined | None
+    slices: SegmentResults | None
+    joined: JoinedPredictions
+    champion: JoinedPredictions | None
     unseen_labels: Mapping[str, int]
-    plan: Plan
+    plan: EvaluationPlan
     content_hash: str
 
     @property
@@ -138,7 +138,9 @@ class Assessment:
         return "; ".join(f"{part.name}: {part.why}" for part in telling[:5])
 
 
-def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Predictions | None = None) -> Assessment:
+def assess(
+    plan: EvaluationPlan, golden: GoldenSet, candidate: Predictions, champion: Predictions | None = None
+) -> ModelAssessment:
     """Judge a candidate's predictions, and compare them with the champion's if there are any.
 
     :raises InvalidMeasurement: when predictions contradict the golden set: two for one id, a negative relevance
@@ -160,7 +162,7 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
         "confidence": plan.confidence, "replicates": plan.replicates, "seed": golden.seed, "method": plan.method,
     }  # fmt: skip
     found = _estimates(measured, ours, **how)
-    found |= {metric.name: latency_estimate(metric, candidate, plan.confidence) for metric in timed}
+    found |= {metric.name: estimate_latency(metric, candidate, plan.confidence) for metric in timed}
     before: dict[str, Estimate] = {}
     comparisons: dict[str, Comparison] = {}
     if theirs is not None:
@@ -178,20 +180,22 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     slices = None
     if plan.slices is not None and golden.schema.segments:
         wanted = [metric for metric in measured if metric.name in (plan.compare_on or [one.name for one in measured])]
-        slices = look_at_slices(plan.slices, golden, wanted, paired, theirs, min_rows=plan.min_rows, **how)
+        slices = assess_segments(plan.slices, golden, wanted, paired, theirs, min_rows=plan.min_rows, **how)
     unseen = _unseen(golden, plan)
     parts = [_coverage(plan, ours, "coverage")]
     if theirs is not None and champion is not None:
         parts.append(_coverage(plan, join(golden, champion, **options), "champion's coverage"))
     if unseen:
         listed = ", ".join(f"{label} ({count} rows)" for label, count in list(unseen.items())[:5])
-        parts.append(Part(name="labels", verdict=Outcome.WARN, why=f"labels unseen in training, counted as wrong: {listed}"))
+        parts.append(
+            AssessmentPart(name="labels", verdict=Outcome.WARN, why=f"labels unseen in training, counted as wrong: {listed}")
+        )
     parts += _missing(plan, champion is not None)
     parts += _judged(plan, found)
     parts += [_compared(one, pvalues.get(name), plan) for name, one in comparisons.items()]
     if slices is not None and plan.slices is not None:
         parts += _segments(slices, plan.slices)
-    return Assessment(
+    return ModelAssessment(
         verdict=worst([part.verdict for part in parts]), parts=tuple(parts), estimates=found, champion_estimates=before,
         comparisons=comparisons, pvalues=pvalues, slices=slices, joined=ours, champion=theirs, unseen_labels=unseen, plan=plan,
         content_hash=golden.content_hash,
@@ -205,24 +209,24 @@ def _shown(one: Estimate) -> str:
     return f"{one.value:.6g}{interval}"
 
 
-def _estimates(metrics: Sequence[Metric], joined: Joined, **how: Any) -> dict[str, Estimate]:
+def _estimates(metrics: Sequence[Metric], joined: JoinedPredictions, **how: Any) -> dict[str, Estimate]:
     found: dict[str, Estimate] = {}
     for ranking in (False, True):
         chosen = [metric for metric in metrics if (metric.reads == RANKING) is ranking]
-        found |= estimates(chosen, chosen[0].sample_of(joined), **how) if chosen else {}
+        found |= estimate_metrics(chosen, chosen[0].sample_of(joined), **how) if chosen else {}
     return {metric.name: found[metric.name] for metric in metrics}
 
 
-def _coverage(plan: Plan, joined: Joined, name: str) -> Part:
+def _coverage(plan: EvaluationPlan, joined: JoinedPredictions, name: str) -> AssessmentPart:
     covered = int(joined.covered.sum())
     why = f"{covered} of {joined.expected} rows have a label and a prediction"
     if joined.coverage >= plan.min_coverage and covered:
-        return Part(name=name, verdict=Outcome.PASS, why=why)
+        return AssessmentPart(name=name, verdict=Outcome.PASS, why=why)
     some = f"; no prediction for {joined.unpredicted} ids, e.g. {', '.join(joined.missing)}" if joined.missing else ""
-    return Part(name=name, verdict=Outcome.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{some}")
+    return AssessmentPart(name=name, verdict=Outcome.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{some}")
 
 
-def _missing(plan: Plan, champion: bool) -> list[Part]:
+def _missing(plan: EvaluationPlan, champion: bool) -> list[AssessmentPart]:
     """Return an ``unknown`` part if nothing requires the model to be good; full coverage alone must not pass."""
     if champion and not plan.compare_on:
         why = "there is a champion, and no metric to compare it on; name one in compare_on"
@@ -230,49 +234,49 @@ def _missing(plan: Plan, champion: bool) -> list[Part]:
         why = "nothing says what is good enough; give thresholds, or a champion to compare with"
     else:
         return []
-    return [Part(name="requirements", verdict=Outcome.UNKNOWN, why=why)]
+    return [AssessmentPart(name="requirements", verdict=Outcome.UNKNOWN, why=why)]
 
 
-def _judged(plan: Plan, found: Mapping[str, Estimate]) -> list[Part]:
+def _judged(plan: EvaluationPlan, found: Mapping[str, Estimate]) -> list[AssessmentPart]:
     parts = []
     for name, estimate in found.items():
         if name in plan.thresholds:
             verdict, why = judge(estimate, plan.thresholds[name], decide_on=plan.decide_on, min_rows=plan.min_rows)
-            parts.append(Part(name=name, verdict=verdict, why=why, metric=name))
+            parts.append(AssessmentPart(name=name, verdict=verdict, why=why, metric=name))
         elif estimate.value is None:  # a requested metric without a value must not be read as a pass
-            parts.append(Part(name=name, verdict=Outcome.UNKNOWN, why=estimate.reason, metric=name))
+            parts.append(AssessmentPart(name=name, verdict=Outcome.UNKNOWN, why=estimate.reason, metric=name))
     return parts
 
 
-def _compared(one: Comparison, adjusted: float | None, plan: Plan) -> Part:
+def _compared(one: Comparison, adjusted: float | None, plan: EvaluationPlan) -> AssessmentPart:
     verdict, name = one.verdict, f"{one.metric} vs champion"
     if one.delta is None:
-        return Part(name=name, verdict=Outcome.UNKNOWN, why=one.reason, metric=one.metric)
+        return AssessmentPart(name=name, verdict=Outcome.UNKNOWN, why=one.reason, metric=one.metric)
     span = f"[{one.low:.6g}, {one.high:.6g}]" if one.low is not None and one.high is not None else "without an interval"
     why = f"{one.candidate:.6g} against {one.champion:.6g}: {one.delta:+.6g} {span}, margin {one.margin:g}, p {one.pvalue:.3g}"
     if verdict is Outcome.PASS and not one.margin and adjusted is not None and not adjusted < 1 - plan.confidence:
         verdict, why = Outcome.INCONCLUSIVE, f"{why} ({adjusted:.3g} among {len(plan.compare_on)} comparisons)"
-    return Part(name=name, verdict=verdict, why=f"{why}; {one.reason}" if one.reason else why, metric=one.metric)
+    return AssessmentPart(name=name, verdict=verdict, why=f"{why}; {one.reason}" if one.reason else why, metric=one.metric)
 
 
-def _segments(slices: Slices, rule: SliceRule) -> list[Part]:
+def _segments(slices: SegmentResults, rule: SegmentRule) -> list[AssessmentPart]:
     if not slices.shown:  # segments that were requested but not measured must not be read as a pass
         small = f"none of {slices.too_small} has the {rule.min_rows} rows it needs to be judged"
         why = small if slices.too_small else "no metric that was asked for can be measured within a segment"
-        return [Part(name="segments", verdict=Outcome.WARN, why=why)]
+        return [AssessmentPart(name="segments", verdict=Outcome.WARN, why=why)]
     parts = [
-        Part(name=f"segment {one.name}", verdict=one.verdict, why=one.why, metric=one.metric)
+        AssessmentPart(name=f"segment {one.name}", verdict=one.verdict, why=one.why, metric=one.metric)
         for one in slices.judged
         if one.verdict is not Outcome.PASS
     ]
     if slices.judged and not parts:
         small = f"; {slices.too_small} more are too small to be judged" if slices.too_small else ""
         why = f"none of {len(slices.judged)} is worse by the margin{small}"
-        parts.append(Part(name="segments", verdict=Outcome.PASS, why=why))
+        parts.append(AssessmentPart(name="segments", verdict=Outcome.PASS, why=why))
     return parts
 
 
-def _unseen(golden: GoldenSet, plan: Plan) -> dict[str, int]:
+def _unseen(golden: GoldenSet, plan: EvaluationPlan) -> dict[str, int]:
     if plan.labels is None:
         return {}
     labels = golden.frame[golden.schema.label].dropna()

@@ -6,23 +6,29 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
+from airflow_slo_provider.evaluation.intervals.bootstrap import (
+    REPLICATES,
+    bca,
+    compute_acceleration,
+    derive_seed,
+    one_sided_pvalue,
+)
 from airflow_slo_provider.evaluation.intervals.closed_form import (
+    compute_placements,
     delong_variance,
     mcnemar,
+    normal_quantile,
     paired_difference,
-    placements,
-    two_sided,
-    z_of,
+    two_sided_pvalue,
 )
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, too_few
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options
-from airflow_slo_provider.evaluation.intervals.resampling import replicate, statistic
+from airflow_slo_provider.evaluation.intervals.resampling import prepare_statistic, replicate
 from airflow_slo_provider.evaluation.metrics.curves import Curve
-from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_compared, find
-from airflow_slo_provider.evaluation.metrics.row_averages import Moments
-from airflow_slo_provider.evaluation.rows.labels import binary_scores, encoded
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample, same_predictions
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_comparison, find_metric
+from airflow_slo_provider.evaluation.metrics.row_averages import RowAverages
+from airflow_slo_provider.evaluation.rows.labels import binary_scores, encode_labels
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, make_sample, same_predictions
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -106,10 +112,10 @@ def compare(
     :raises InvalidMeasurement: when columns differ in length or have the wrong shape
     """
     check_options(confidence, replicates, "auto", decision_threshold)
-    wanted = find(metric)
-    check_compared(wanted, margin)
+    wanted = find_metric(metric)
+    check_comparison(wanted, margin)
 
-    def sample_of(prediction: Any) -> Sample:
+    def sample_of(prediction: Any) -> EvaluationSample:
         return make_sample(
             y_true, prediction, groups=groups, weight=sample_weight, labels=labels, positive=pos_label,
             cut=decision_threshold,
@@ -122,8 +128,8 @@ def compare(
 
 
 def compare_samples(
-    champion: Sample,
-    candidate: Sample,
+    champion: EvaluationSample,
+    candidate: EvaluationSample,
     metric: Metric,
     *,
     margin: float,
@@ -139,12 +145,12 @@ def compare_samples(
         "higher_is_better": metric.higher_is_better,
     }  # fmt: skip
     try:
-        first, second = statistic(metric, champion), statistic(metric, candidate)
+        first, second = prepare_statistic(metric, champion), prepare_statistic(metric, candidate)
         before, after = first.value(), second.value()
         for model, value in (("the champion", before), ("the candidate", after)):
             if not math.isfinite(value):
-                raise Undefined(f"{metric.name} of {model} is {value}", "invalid")
-    except Undefined as why:
+                raise UndefinedMetric(f"{metric.name} of {model} is {value}", "invalid")
+    except UndefinedMetric as why:
         return Comparison(
             champion=None, candidate=None, delta=None, low=None, high=None, pvalue=None, verdict=Outcome.UNKNOWN,
             reason=why.reason, **shared,
@@ -158,16 +164,16 @@ def compare_samples(
         low, high, pvalue, how = _delong(champion, candidate, margin, confidence)
     else:
         if seed is None:
-            seed = seed_of(candidate.truth, candidate.groups)
+            seed = derive_seed(candidate.truth, candidate.groups)
         draws = replicate([first, second], replicates, seed)
         change = sign * (draws[1] - draws[0])
         push = 0.0
-        if isinstance(first, Moments) and isinstance(second, Moments):
-            push = acceleration_of(sign * (second.influence() - first.influence()))
+        if isinstance(first, RowAverages) and isinstance(second, RowAverages):
+            push = compute_acceleration(sign * (second.influence() - first.influence()))
         bounds = bca(sign * (after - before), change, push, confidence)
         low, high = bounds or (-math.inf, math.inf)
-        worse = share_beyond(change, -margin)
-        pvalue = worse if margin else min(1.0, 2 * min(worse, share_beyond(-change, 0.0)))
+        worse = one_sided_pvalue(change, -margin)
+        pvalue = worse if margin else min(1.0, 2 * min(worse, one_sided_pvalue(-change, 0.0)))
         how = "bootstrap"
     # `low` and `high` are bounds of the gain: positive is better, also for error metrics.
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
@@ -197,28 +203,32 @@ def _judge(low: float, high: float, pvalue: float, margin: float, confidence: fl
     )
 
 
-def _mcnemar(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:
-    first, second = encoded(champion), encoded(candidate)
+def _mcnemar(
+    champion: EvaluationSample, candidate: EvaluationSample, margin: float, confidence: float
+) -> tuple[float, float, float, str]:
+    first, second = encode_labels(champion), encode_labels(candidate)
     was_right, is_right = first[0] == first[1], second[0] == second[1]
     lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
     low, high = paired_difference(lost, won, candidate.n, confidence)
     if not margin:
         return low, high, mcnemar(lost, won)[1], "mcnemar"
     half = (high - low) / 2
-    z = ((low + high) / 2 + margin) / (half / z_of(confidence)) if half else math.inf
-    return low, high, two_sided(z) / 2 if z > 0 else 1 - two_sided(z) / 2, "mcnemar"
+    z = ((low + high) / 2 + margin) / (half / normal_quantile(confidence)) if half else math.inf
+    return low, high, two_sided_pvalue(z) / 2 if z > 0 else 1 - two_sided_pvalue(z) / 2, "mcnemar"
 
 
-def _delong(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:
-    first = placements(*binary_scores(champion, probabilities=False))
-    second = placements(*binary_scores(candidate, probabilities=False))
+def _delong(
+    champion: EvaluationSample, candidate: EvaluationSample, margin: float, confidence: float
+) -> tuple[float, float, float, str]:
+    first = compute_placements(*binary_scores(champion, probabilities=False))
+    second = compute_placements(*binary_scores(candidate, probabilities=False))
     gain, variance = second.area - first.area, delong_variance(first, second)
     if math.isnan(variance):
         return -math.inf, math.inf, 1.0, "delong"
     error = math.sqrt(variance)
-    low, high = gain - z_of(confidence) * error, gain + z_of(confidence) * error
+    low, high = gain - normal_quantile(confidence) * error, gain + normal_quantile(confidence) * error
     moved = gain + margin
     z = moved / error if error else (math.inf if moved > 0 else 0.0 if moved == 0 else -math.inf)
     if not margin:
-        return low, high, two_sided(z), "delong"
-    return low, high, two_sided(z) / 2 if z > 0 else 1 - two_sided(z) / 2, "delong"
+        return low, high, two_sided_pvalue(z), "delong"
+    return low, high, two_sided_pvalue(z) / 2 if z > 0 else 1 - two_sided_pvalue(z) / 2, "delong"

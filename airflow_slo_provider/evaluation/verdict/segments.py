@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
+from airflow_slo_provider.evaluation.intervals.metric_estimates import estimate_metrics
 from airflow_slo_provider.evaluation.metrics.metric_names import RANKING, Metric
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.rows.predictions import Joined
+    from airflow_slo_provider.evaluation.rows.predictions import JoinedPredictions
 
 #: Stands for a missing value; rows without a value form a segment of their own.
 NULL = "(null)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceRule:
+class SegmentRule:
     """Rule for judging segments against the champion.
 
     :param margin: tolerated loss of a segment in the metric's own unit
@@ -70,7 +70,7 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slices:
+class SegmentResults:
     """Results of all segments.
 
     :param shown: segments large enough to be measured
@@ -94,16 +94,16 @@ class Slices:
         return made
 
 
-def look_at_slices(
-    rule: SliceRule,
+def assess_segments(
+    rule: SegmentRule,
     golden: GoldenSet,
     metrics: Sequence[Metric],
-    candidate: Joined,
-    champion: Joined | None,
+    candidate: JoinedPredictions,
+    champion: JoinedPredictions | None,
     *,
     min_rows: int,
     **how: Any,
-) -> Slices:
+) -> SegmentResults:
     """Measure each segment, and compare it with the champion on the same rows.
 
     A segment fails if "no worse than the margin" is rejected at the given confidence after Holm's adjustment over all segments
@@ -122,7 +122,7 @@ def look_at_slices(
                 continue
             ours = alike[0].sample_of(candidate).take(rows)
             theirs = None if champion is None else alike[0].sample_of(champion).take(rows)
-            measured = estimates(alike, ours, **how)
+            measured = estimate_metrics(alike, ours, **how)
             for metric in alike:
                 compared = None
                 if theirs is not None:
@@ -130,10 +130,12 @@ def look_at_slices(
                 found = measured[metric.name]
                 shown.append(Segment(name=name, metric=metric.name, rows=count, estimate=found, comparison=compared))
         too_small += small
-    return Slices(shown=tuple(shown), judged=_judge(shown, rule, how["confidence"]), too_small=too_small)
+    return SegmentResults(shown=tuple(shown), judged=_judge(shown, rule, how["confidence"]), too_small=too_small)
 
 
-def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None, metric: Metric) -> NDArray[np.bool_]:
+def _kept(
+    golden: GoldenSet, candidate: JoinedPredictions, champion: JoinedPredictions | None, metric: Metric
+) -> NDArray[np.bool_]:
     """Return a mask of the golden set's rows that a metric reads."""
     if golden.schema.group and metric.reads == RANKING:
         labelled: NDArray[np.bool_] = golden.frame[golden.schema.label].notna().to_numpy()
@@ -141,7 +143,7 @@ def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None, metric:
     return candidate.covered if champion is None else candidate.covered & champion.covered
 
 
-def _segments(golden: GoldenSet, rule: SliceRule) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def _segments(golden: GoldenSet, rule: SegmentRule) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     from airflow_slo_provider.exceptions import InvalidMeasurement
 
     for column in golden.schema.segments:
@@ -153,7 +155,7 @@ def _segments(golden: GoldenSet, rule: SliceRule) -> Iterator[tuple[str, NDArray
             yield f"{column}={kind}", (values == kind).to_numpy()
 
 
-def _judge(shown: Sequence[Segment], rule: SliceRule, confidence: float) -> tuple[Segment, ...]:
+def _judge(shown: Sequence[Segment], rule: SegmentRule, confidence: float) -> tuple[Segment, ...]:
     compared = [one for one in shown if one.comparison is not None]
     tested = [one for one in compared if one.comparison and one.comparison.pvalue is not None]
     # The comparison tests whether the candidate is good enough; a segment fails only if it is significantly too bad.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate, too_few
-from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_judged
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_direction
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 
 
@@ -24,13 +24,13 @@ class Threshold:
     warn: float | None = None
 
 
-def threshold_of(value: Any, metric: Metric) -> Threshold:
+def read_threshold(value: Any, metric: Metric) -> Threshold:
     """Read a threshold: a number, a mapping with ``fail`` and ``warn``, or a :class:`Threshold`.
 
     :raises ValueError: when it is not a threshold, is outside the metric's range, or ``warn`` is easier to reach than ``fail``;
         and when the metric does not define whether higher is better
     """
-    check_judged(metric)
+    check_direction(metric)
     if isinstance(value, Threshold):
         made = value
     elif isinstance(value, Mapping):
@@ -49,7 +49,7 @@ def threshold_of(value: Any, metric: Metric) -> Threshold:
     return made
 
 
-def margin_of(value: Any) -> float | dict[str, float]:
+def read_margin(value: Any) -> float | dict[str, float]:
     """Read a margin: a number, or one per metric.
 
     :raises ValueError: when it is not a number

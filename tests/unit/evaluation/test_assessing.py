@@ -10,31 +10,31 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.metrics.metric_names import find, find_all
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric, find_metrics
 from airflow_slo_provider.evaluation.report.assessment_json import to_dict, to_json
 from airflow_slo_provider.evaluation.report.html import to_html
-from airflow_slo_provider.evaluation.report.ledger_records import checks_of, verdict_of
-from airflow_slo_provider.evaluation.report.pushgateway_gauges import gauges
+from airflow_slo_provider.evaluation.report.ledger_records import to_check_results, to_verdict
+from airflow_slo_provider.evaluation.report.pushgateway_gauges import format_gauges
 from airflow_slo_provider.evaluation.rows.predictions import Predictions
-from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess
+from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan, ModelAssessment, assess
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome, worst
-from airflow_slo_provider.evaluation.verdict.segments import SliceRule
-from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge, threshold_of
+from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
+from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge, read_threshold
 from airflow_slo_provider.results import Verdict
 from tests.unit.evaluation.builders import frame, golden, said, wrong
 
 
-def plan(metrics: Any = ("accuracy",), thresholds: dict[str, float] | None = None, **more: Any) -> Plan:
+def plan(metrics: Any = ("accuracy",), thresholds: dict[str, float] | None = None, **more: Any) -> EvaluationPlan:
     limits = {name: Threshold(value) for name, value in (thresholds or {}).items()}
-    return Plan(metrics=find_all(list(metrics)), thresholds=limits, replicates=300, **more)
+    return EvaluationPlan(metrics=find_metrics(list(metrics)), thresholds=limits, replicates=300, **more)
 
 
 def of(value: float | None, low: float | None, high: float | None, metric: str = "accuracy", **more: Any) -> Estimate:
-    better = find(metric).higher_is_better
+    better = find_metric(metric).higher_is_better
     return Estimate(metric=metric, value=value, low=low, high=high, n=1000, method="wilson", higher_is_better=better, **more)
 
 
-def parts(found: Assessment) -> dict[str, str]:
+def parts(found: ModelAssessment) -> dict[str, str]:
     return {part.name: part.verdict.value for part in found.parts}
 
 
@@ -68,23 +68,23 @@ def test_a_bootstrap_of_few_rows_decides_nothing() -> None:
 
 
 def test_thresholds_as_written_in_a_dag() -> None:
-    assert threshold_of({"fail": 0.9, "warn": "0.92"}, find("accuracy")) == Threshold(0.9, 0.92)
-    assert threshold_of("0.9", find("accuracy")) == Threshold(0.9)
+    assert read_threshold({"fail": 0.9, "warn": "0.92"}, find_metric("accuracy")) == Threshold(0.9, 0.92)
+    assert read_threshold("0.9", find_metric("accuracy")) == Threshold(0.9)
     for value in ("much", True, float("nan"), {"warn": 1}, {"fail": 1, "wran": 2}, {"fail": 0.9, "warn": 0.8}):
         with pytest.raises(ValueError, match="accuracy"):
-            threshold_of(value, find("accuracy"))
+            read_threshold(value, find_metric("accuracy"))
     for metric, value in (("brier", 20), ("roc_auc", -1), ("ndcg@10", 1.5), ("recall", {"fail": 0.9, "warn": 90})):
         with pytest.raises(ValueError, match="write a number from 0 to 1"):
-            threshold_of(value, find(metric))
-    assert threshold_of(-3, find("r2")) == Threshold(-3)
+            read_threshold(value, find_metric(metric))
+    assert read_threshold(-3, find_metric("r2")) == Threshold(-3)
     with pytest.raises(ValueError, match="must lie below"):
-        threshold_of({"fail": 1.0, "warn": 2.0}, find("rmse"))
+        read_threshold({"fail": 1.0, "warn": 2.0}, find_metric("rmse"))
 
 
 def test_nothing_judged_is_unknown() -> None:
     assert worst([]) is Outcome.UNKNOWN
     assert worst([Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.WARN]) is Outcome.INCONCLUSIVE
-    assert [verdict_of(one) for one in Outcome] == [
+    assert [to_verdict(one) for one in Outcome] == [
         Verdict.PASS, Verdict.WARN, Verdict.FAIL, Verdict.UNKNOWN, Verdict.UNKNOWN,
     ]  # fmt: skip
 
@@ -182,7 +182,7 @@ def bad_in_the_south(rows: Any) -> np.ndarray:
 
 def test_a_segment_that_loses_fails_the_whole() -> None:
     rows = frame(3000)
-    rule = SliceRule(margin=0.02, min_rows=200)
+    rule = SegmentRule(margin=0.02, min_rows=200)
     champion = said(rows, wrong(rows["label"], 0.12, seed=3))
     found = assess(plan(compare_on=["accuracy"], slices=rule), golden(rows), said(rows, bad_in_the_south(rows)), champion)
     assert found.comparisons["accuracy"].delta < 0.05
@@ -194,7 +194,7 @@ def test_small_segments_are_counted_not_judged_and_null_is_a_segment() -> None:
     rows = frame(1000)
     rows.loc[:20, "region"] = "island"
     rows.loc[21:500, "region"] = None
-    rule = SliceRule(margin=0.02, min_rows=200)
+    rule = SegmentRule(margin=0.02, min_rows=200)
     found = assess(plan(compare_on=["accuracy"], slices=rule), golden(rows), said(rows, rows["label"]), said(rows, rows["label"]))
     assert [one.name for one in found.slices.judged] == ["region=(null)", "region=north"]
     assert found.slices.too_small == 2
@@ -206,7 +206,7 @@ def test_small_segments_are_counted_not_judged_and_null_is_a_segment() -> None:
 def test_segments_that_are_all_too_small_are_a_warning(champion) -> None:
     """They were asked for, and none was looked at: that is no plain pass."""
     rows = frame(1000)
-    asked = plan(thresholds={"accuracy": 0.5}, compare_on=["accuracy"], slices=SliceRule(min_rows=900))
+    asked = plan(thresholds={"accuracy": 0.5}, compare_on=["accuracy"], slices=SegmentRule(min_rows=900))
     right = said(rows, rows["label"])
     found = assess(asked, golden(rows), right, said(rows, wrong(rows["label"], 0.2)) if champion else None)
     assert (found.verdict, parts(found)["segments"]) == ("warn", "warn")
@@ -219,7 +219,7 @@ def test_segments_that_no_metric_can_be_measured_in_are_a_warning() -> None:
     timed = Predictions(
         ids=rows["id"].to_numpy(), prediction=rows["label"].to_numpy(), latencies=np.full(1000, 0.01), seconds=10.0
     )
-    found = assess(plan(["latency_p50"], {"latency_p50": 0.1}, slices=SliceRule()), golden(rows), timed)
+    found = assess(plan(["latency_p50"], {"latency_p50": 0.1}, slices=SegmentRule()), golden(rows), timed)
     assert (found.verdict, parts(found)["segments"]) == ("warn", "warn")
 
 
@@ -229,7 +229,7 @@ def test_many_equal_segments_rarely_raise_a_false_alarm() -> None:
         rows = frame(4000, seed=seed)
         rows["region"] = np.random.default_rng(seed).integers(0, 15, 4000).astype(str)
         one, two = (said(rows, wrong(rows["label"], 0.1, seed=1000 * part + seed)) for part in (1, 2))
-        found = assess(plan(compare_on=["accuracy"], margin=0.05, slices=SliceRule(margin=0.0)), golden(rows), one, two)
+        found = assess(plan(compare_on=["accuracy"], margin=0.05, slices=SegmentRule(margin=0.0)), golden(rows), one, two)
         failed += found.verdict == "fail"
     assert failed <= 5  # 5 % of 40, and a binomial's luck
 
@@ -248,22 +248,25 @@ def test_a_label_unseen_in_training_is_said() -> None:
     assert found.estimates["accuracy"].value == pytest.approx(0.98)
 
 
-def full() -> Assessment:
+def full() -> ModelAssessment:
     rows = frame(1000)
     score = np.clip(rows["label"] * 0.4 + np.random.default_rng(2).random(1000) * 0.6, 0, 1)
     other = np.clip(rows["label"] * 0.3 + np.random.default_rng(3).random(1000) * 0.7, 0, 1)
     asked = plan(
-        ["accuracy", "roc_auc", "log_loss"], {"accuracy": 0.7}, compare_on=["roc_auc", "log_loss"], slices=SliceRule(margin=0.05)
+        ["accuracy", "roc_auc", "log_loss"],
+        {"accuracy": 0.7},
+        compare_on=["roc_auc", "log_loss"],
+        slices=SegmentRule(margin=0.05),
     )
     return assess(asked, golden(rows), said(rows, score), said(rows, other))
 
 
 def test_records() -> None:
     found = full()
-    checks = checks_of(found, "fraud", model_version="7", evidence={"report": "file:///r.html"})
+    checks = to_check_results(found, "fraud", model_version="7", evidence={"report": "file:///r.html"})
     assert [one.name for one in checks][:4] == ["fraud", "fraud/coverage", "fraud/champion's coverage", "fraud/accuracy"]
     whole, coverage, accuracy = checks[0], checks[1], checks[3]
-    assert (whole.verdict, whole.evidence["outcome"]) == (verdict_of(found.verdict), found.verdict.value)
+    assert (whole.verdict, whole.evidence["outcome"]) == (to_verdict(found.verdict), found.verdict.value)
     assert whole.evidence["report"] == "file:///r.html"
     assert (coverage.good, coverage.total, coverage.target) == (1000, 1000, 1.0)
     assert (accuracy.value, accuracy.target, accuracy.op) == (found.estimates["accuracy"].value, 0.7, "gte")
@@ -276,7 +279,7 @@ def test_records() -> None:
 def test_inconclusive_is_recorded_as_unknown() -> None:
     rows = frame(100)
     found = assess(plan(thresholds={"accuracy": 0.9}), golden(rows), said(rows, wrong(rows["label"], 0.08)))
-    check = checks_of(found, "x")[0]
+    check = to_check_results(found, "x")[0]
     assert (found.verdict, check.verdict, check.evidence["outcome"]) == ("inconclusive", Verdict.UNKNOWN, "inconclusive")
 
 
@@ -306,7 +309,7 @@ def test_the_report_of_a_regression_and_of_nothing() -> None:
 
 
 def test_gauges() -> None:
-    text = gauges(full(), at=1.5)
+    text = format_gauges(full(), at=1.5)
     assert 'golden_set_metric{metric="accuracy",bound="low"}' in text
     assert text.count(" 1\n") >= 1
     assert "golden_set_coverage_ratio 1.0\n" in text

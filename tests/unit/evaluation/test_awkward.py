@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.metrics.metric_names import find
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -87,7 +87,7 @@ def test_options_that_mean_nothing() -> None:
     with pytest.raises(ValueError, match="did you mean 'accuracy'"):
         evaluate([1], [1], "acuracy")
     with pytest.raises(ValueError, match="did you mean 'recall'"):
-        find("recall@x")
+        find_metric("recall@x")
     for wrong in ({"confidence": 95}, {"replicates": 3}, {"method": "guess"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             evaluate([1], [1], "accuracy", **wrong)

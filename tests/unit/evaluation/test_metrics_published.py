@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.intervals.closed_form import exact, holm, mcnemar, paired_difference, wilson
+from airflow_slo_provider.evaluation.intervals.closed_form import clopper_pearson, holm, mcnemar, paired_difference, wilson
 from tests.support import acceptance
 
 
@@ -113,7 +113,7 @@ def test_wilson_as_printed(good: int, total: int, low: float, high: float) -> No
     [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
 )
 def test_clopper_pearson_as_printed(good: int, total: int, low: float, high: float) -> None:
-    assert exact(good, total) == pytest.approx((low, high), abs=5e-5)
+    assert clopper_pearson(good, total) == pytest.approx((low, high), abs=5e-5)
     assert evaluate([1] * total, [1] * good + [0] * (total - good), "accuracy", method="exact")["accuracy"].low == pytest.approx(
         low, abs=5e-5
     )

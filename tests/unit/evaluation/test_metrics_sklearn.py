@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
-from airflow_slo_provider.evaluation.metrics.curves import curve
-from airflow_slo_provider.evaluation.metrics.metric_names import find
+from airflow_slo_provider.evaluation.metrics.curves import make_curve
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric
 from airflow_slo_provider.evaluation.rows.sample import make_sample
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
@@ -19,7 +19,7 @@ linear = pytest.importorskip("sklearn.linear_model")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def weights(n: int) -> Any:
+def draw_weights(n: int) -> Any:
     return np.random.default_rng(0).random(n)
 
 
@@ -34,7 +34,7 @@ def test_two_classes(weighted: bool) -> None:
     rows, y = datasets.load_breast_cancer(return_X_y=True)
     model = linear.LogisticRegression(max_iter=50).fit(rows[:100], y[:100])
     label, share = model.predict(rows), model.predict_proba(rows)[:, 1]
-    w = weights(len(y)) if weighted else None
+    w = draw_weights(len(y)) if weighted else None
     of_labels = {
         "accuracy": sklearn_metrics.accuracy_score,
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score,
@@ -64,7 +64,7 @@ def test_many_classes(name: str, weighted: bool) -> None:
     rows, y = getattr(datasets, name)(return_X_y=True)
     model = linear.LogisticRegression(max_iter=40).fit(rows[::3], y[::3])
     shares, label = model.predict_proba(rows), model.predict(rows)
-    w = weights(len(y)) if weighted else None
+    w = draw_weights(len(y)) if weighted else None
     metrics = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss", "brier"]
     found = evaluate(y, shares, metrics, sample_weight=w, replicates=200)
     for one in ("precision", "recall", "f1"):
@@ -79,7 +79,7 @@ def test_many_classes(name: str, weighted: bool) -> None:
 def test_numbers(weighted: bool) -> None:
     rows, y = datasets.load_diabetes(return_X_y=True)
     predicted = linear.LinearRegression().fit(rows[:99], y[:99]).predict(rows)
-    w = weights(len(y)) if weighted else None
+    w = draw_weights(len(y)) if weighted else None
     found = evaluate(y, predicted, ["rmse", "mse", "mae", "mape", "r2"], sample_weight=w, replicates=200)
     same(found["rmse"], sklearn_metrics.root_mean_squared_error(y, predicted, sample_weight=w))
     same(found["mse"], sklearn_metrics.mean_squared_error(y, predicted, sample_weight=w))
@@ -89,7 +89,7 @@ def test_numbers(weighted: bool) -> None:
 
 
 def test_a_variance_far_from_zero_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_slo_provider.evaluation.intervals.metric_estimates.seed_of", lambda *_: 5)
+    monkeypatch.setattr("airflow_slo_provider.evaluation.intervals.metric_estimates.derive_seed", lambda *_: 5)
     rng = np.random.default_rng(1)
     y = 1e9 + rng.normal(size=500)
     predicted = y + rng.normal(size=500) / 2
@@ -139,7 +139,7 @@ def test_text_labels_and_a_positive_class() -> None:
 def test_the_influence_of_a_row_is_the_derivative(metric: str, ties: int) -> None:
     rng = np.random.default_rng(4)
     y, score, step = rng.integers(0, 2, 60), rng.integers(0, ties, 60), 1e-5
-    made = curve(find(metric), make_sample(y, score))
+    made = make_curve(find_metric(metric), make_sample(y, score))
     order = np.arange(60) if made.order is None else made.order
     slopes = []
     for row in order:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics.metric_names import find
+from airflow_slo_provider.evaluation.intervals.latency import estimate_latency
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric
 from airflow_slo_provider.evaluation.models.context import PredictionContext
-from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, predictor_of
-from airflow_slo_provider.evaluation.models.protocols import steps_of
+from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, make_predictor
+from airflow_slo_provider.evaluation.models.protocols import parse_path
 from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 from airflow_slo_provider.evaluation.rows.predictions import Predictions, join
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
@@ -169,16 +169,16 @@ def test_bad_words_in_a_dag() -> None:
         with pytest.raises(ValueError, match="trusted=True"):
             model("model.joblib")
     with pytest.raises(ValueError, match="predictor is 7"):
-        predictor_of(7)
+        make_predictor(7)
     with pytest.raises(ValueError, match=r"write MlflowModel\('models:/fraud@champion', trusted=True\)"):
-        predictor_of("models:/fraud@champion")
+        make_predictor("models:/fraud@champion")
 
 
 def test_paths_into_an_answer() -> None:
-    assert steps_of("$.a['b c'][*][0].d") == ["a", "b c", "*", 0, "d"]
+    assert parse_path("$.a['b c'][*][0].d") == ["a", "b c", "*", 0, "d"]
     for wrong in ("a.b", "$..a", "$.a[?(@.b)]"):
         with pytest.raises(ValueError):
-            steps_of(wrong)
+            parse_path(wrong)
 
 
 def test_a_column_and_a_file(tmp_path: Path) -> None:
@@ -195,15 +195,15 @@ def test_a_column_and_a_file(tmp_path: Path) -> None:
         PredictionFile(str(path), id_column="key").predict(whole, PredictionContext())
     with pytest.raises(NoData, match="no such file"):
         PredictionFile(str(tmp_path / "none.csv")).predict(whole, PredictionContext())
-    assert isinstance(predictor_of("pred"), Column)
-    assert isinstance(predictor_of(str(path)), PredictionFile)
+    assert isinstance(make_predictor("pred"), Column)
+    assert isinstance(make_predictor(str(path)), PredictionFile)
 
 
 def test_a_function() -> None:
     found = Function(lambda rows: (rows["amount"] > 0.5).astype(int), batch_size=64).predict(golden(), PredictionContext())
     assert (found.prediction == (golden().frame["amount"] > 0.5)).all()
     assert len(found.latencies) == 7
-    assert "0x" not in repr(predictor_of(test_a_function))
+    assert "0x" not in repr(make_predictor(test_a_function))
     with pytest.raises(InvalidMeasurement, match="for 400 rows"):
         Function(lambda rows: [1, 2, 3]).predict(golden(), PredictionContext())
 
@@ -234,11 +234,11 @@ def test_latency_is_a_metric() -> None:
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(400):
-        found = latency_estimate(find("latency_p95"), timed(rng.exponential(size=200)))
+        found = estimate_latency(find_metric("latency_p95"), timed(rng.exponential(size=200)))
         held += found.low <= -np.log(0.05) <= found.high
     assert 0.93 <= held / 400 <= 0.99
-    assert latency_estimate(find("latency_p50"), timed([1, 2, 3, 4, 5])).value == 3
-    few = latency_estimate(find("latency_p99"), timed([1, 2, 3]))
+    assert estimate_latency(find_metric("latency_p50"), timed([1, 2, 3, 4, 5])).value == 3
+    few = estimate_latency(find_metric("latency_p99"), timed([1, 2, 3]))
     assert (few.value, few.high) == (3, None)
-    assert latency_estimate(find("throughput"), timed(range(10))).value == 5
-    assert latency_estimate(find("latency_p99"), Predictions(ids=np.arange(1), prediction=np.ones(1))).value is None
+    assert estimate_latency(find_metric("throughput"), timed(range(10))).value == 5
+    assert estimate_latency(find_metric("latency_p99"), Predictions(ids=np.arange(1), prediction=np.ones(1))).value is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
-from airflow_slo_provider.evaluation.metrics.ranking import _order_within
+from airflow_slo_provider.evaluation.metrics.ranking import _sort_within_groups
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -111,4 +111,4 @@ def test_intervals_are_over_queries_not_rows() -> None:
 def test_the_order_is_lexsorts(rows: int, groups: int) -> None:
     rng = np.random.default_rng(rows)
     group, key = rng.integers(0, groups, rows), rng.integers(0, 5, rows).astype(float)
-    assert np.array_equal(_order_within(group, key), np.lexsort((key, group)))
+    assert np.array_equal(_sort_within_groups(group, key), np.lexsort((key, group)))

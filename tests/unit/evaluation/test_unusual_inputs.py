@@ -13,16 +13,16 @@ import pytest
 from sklearn.metrics import accuracy_score, fbeta_score, log_loss, matthews_corrcoef, max_error, mean_squared_error
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.metrics.metric_names import find, find_all, to_compare
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric, find_metrics, select_compared_metrics
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.predictors import Column
-from airflow_slo_provider.evaluation.models.worker_models import call_in_batches
+from airflow_slo_provider.evaluation.models.worker_models import predict_in_batches
 from airflow_slo_provider.evaluation.report.assessment_json import to_json
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
-from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess
+from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan, ModelAssessment, assess
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
-from airflow_slo_provider.evaluation.verdict.segments import SliceRule
-from airflow_slo_provider.evaluation.verdict.thresholds import threshold_of
+from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
+from airflow_slo_provider.evaluation.verdict.thresholds import read_threshold
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 N = 200
@@ -32,15 +32,15 @@ TRUTH = RNG.normal(10, 2, N)
 
 def judged(
     rows: pd.DataFrame, metrics: Any, thresholds: dict[str, float] | None = None, *, schema: Schema | None = None, **plan: Any
-) -> Assessment:
+) -> ModelAssessment:
     schema = schema or Schema(ignored=tuple(name for name in rows if name in ("said", "score", "champion")))
-    made = find_all(metrics)
-    limits = {one.name: threshold_of(thresholds[one.name], one) for one in made if one.name in (thresholds or {})}
+    made = find_metrics(metrics)
+    limits = {one.name: read_threshold(thresholds[one.name], one) for one in made if one.name in (thresholds or {})}
     golden = make_golden_set(rows, schema)
     context = PredictionContext()
     score = "score" if "score" in rows else None
     champion = Column("champion").predict(golden, context) if "champion" in rows else None
-    asked = Plan(metrics=made, thresholds=limits, **{"replicates": 200, **plan})
+    asked = EvaluationPlan(metrics=made, thresholds=limits, **{"replicates": 200, **plan})
     return assess(asked, golden, Column("said", score_column=score).predict(golden, context), champion)
 
 
@@ -96,7 +96,7 @@ def test_rows_that_were_not_answered_count_for_rankings_only(champion):
     truth, said = (rng.random(2000) < 0.3).astype(int), rng.random(2000)
     rows = pd.DataFrame({"id": range(2000), "label": truth, "query": np.repeat(range(200), 10), "said": said, "region": "north"})
     rows.loc[(truth == 0) & (rng.random(2000) < 0.25), "said"] = np.nan
-    options: dict[str, Any] = {"min_coverage": 0.8, "slices": SliceRule(min_rows=100)}
+    options: dict[str, Any] = {"min_coverage": 0.8, "slices": SegmentRule(min_rows=100)}
     if champion:
         rows["champion"], options["compare_on"] = rng.random(2000), ["roc_auc", "ndcg@10"]
     apart = ("said", "champion")
@@ -145,7 +145,7 @@ def test_a_metric_of_ones_own_that_returns_no_number_is_unknown(answer):
 
     found = judged(frame(label=TRUTH, said=TRUTH), {"mine": mine})
     assert (found.verdict, found.estimates["mine"].value) == (Outcome.UNKNOWN, None)
-    assert "and no number" in found.why
+    assert "not a number" in found.why
 
 
 def test_a_metric_that_works_in_place_does_not_mend_what_comes_after_it():
@@ -169,7 +169,7 @@ def test_a_metric_that_works_in_place_does_not_mend_what_comes_after_it():
         ({"decision_threshold": float("nan")}, "decision_threshold is nan"),
         ({"min_coverage": 0}, "min_coverage is 0"),
         ({"decide_on": "valu"}, "decide_on is 'valu'"),
-        ({"slices": SliceRule(margin=float("nan"))}, "slice_margin is nan"),
+        ({"slices": SegmentRule(margin=float("nan"))}, "slice_margin is nan"),
         ({"compare_on": ["rsme"]}, "compare_on names 'rsme'"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_margin_that_cannot_be_lost_is_refused():
     with pytest.raises(InvalidMeasurement, match="margin of roc_auc is 2; nothing can lose that much"):
         judged(rows, ["roc_auc", "log_loss"], compare_on=["log_loss", "roc_auc"], margin=2)
     with pytest.raises(InvalidMeasurement, match="slice_margin is 1; nothing can lose"):
-        judged(rows, ["roc_auc"], compare_on=["roc_auc"], slices=SliceRule(margin=1))
+        judged(rows, ["roc_auc"], compare_on=["roc_auc"], slices=SegmentRule(margin=1))
     with pytest.raises(ValueError, match="margin of accuracy is 1; nothing can lose"):
         compare(truth, truth, 1 - truth, "accuracy", margin=1)
     with pytest.raises(ValueError, match="decision_threshold is 50"):
@@ -205,19 +205,19 @@ def test_nothing_judged_is_no_pass():
 
 
 def test_what_a_champion_is_compared_on():
-    metrics = find_all(["roc_auc", "accuracy", "throughput"])
+    metrics = find_metrics(["roc_auc", "accuracy", "throughput"])
 
     def on(thresholds: Any = (), asked: Any = None) -> tuple[str, ...]:
-        return to_compare(metrics, thresholds=thresholds, compare_on=asked, champion=True)
+        return select_compared_metrics(metrics, thresholds=thresholds, compare_on=asked, champion=True)
 
     assert (on(), on(["throughput"]), on(["throughput", "accuracy"])) == (("roc_auc",), ("roc_auc",), ("accuracy",))
     assert on(["accuracy"], ["roc_auc"]) == ("roc_auc",)
     with pytest.raises(ValueError, match="throughput is not compared with a champion's"):
         on(asked=["roc_auc", "throughput"])
     with pytest.raises(ValueError, match="latencies alone"):
-        to_compare(find_all(["throughput"]), thresholds=(), compare_on=None, champion=True)
+        select_compared_metrics(find_metrics(["throughput"]), thresholds=(), compare_on=None, champion=True)
     with pytest.raises(InvalidMeasurement, match="throughput is not compared"):
-        Plan(metrics=metrics, compare_on=["throughput"])
+        EvaluationPlan(metrics=metrics, compare_on=["throughput"])
 
 
 def hit(truth: Any, said: Any) -> float:
@@ -226,19 +226,21 @@ def hit(truth: Any, said: Any) -> float:
 
 def test_a_function_says_which_way_is_better_or_judges_nothing():
     known = {"loss": log_loss, "rmse": mean_squared_error, "accuracy": hit, "worst": max_error, "a": accuracy_score}
-    found = {one.name: one.higher_is_better for one in find_all({**known, "f2": partial(fbeta_score, beta=2)}) if one.directed}
+    found = {
+        one.name: one.higher_is_better for one in find_metrics({**known, "f2": partial(fbeta_score, beta=2)}) if one.directed
+    }
     assert found == {"loss": False, "rmse": False, "accuracy": True, "worst": False, "a": True, "f2": True}
     for unsaid in ({"hit": hit}, {"accuracy": mean_squared_error}, {"neg_log": hit}, {"hit": lambda truth, said: 1.0}):
-        (metric,) = find_all(unsaid)
+        (metric,) = find_metrics(unsaid)
         assert not metric.directed
         with pytest.raises(ValueError, match="nothing says which way is better"):
-            threshold_of(0.5, metric)
+            read_threshold(0.5, metric)
         with pytest.raises(ValueError, match="nothing says which way is better"):
-            to_compare([metric], thresholds=(), compare_on=None, champion=True)
+            select_compared_metrics([metric], thresholds=(), compare_on=None, champion=True)
         with pytest.raises(InvalidMeasurement, match="nothing says which way is better"):
-            Plan(metrics=[metric], compare_on=[metric.name])
-        assert to_compare([metric], thresholds=(), compare_on=None, champion=False)
-    assert find(hit, higher_is_better=False) == find_all([find(hit, False)])[0]
+            EvaluationPlan(metrics=[metric], compare_on=[metric.name])
+        assert select_compared_metrics([metric], thresholds=(), compare_on=None, champion=False)
+    assert find_metric(hit, higher_is_better=False) == find_metrics([find_metric(hit, False)])[0]
     with pytest.raises(ValueError, match="nothing says which way is better"):
         compare([1], [1], [1], hit)
 
@@ -320,7 +322,7 @@ def test_a_feature_that_is_not_there_is_named():
     with pytest.raises(InvalidMeasurement, match="no column 'amuont'; did you mean 'amount'"):
         golden.features(["amuont"])
     with pytest.raises(InvalidMeasurement, match="did you mean 'amount'"):
-        call_in_batches(golden, PredictionContext(), {"prediction": len}, 100, ["amuont"])
+        predict_in_batches(golden, PredictionContext(), {"prediction": len}, 100, ["amuont"])
 
 
 def test_an_area_of_few_positives_decides_nothing():
@@ -352,8 +354,8 @@ def test_a_metric_of_ones_own_sees_whole_groups_when_it_is_resampled():
 
 
 def test_scikit_learns_names_are_the_same_metrics():
-    assert find(matthews_corrcoef).directed and find(matthews_corrcoef).higher_is_better
+    assert find_metric(matthews_corrcoef).directed and find_metric(matthews_corrcoef).higher_is_better
     for name, base in (("brier_score_loss", "brier"), ("root_mean_squared_error", "rmse"), ("f1_score", "f1")):
-        assert (find(name).base, find(name).name) == (base, name)
+        assert (find_metric(name).base, find_metric(name).name) == (base, name)
     with pytest.raises(ValueError, match="write 'log_loss', of which less is better"):
-        find("neg_log_loss")
+        find_metric("neg_log_loss")

@@ -101,12 +101,12 @@ def _model(url: str, limits: Any) -> None:
     import numpy as np
     import pandas as pd
 
-    from airflow_slo_provider.evaluation.models.model_server import ask_all
+    from airflow_slo_provider.evaluation.models.model_server import request_predictions
     from airflow_slo_provider.evaluation.models.protocols import make_protocol
     from airflow_slo_provider.http.settings import HttpSettings
 
     server, rows = HttpSettings(**_http(url, limits)), pd.DataFrame({"amount": [1.0]})
-    ask_all(
+    request_predictions(
         server, "/predict", make_protocol("mlflow"), rows,
         ids=np.array(["a"]), batch_size=1, concurrency=1, retries=0, timeout=limits[0][1],
     )  # fmt: skip
