@@ -249,8 +249,8 @@ def test_the_asset_event_carries_the_verdict(files: GoldenFiles) -> None:
         ({"fail_on": ["never"]}, "never"),
         ({"decision_threshold": 50}, "decision_threshold"),
         ({"metrics": ["accuracy", "throughput"], "champion": "c", "compare_on": ["throughput"]}, "throughput is not compared"),
-        ({"metrics": ["throughput"], "thresholds": {}, "champion": "c"}, "latencies alone"),
-        ({"metrics": {"accuracy": "accuracy", "mine": max}, "thresholds": {"mine": 1}}, "which way is better"),
+        ({"metrics": ["throughput"], "thresholds": {}, "champion": "c"}, "only latencies"),
+        ({"metrics": {"accuracy": "accuracy", "mine": max}, "thresholds": {"mine": 1}}, "has no direction"),
         ({"predictor": 7}, "predictor is 7"),
     ],
 )

@@ -66,23 +66,23 @@ class Curve:
         :param weights: shape (replicates, rows or groups), in the original order
         """
         out = np.empty(len(weights))
-        scratch = _AreaBuffers(self.rows)
-        for place, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
+        buffers = _AreaBuffers(self.rows)
+        for index, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
             ordered = self._sorted(row if self.units is None else row[self.units])
             if self.weight is not None:
                 ordered = ordered * self.weight
             if self.base == "average_precision":
-                out[place] = _precision(ordered, self.positive, self.ends)
+                out[index] = _average_precision(ordered, self.positive, self.ends)
             elif self.ends is None and ordered.dtype == np.uint8:
-                out[place] = scratch.area(ordered, self.positive)
+                out[index] = buffers.area(ordered, self.positive)
             else:
-                out[place] = _area(ordered, self.positive, self.ends)
+                out[index] = _area(ordered, self.positive, self.ends)
         return out
 
     def influence(self) -> NDArray[np.float64]:
         """Return the influence of each sorted row, or each group, on the metric, up to a factor: its derivative by the weight."""
-        found = self._influence_of_rows()
-        return found if self.units is None else np.asarray(np.bincount(self._sorted(self.units), weights=found), dtype=np.float64)
+        rows = self._influence_of_rows()
+        return rows if self.units is None else np.asarray(np.bincount(self._sorted(self.units), weights=rows), dtype=np.float64)
 
     def _influence_of_rows(self) -> NDArray[np.float64]:
         weight = np.ones(self.rows) if self.weight is None else self.weight
@@ -100,10 +100,10 @@ class Curve:
                 weight * np.where(self.positive, (of_positive[group] - area) / total, (of_negative[group] - area) / others)
             )
         hits = total - above + gained
-        said = hits + others - below + missed
-        precision = hits / said
+        predicted = hits + others - below + missed
+        precision = hits / predicted
         value = float((gained * precision).sum() / total)
-        reached, lost = np.cumsum(gained / said), np.cumsum(gained * hits / said**2)
+        reached, lost = np.cumsum(gained / predicted), np.cumsum(gained * hits / predicted**2)
         return np.asarray(weight * (self.positive * (precision[group] + reached[group] - value) - lost[group]))
 
 
@@ -146,12 +146,11 @@ def make_curve(metric: Metric, sample: EvaluationSample) -> Curve:
     positive, scores = binary_scores(sample, probabilities=False)
     if positive.all() or not positive.any():
         raise UndefinedMetric(f"all {sample.n} rows are of one class: {metric.name} is undefined")
-    sorted_already = bool((scores[1:] >= scores[:-1]).all())
-    order = None if sorted_already else np.argsort(scores, kind="stable")
-    if order is not None:
-        positive, scores = positive[order], scores[order]
+    order, weight = None, sample.weight
+    if not (scores[1:] >= scores[:-1]).all():
+        order = np.argsort(scores, kind="stable")
+        positive, scores, weight = positive[order], scores[order], None if weight is None else weight[order]
     last = np.append(scores[1:] != scores[:-1], True)
-    weight = None if sample.weight is None else (sample.weight if order is None else sample.weight[order])
     ends = None if last.all() else np.flatnonzero(last)
     return Curve(metric.base, order, positive.astype(np.uint8), ends, weight, sample.units)
 
@@ -180,17 +179,14 @@ def _area(weights: Any, positive: Any, ends: Any) -> float:
     return 1 - wrong / (total * others)
 
 
-def _precision(weights: Any, positive: Any, ends: Any) -> float:
+def _average_precision(weights: Any, positive: Any, ends: Any) -> float:
     """Return the sum over falling thresholds of (recall gained) x (precision), as scikit-learn's ``average_precision_score``."""
     above, below = _cumulate(weights, positive, ends)
     total, everything = float(above[-1]), float(above[-1]) + float(below[-1])
     if not (total > 0 and everything > total):
         return float("nan")
     # Counted from the greatest score: the weight at or above each threshold.
-    before, others_before = np.zeros(len(above)), np.zeros(len(below))
-    before[1:], others_before[1:] = above[:-1], below[:-1]
-    hits = total - before
-    said = everything - before - others_before
-    gained = above - before
-    shares = np.divide(hits, said, out=np.zeros(len(hits)), where=said > 0)
-    return float(np.dot(gained, shares)) / total
+    before, others_before = np.append(0, above[:-1]), np.append(0, below[:-1])
+    hits, predicted = total - before, everything - before - others_before
+    precision = np.divide(hits, predicted, out=np.zeros(len(hits)), where=predicted > 0)
+    return float(np.dot(above - before, precision)) / total

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,7 @@ class RowAverages:
 
     def influence(self) -> NDArray[np.float64]:
         """Return the empirical influence of each unit on the metric, by the delta method, shape (units,)."""
-        mean = self.columns.mean(axis=0)
-        spread = self.columns.std(axis=0)
+        mean, spread = self.columns.mean(axis=0), self.columns.std(axis=0)
         slope = np.zeros_like(mean)
         for column in np.flatnonzero(spread > 0):
             step = np.zeros_like(mean)
@@ -81,17 +81,13 @@ def compute_row_averages(metric: Metric, sample: EvaluationSample) -> RowAverage
     if metric.reads == "ranking":
         values, weight, excluded, reason = rank_units(metric, sample)
         return RowAverages(_stack(values, weight=weight), _mean, excluded=excluded, reason=reason)
-    return _FAMILIES[metric.base](sample)
+    return _METRICS[metric.base](sample)
 
 
 def _stack(*columns: Any, weight: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    made = np.empty((len(columns[0]), len(columns) + 1))
-    for place, column in enumerate(columns):
-        made[:, place] = column
-    made[:, -1] = 1.0
-    if weight is not None:
-        made *= weight[:, None]
-    return made
+    """Join columns, 1-D or 2-D, and the weight, and multiply every row by its weight."""
+    stacked = np.column_stack([*columns, np.ones(len(columns[0]))])
+    return stacked if weight is None else stacked * weight[:, None]
 
 
 def _mean(sums: Any) -> Any:
@@ -117,19 +113,7 @@ def _accuracy(sample: EvaluationSample) -> RowAverages:
     return _proportion(sample, truth == predicted, np.ones(len(truth), dtype=bool))
 
 
-def _precision(sample: EvaluationSample) -> RowAverages:
-    return _per_class(sample, "precision")
-
-
-def _recall(sample: EvaluationSample) -> RowAverages:
-    return _per_class(sample, "recall")
-
-
-def _f1(sample: EvaluationSample) -> RowAverages:
-    return _per_class(sample, "f1")
-
-
-def _per_class(sample: EvaluationSample, which: str) -> RowAverages:
+def _per_class(sample: EvaluationSample, metric: str) -> RowAverages:
     """Compute precision, recall and F1: of the positive class of two, or the mean over more classes (``average="macro"``)."""
     truth, predicted, classes = encode_labels(sample)
     if len(classes) == 1:
@@ -137,43 +121,36 @@ def _per_class(sample: EvaluationSample, which: str) -> RowAverages:
     if len(classes) == 2:
         _, positive = order_classes(classes, sample.positive)
         is_true, is_predicted = classes[truth] == positive, classes[predicted] == positive
-        if which == "precision":
+        if metric == "precision":
             if not is_predicted.any():
                 raise UndefinedMetric("no row is predicted to be positive: there is no precision")
             return _proportion(sample, is_true, is_predicted)
         if not is_true.any():
-            raise UndefinedMetric(f"no row is positive: there is no {which}")
-        if which == "recall":
+            raise UndefinedMetric(f"no row is positive: there is no {metric}")
+        if metric == "recall":
             return _proportion(sample, is_predicted, is_true)
         columns = _stack(is_true & is_predicted, is_true, is_predicted, weight=sample.weight)
         return RowAverages(columns, lambda sums: _ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
-    kinds = np.arange(len(classes))
-    is_true, is_predicted = truth[:, None] == kinds, predicted[:, None] == kinds
-    columns = np.hstack([is_true & is_predicted, is_true, is_predicted, np.ones((len(truth), 1))]).astype(np.float64)
-    if sample.weight is not None:
-        columns *= sample.weight[:, None]
     count = len(classes)
+    is_true, is_predicted = truth[:, None] == np.arange(count), predicted[:, None] == np.arange(count)
 
     def finish(sums: Any) -> Any:
-        hit, true, said = sums[..., :count], sums[..., count : 2 * count], sums[..., 2 * count : 3 * count]
-        below = {"precision": said, "recall": true, "f1": (true + said) / 2}[which]
-        return np.nan_to_num(_ratio(hit, below)).mean(axis=-1)  # a class that is never predicted counts 0, as in scikit-learn
+        hits, true, predicted = np.split(sums[..., :-1], 3, axis=-1)
+        below = {"precision": predicted, "recall": true, "f1": (true + predicted) / 2}[metric]
+        return np.nan_to_num(_ratio(hits, below)).mean(axis=-1)  # a class that is never predicted counts 0, as in scikit-learn
 
-    return RowAverages(columns, finish)
+    return RowAverages(_stack(is_true & is_predicted, is_true, is_predicted, weight=sample.weight), finish)
 
 
 def _balanced_accuracy(sample: EvaluationSample) -> RowAverages:
     """Compute balanced accuracy, the mean recall over the true classes."""
     truth, predicted, classes = encode_labels(sample)
-    kinds = np.unique(truth)
-    if len(kinds) < 2:
-        raise UndefinedMetric(f"there is one class only, {classes[kinds[0]]}")
-    is_true = truth[:, None] == kinds
-    columns = np.hstack([is_true & (truth == predicted)[:, None], is_true, np.ones((len(truth), 1))]).astype(np.float64)
-    if sample.weight is not None:
-        columns *= sample.weight[:, None]
-    count = len(kinds)
-    return RowAverages(columns, lambda sums: _ratio(sums[..., :count], sums[..., count : 2 * count]).mean(axis=-1))
+    occurring = np.unique(truth)
+    if len(occurring) < 2:
+        raise UndefinedMetric(f"there is one class only, {classes[occurring[0]]}")
+    is_true = truth[:, None] == occurring
+    columns = _stack(is_true & (truth == predicted)[:, None], is_true, weight=sample.weight)
+    return RowAverages(columns, lambda sums: _ratio(*np.split(sums[..., :-1], 2, axis=-1)).mean(axis=-1))
 
 
 def _log_loss(sample: EvaluationSample) -> RowAverages:
@@ -186,11 +163,8 @@ def _log_loss(sample: EvaluationSample) -> RowAverages:
 def _brier(sample: EvaluationSample) -> RowAverages:
     """Compute the Brier score [Brier 1950]: of the positive class of two, over all classes of more."""
     index, shares = class_probabilities(sample)
-    if shares.shape[1] == 2:
-        loss = (shares[:, 1] - index) ** 2
-    else:
-        loss = ((shares - np.eye(shares.shape[1])[index]) ** 2).sum(axis=1)
-    return RowAverages(_stack(loss, weight=sample.weight), _mean)
+    losses = (shares - np.eye(shares.shape[1])[index]) ** 2
+    return RowAverages(_stack(losses[:, 1] if shares.shape[1] == 2 else losses.sum(axis=1), weight=sample.weight), _mean)
 
 
 def _calibration_error(sample: EvaluationSample) -> RowAverages:
@@ -202,16 +176,13 @@ def _calibration_error(sample: EvaluationSample) -> RowAverages:
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim == 2 and values.shape[1] > 2:
         index, shares = class_probabilities(sample)
-        hit, sure = shares.argmax(axis=1) == index, shares.max(axis=1)
+        hit, probability = shares.argmax(axis=1) == index, shares.max(axis=1)
     else:
-        hit, sure = binary_scores(sample, probabilities=True)
-    bins = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    columns = np.zeros((len(sure), CALIBRATION_BINS + 1))
-    columns[np.arange(len(sure)), bins] = sure - hit
-    columns[:, -1] = 1
-    if sample.weight is not None:
-        columns *= sample.weight[:, None]
-    return RowAverages(columns, lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
+        hit, probability = binary_scores(sample, probabilities=True)
+    bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(bins), CALIBRATION_BINS))
+    gaps[np.arange(len(bins)), bins] = probability - hit
+    return RowAverages(_stack(gaps, weight=sample.weight), lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
 
 
 def _errors(sample: EvaluationSample) -> tuple[Any, Any]:
@@ -251,25 +222,14 @@ def _r2(sample: EvaluationSample) -> RowAverages:
         raise UndefinedMetric("the targets are all the same: there is no variance to explain")
     centred = truth - np.average(truth, weights=sample.weight)  # otherwise a large mean (1e6) would swamp the variance
 
-    def finish(sums: Any) -> Any:
-        total = sums[..., 2] - sums[..., 1] ** 2 / sums[..., -1]
-        return 1 - _ratio(sums[..., 0], total)
-
-    return RowAverages(_stack(error**2, centred, centred**2, weight=sample.weight), finish)
+    columns = _stack(error**2, centred, centred**2, weight=sample.weight)
+    return RowAverages(columns, lambda sums: 1 - _ratio(sums[..., 0], sums[..., 2] - sums[..., 1] ** 2 / sums[..., -1]))
 
 
-_FAMILIES: dict[str, Callable[[EvaluationSample], RowAverages]] = {
+_METRICS: dict[str, Callable[[EvaluationSample], RowAverages]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
-    "precision": _precision,
-    "recall": _recall,
-    "f1": _f1,
-    "log_loss": _log_loss,
-    "brier": _brier,
-    "calibration_error": _calibration_error,
-    "rmse": _rmse,
-    "mse": _mse,
-    "mae": _mae,
-    "mape": _mape,
-    "r2": _r2,
+    **{metric: partial(_per_class, metric=metric) for metric in ("precision", "recall", "f1")},
+    "log_loss": _log_loss, "brier": _brier, "calibration_error": _calibration_error,
+    "rmse": _rmse, "mse": _mse, "mae": _mae, "mape": _mape, "r2": _r2,
 }

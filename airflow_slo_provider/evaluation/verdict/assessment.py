@@ -171,7 +171,7 @@ def assess(
         for name in plan.compare_on:
             metric = by_name[name]
             comparisons[name] = compare_samples(
-                metric.sample_of(theirs), metric.sample_of(paired), metric,
+                metric.select_sample(theirs), metric.select_sample(paired), metric,
                 margin=plan.margin_of(name), min_rows=plan.min_rows, **how,
             )  # fmt: skip
     asked = [name for name in comparisons if comparisons[name].pvalue is not None]
@@ -213,7 +213,7 @@ def _estimates(metrics: Sequence[Metric], joined: JoinedPredictions, **how: Any)
     found: dict[str, Estimate] = {}
     for ranking in (False, True):
         chosen = [metric for metric in metrics if (metric.reads == RANKING) is ranking]
-        found |= estimate_metrics(chosen, chosen[0].sample_of(joined), **how) if chosen else {}
+        found |= estimate_metrics(chosen, chosen[0].select_sample(joined), **how) if chosen else {}
     return {metric.name: found[metric.name] for metric in metrics}
 
 

@@ -120,8 +120,8 @@ def assess_segments(
             if count < rule.min_rows:
                 small = True
                 continue
-            ours = alike[0].sample_of(candidate).take(rows)
-            theirs = None if champion is None else alike[0].sample_of(champion).take(rows)
+            ours = alike[0].select_sample(candidate).take(rows)
+            theirs = None if champion is None else alike[0].select_sample(champion).take(rows)
             measured = estimate_metrics(alike, ours, **how)
             for metric in alike:
                 compared = None
