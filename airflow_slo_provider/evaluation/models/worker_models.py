@@ -58,9 +58,7 @@ class ModelFile:
 
     def __post_init__(self) -> None:
         if self.trusted is not True:
-            raise ValueError(
-                f"{self.path}: opening a model file runs code from it; say trusted=True if you know where it comes from"
-            )
+            raise ValueError(f"{self.path}: opening a model file runs its code; set trusted=True if you trust its origin")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch; see ``Predictor.predict``."""
@@ -70,15 +68,14 @@ class ModelFile:
 
         model = self._load(context)
 
-        def shaped(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def adapt(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return (lambda rows: method(rows.to_numpy())) if self.as_array else method
 
-        methods = {"prediction": shaped(model.predict)}
-        classes = getattr(model, "classes_", None)
-        probabilities = getattr(model, "predict_proba", None)
-        if probabilities is not None:
-            methods["score"] = shaped(probabilities)
-        labels = None if classes is None or probabilities is None else tuple(to_array(classes).tolist())
+        methods, labels = {"prediction": adapt(model.predict)}, None
+        if getattr(model, "predict_proba", None) is not None:
+            methods["score"] = adapt(model.predict_proba)
+            classes = getattr(model, "classes_", None)
+            labels = None if classes is None else tuple(to_array(classes).tolist())
         return predict_in_batches(golden, context, methods, self.batch_size, self.features, labels)
 
     def _load(self, context: PredictionContext) -> Any:
@@ -94,8 +91,7 @@ class ModelFile:
         except OSError:
             raise
         except Exception as error:
-            message = f"{self.path}: not a model that can be loaded here: {type(error).__name__}: {error}"
-            raise InvalidMeasurement(message) from error
+            raise InvalidMeasurement(f"{self.path}: the model cannot be loaded: {type(error).__name__}: {error}") from error
 
     def _read(self, context: PredictionContext) -> bytes:
         """Read the file. Storage errors other than a missing file are passed on and retried, because they may be transient."""
@@ -132,7 +128,7 @@ class MlflowModel:
 
     def __post_init__(self) -> None:
         if self.trusted is not True:
-            raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
+            raise ValueError(f"{self.uri}: loading a model runs its code; set trusted=True if you trust its origin")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch; see ``Predictor.predict``."""
@@ -164,7 +160,7 @@ def predict_in_batches(
     from airflow_slo_provider.evaluation.rows.sample import to_array
 
     rows = golden.features(features)
-    found: dict[str, list[Any]] = {name: [] for name in methods}
+    answers: dict[str, list[Any]] = {name: [] for name in methods}
     latencies = []
     started = time.perf_counter()
     for start in range(0, len(rows), batch_size):
@@ -175,12 +171,12 @@ def predict_in_batches(
             if answer.ndim == 2 and answer.shape[1] == 1:
                 answer = answer[:, 0]
             if answer.ndim not in (1, 2) or len(answer) != len(batch):
-                raise InvalidMeasurement(f"the model gave an answer of shape {answer.shape} ({name}) for {len(batch)} rows")
-            found[name].append(answer)
+                raise InvalidMeasurement(f"the model returned shape {answer.shape} ({name}) for {len(batch)} rows")
+            answers[name].append(answer)
         latencies.append(time.perf_counter() - before)
         context.progress(min(start + batch_size, len(rows)), len(rows))
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    columns = {name: np.concatenate(parts) for name, parts in answers.items()}
     return Predictions(
-        ids=golden.frame[golden.schema.id].to_numpy(), labels=labels, latencies=np.asarray(latencies),
-        seconds=time.perf_counter() - started, prediction=whole["prediction"], score=whole.get("score"),
+        ids=golden.ids, labels=labels, latencies=np.asarray(latencies), seconds=time.perf_counter() - started,
+        prediction=columns["prediction"], score=columns.get("score"),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from airflow_slo_provider.evaluation.rows.sample import (
     require_finite,
     require_present,
     to_array,
-)
+)  # fmt: skip
 
 
 def to_native(values: NDArray[Any]) -> NDArray[Any]:
@@ -23,7 +23,7 @@ def to_native(values: NDArray[Any]) -> NDArray[Any]:
     kinds = {type(value) for value in values}
     if kinds == {str} or kinds <= {int, bool, float, np.bool_, np.int64, np.float64}:
         return np.asarray(values.tolist())
-    return np.asarray([str(value) for value in values])
+    return np.asarray(list(map(str, values)))
 
 
 def true_classes(sample: EvaluationSample) -> NDArray[Any]:
@@ -36,10 +36,10 @@ def true_classes(sample: EvaluationSample) -> NDArray[Any]:
     truth = to_native(require_present(sample.truth, "labels"))
     if sample.labels is not None:
         return to_array(sample.labels)
-    found = np.unique(truth)
-    if found.dtype.kind in "biuf" and len(found) < 2 and np.isin(found, (0, 1)).all():
-        return np.asarray([0, 1], dtype=found.dtype)
-    return found
+    classes = np.unique(truth)
+    if classes.dtype.kind in "biuf" and len(classes) < 2 and np.isin(classes, (0, 1)).all():
+        return np.asarray([0, 1], dtype=classes.dtype)
+    return classes
 
 
 def predicted_labels(sample: EvaluationSample) -> NDArray[Any]:
@@ -49,15 +49,11 @@ def predicted_labels(sample: EvaluationSample) -> NDArray[Any]:
     """
     classes = true_classes(sample)
     if sample.prediction.ndim == 2:
-        chosen = require_finite(sample.prediction, "predictions")
-        if chosen.shape[1] != len(classes):
-            raise UndefinedMetric(
-                f"{chosen.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid"
-            )
+        shares = _read_shares(sample.prediction, classes, "predictions")
         if len(classes) == 2:
             negative, positive = order_classes(classes, sample.positive)
-            return np.asarray(np.where(chosen[:, 1 if classes[1] == positive else 0] >= sample.cut, positive, negative))
-        return np.asarray(classes[chosen.argmax(axis=1)])
+            return np.asarray(np.where(shares[:, 1 if classes[1] == positive else 0] >= sample.cut, positive, negative))
+        return np.asarray(classes[shares.argmax(axis=1)])
     predicted = to_native(require_present(sample.prediction, "predictions"))
     if predicted.dtype.kind != "f" or np.isin(predicted, classes).all():
         return predicted
@@ -66,6 +62,13 @@ def predicted_labels(sample: EvaluationSample) -> NDArray[Any]:
         negative, positive = order_classes(classes, sample.positive)
         return np.asarray(np.where(values >= sample.cut, positive, negative))
     raise UndefinedMetric("the predictions are neither labels that occur nor probabilities of one of two classes", "invalid")
+
+
+def _read_shares(values: NDArray[Any], classes: NDArray[Any], what: str) -> NDArray[np.float64]:
+    shares = require_finite(values, what)
+    if shares.shape[1] != len(classes):
+        raise UndefinedMetric(f"{shares.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
+    return shares
 
 
 def order_classes(classes: NDArray[Any], positive: Any) -> tuple[Any, Any]:
@@ -91,8 +94,7 @@ def encode_labels(sample: EvaluationSample) -> tuple[NDArray[np.intp], NDArray[n
     truth, predicted = to_native(require_present(sample.truth, "labels")), predicted_labels(sample)
     if (truth.dtype.kind in "US") != (predicted.dtype.kind in "US"):
         raise UndefinedMetric("labels are text on one side and numbers on the other", "invalid")
-    known = np.concatenate([np.unique(truth), np.unique(predicted)] + ([true_classes(sample)] if sample.labels else []))
-    classes = np.unique(known)
+    classes = np.unique(np.concatenate([truth, predicted] + ([true_classes(sample)] if sample.labels else [])))
     return np.searchsorted(classes, truth), np.searchsorted(classes, predicted), classes
 
 
@@ -129,15 +131,12 @@ def class_probabilities(sample: EvaluationSample) -> tuple[NDArray[np.intp], NDA
         positive, scores = binary_scores(sample, probabilities=True)
         return positive.astype(np.intp), np.column_stack([1 - scores, scores])
     classes = true_classes(sample)
-    shares = require_finite(values, "probabilities")
-    if shares.shape[1] != len(classes):
-        raise UndefinedMetric(f"{shares.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
+    shares = _read_shares(values, classes, "probabilities")
     if shares.min() < 0 or shares.max() > 1 or np.abs(shares.sum(axis=1) - 1).max() > 1e-6:
-        raise UndefinedMetric("the rows of probabilities do not lie in [0, 1] and add up to 1", "invalid")
+        raise UndefinedMetric("the rows of probabilities must lie in [0, 1] and add up to 1", "invalid")
     order = np.argsort(classes)
     truth = to_native(sample.truth)
-    place = np.searchsorted(classes[order], truth).clip(max=len(classes) - 1)
-    index = order[place]
+    index = order[np.searchsorted(classes[order], truth).clip(max=len(classes) - 1)]
     if not (classes[index] == truth).all():
         unseen = np.unique(truth[classes[index] != truth])
         raise UndefinedMetric(f"labels without a column of probabilities: {', '.join(map(str, unseen[:5]))}", "invalid")

@@ -60,21 +60,13 @@ class EvaluationSample:
         """The number of each row's group; None if every row is a unit of its own."""
         if self.groups is None:
             return None
-        groups = self.groups
-        if groups.dtype.kind == "O":
-            groups = np.asarray([str(group) for group in groups])
+        groups = np.asarray(list(map(str, self.groups))) if self.groups.dtype.kind == "O" else self.groups
         return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
     def take(self, rows: NDArray[Any]) -> EvaluationSample:
         """Return the sample of some rows, given an index or a mask."""
-
-        def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
-            return None if values is None else values[rows]
-
-        return replace(
-            self, truth=self.truth[rows], prediction=self.prediction[rows], score=of(self.score),
-            groups=of(self.groups), weight=of(self.weight),
-        )  # fmt: skip
+        columns = {name: getattr(self, name) for name in ("truth", "prediction", "score", "groups", "weight")}
+        return replace(self, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
 def make_sample(
@@ -96,31 +88,30 @@ def make_sample(
         weight = None if weight is None else to_numbers(weight, "weights")
     except UndefinedMetric as error:
         raise InvalidMeasurement(error.reason) from None
-    made = EvaluationSample(
+    sample = EvaluationSample(
         truth=to_array(truth), prediction=to_array(prediction), score=None if score is None else to_array(score),
         groups=None if groups is None else to_array(groups), weight=weight,
         labels=None if labels is None else tuple(labels), positive=positive, cut=cut,
     )  # fmt: skip
-    if made.truth.ndim != 1:
-        raise InvalidMeasurement(f"y_true has shape {made.truth.shape}; one value a row is needed")
+    if sample.truth.ndim != 1:
+        raise InvalidMeasurement(f"y_true has shape {sample.truth.shape}; one value per row is needed")
     for name in ("prediction", "score", "groups", "weight"):
-        column = getattr(made, name)
-        if column is not None and len(column) != made.n:
-            raise InvalidMeasurement(f"y_true has {made.n} rows, {name} has {len(column)}; they must be the same rows")
+        column = getattr(sample, name)
+        if column is not None and len(column) != sample.n:
+            raise InvalidMeasurement(f"y_true has {sample.n} rows, {name} has {len(column)}; they must be the same rows")
         if column is not None and column.ndim not in ((1, 2) if name in ("prediction", "score") else (1,)):
             raise InvalidMeasurement(f"{name} has shape {column.shape}")
-    usable = made.weight is None or (np.isfinite(made.weight).all() and (made.weight >= 0).all() and made.weight.sum() > 0)
-    if made.n and not usable:
+    usable = weight is None or (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0)
+    if sample.n and not usable:
         raise InvalidMeasurement("weights must be finite, not negative, and not all zero")
-    return made
+    return sample
 
 
 def same_predictions(first: EvaluationSample, second: EvaluationSample) -> bool:
     """Return whether two models predicted the same for every row."""
-    if (first.score is None) != (second.score is None):
-        return False
-    scores = first.score is None or second.score is None or np.array_equal(first.score, second.score)
-    return bool(scores and np.array_equal(first.prediction, second.prediction))
+    if first.score is None or second.score is None:
+        return first.score is second.score and np.array_equal(first.prediction, second.prediction)
+    return np.array_equal(first.score, second.score) and np.array_equal(first.prediction, second.prediction)
 
 
 def to_array(values: Any) -> NDArray[Any]:
@@ -131,10 +122,10 @@ def to_array(values: Any) -> NDArray[Any]:
         return np.asarray(values.to_numpy(dtype=float, na_value=float("nan")) if missing else values.to_numpy())
     if hasattr(values, "to_numpy"):
         return np.asarray(values.to_numpy(dtype=object) if getattr(values, "ndim", 1) == 1 else values.to_numpy())
-    made = np.asarray(values)
-    if made.dtype.kind in "US" and any(not isinstance(value, (str, bytes)) for value in values):
+    converted = np.asarray(values)
+    if converted.dtype.kind in "US" and any(not isinstance(value, (str, bytes)) for value in values):
         return np.asarray(values, dtype=object)  # numpy would convert None and 1 to the texts "None" and "1"
-    return made
+    return converted
 
 
 def to_numbers(values: Any, what: str) -> NDArray[np.float64]:
@@ -153,11 +144,11 @@ def require_finite(values: Any, what: str) -> NDArray[np.float64]:
 
     :raises UndefinedMetric: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
     """
-    made = to_numbers(values, what)
-    bad = int(np.count_nonzero(~np.isfinite(made)))
+    numbers = to_numbers(values, what)
+    bad = int(np.count_nonzero(~np.isfinite(numbers)))
     if bad:
-        raise UndefinedMetric(f"{bad} of {made.size} {what} are NaN or infinite", "invalid")
-    return made
+        raise UndefinedMetric(f"{bad} of {numbers.size} {what} are NaN or infinite", "invalid")
+    return numbers
 
 
 def require_present(values: NDArray[Any], what: str) -> NDArray[Any]:
@@ -165,12 +156,11 @@ def require_present(values: NDArray[Any], what: str) -> NDArray[Any]:
 
     :raises UndefinedMetric: status ``invalid``, when one is missing
     """
+    bad = 0
     if values.dtype.kind == "f":
         bad = int(np.count_nonzero(np.isnan(values)))
     elif values.dtype.kind == "O":
         bad = sum(value is None or value != value or str(value) in ("<NA>", "NaT") for value in values)
-    else:
-        bad = 0
     if bad:
         raise UndefinedMetric(f"{bad} of {len(values)} {what} are missing", "invalid")
     return values

@@ -79,7 +79,7 @@ def test_a_column_that_is_not_there() -> None:
         ("golden.csv", b"", NoData, "empty"),
         ("golden.parquet", b"not parquet", InvalidMeasurement, "not readable as parquet"),
         ("golden.jsonl", b"{]", InvalidMeasurement, "not readable as jsonl"),
-        ("golden.xml", b"<a/>", InvalidMeasurement, "no format of a table"),
+        ("golden.xml", b"<a/>", InvalidMeasurement, "not a table format"),
         (None, b"", NoData, "no such file"),
     ],
 )

@@ -121,7 +121,7 @@ def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
         ("short", "wrong_answer", "for 7 rows"),
         ("not_json", "not_json", "not JSON"),
         ("no_outputs", "wrong_answer", "no outputs"),
-        ("nan", "wrong_answer", "null or NaN"),
+        ("nan", "wrong_answer", "null, NaN"),
         ("drip", "timeout", "1 s"),
         ("reset", "connection_reset", "connection broke"),
         ("cut", "truncated", "broke off"),
@@ -138,7 +138,7 @@ def test_a_server_that_never_recovers_fails_the_whole(server: ModelServer, fault
 def test_one_bad_batch_fails_the_whole(server: ModelServer) -> None:
     poison = golden().frame["amount"].iloc[123]
     server.score = lambda row: float("nan") if row[0] == poison else score(row)
-    with pytest.raises(QueryError, match="1 of 7 predictions are null or NaN"):
+    with pytest.raises(QueryError, match="1 of 7 predictions are null, NaN"):
         http_model("mlflow", retries=1).predict(golden(), context_of(server))
 
 
@@ -219,7 +219,7 @@ def test_a_model_in_a_file(tmp_path: Path) -> None:
     assert found.score == pytest.approx(model.predict_proba(rows))
     assert found.labels == (0, 1)
     path.write_bytes(b"no model")
-    with pytest.raises(InvalidMeasurement, match="not a model that can be loaded"):
+    with pytest.raises(InvalidMeasurement, match="the model cannot be loaded"):
         ModelFile(str(path), trusted=True).predict(golden(), PredictionContext())
     with pytest.raises(QueryError, match="no such model file"):
         ModelFile(str(tmp_path / "none.joblib"), trusted=True).predict(golden(), PredictionContext())

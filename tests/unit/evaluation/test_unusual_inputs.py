@@ -300,7 +300,7 @@ def test_probabilities_may_stand_in_one_column_of_lists():
     rows = frame(label=truth, said=pd.Series([[1.0 - one, float(one)] for one in truth], dtype=object))
     assert judged(rows, ["accuracy", "roc_auc"]).estimates["accuracy"].value == 1
     rows.loc[0, "said"] = pd.Series([[0.5]], dtype=object)[0]
-    with pytest.raises(InvalidMeasurement, match="lists that are no rows of numbers"):
+    with pytest.raises(InvalidMeasurement, match="lists that are not rows of numbers"):
         judged(rows, ["accuracy"])
 
 
