@@ -20,7 +20,7 @@ TABLE = {"table": "features", "timestamp_column": "ts", "conn_id": "db"}
         ({"max_age": -HOUR}, "negative"),
         ({"max_age": HOUR, "warn_age": 2 * HOUR}, "above max_age"),
         ({"max_age": HOUR, "warn_age": -HOUR}, "negative"),
-        ({"max_age": 3600}, "no timedelta"),
+        ({"max_age": 3600}, "not a timedelta"),
         ({"max_age": HOUR, "clock_tolerance": -HOUR}, "negative"),
     ],
 )
@@ -44,7 +44,7 @@ def test_limits_that_cannot_be_meant(operator, arguments, message):
         (FeatureFreshnessSensor, {"table": "t", "conn_id": "c"}, "table= needs timestamp_column="),
         (FeatureFreshnessSensor, {"table": "t", "timestamp_column": "ts"}, "table= needs conn_id="),
         (FeatureFreshnessSensor, {**TABLE, "quantile": 0.9}, "say which with group_by="),
-        (FeatureFreshnessSensor, {**TABLE, "group_by": "e", "quantile": 1.5}, "no share"),
+        (FeatureFreshnessSensor, {**TABLE, "group_by": "e", "quantile": 1.5}, "not a share"),
         (FeatureFreshnessSensor, {**TABLE, "timezone": "Mars"}, "no IANA time zone"),
         (FeatureFreshnessSensor, {**TABLE, "which": "newest"}, "which= means nothing with table="),
         (FeatureFreshnessSensor, {"path": "/x", "which": "last"}, "write newest or oldest"),

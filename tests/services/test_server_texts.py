@@ -16,8 +16,8 @@ import pytest
 from airflow_slo_provider.core.redaction import remember, secrets_of
 from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, broken_off, fault_of_status, unreachable
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
-from airflow_slo_provider.freshness.group_names import by_name
-from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+from airflow_slo_provider.freshness.group_names import name_groups
+from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus.answers import Sample
@@ -118,15 +118,15 @@ def test_labels_and_annotations_of_an_alert_are_redacted() -> None:
 
 def test_names_of_groups_are_redacted_and_groups_that_look_alike_are_refused() -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
-    named = by_name([(["eu", f"token={FOREIGN[1]}"], at), (["us", "x"], at)], twice=ValueError)
+    named = name_groups([(["eu", f"token={FOREIGN[1]}"], at), (["us", "x"], at)], repeated=ValueError)
     nothing_in(named)
     assert set(named) == {"eu/token=***", "us/x"}
     with pytest.raises(ValueError, match=r"token=\*\*\*"):
-        by_name([([f"token={one}"], at) for one in FOREIGN[:2]], twice=ValueError)
+        name_groups([([f"token={one}"], at) for one in FOREIGN[:2]], repeated=ValueError)
 
 
 def test_a_query_for_freshness_that_answers_two_series_names_no_credential() -> None:
-    question = PrometheusQuestion(query="max(x)", gives="timestamp", group_by=("said",))
+    question = PrometheusQuery(query="max(x)", gives="timestamp", group_by=("said",))
     samples = [Sample({"said": SAID, "n": n}, Fraction(1), "1") for n in "12"]
     with pytest.raises(MeasurementError) as caught:
         question.read(samples, at=datetime(2026, 11, 1, tzinfo=UTC), where="http://x")
@@ -152,7 +152,7 @@ def test_rows_and_notes_of_a_breakdown_are_redacted() -> None:
 
 def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
-    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_steps import Call, read_object
 
     with answering(b'{"access_token": "Gv1enByTheServer", "detail": "you sent Gv1enByTheServer"}') as url:
         settings = ApiSettings(url=url, basic=("me", "pass-word"), token_path="/auth/token")
@@ -160,7 +160,7 @@ def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
             reply = client.send(Call("/x"))
             assert "Gv1enByTheServer" not in reply.text
             with pytest.raises(ReasonedError) as caught:
-                mapping(reply, Call("/x"), accepted=())
+                read_object(reply, Call("/x"), accepted=())
     assert "Gv1enByTheServer" not in told(caught.value)
 
 

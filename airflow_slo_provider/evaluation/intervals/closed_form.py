@@ -127,11 +127,11 @@ def delong_variance(first: Placements, second: Placements | None = None) -> floa
     return float(positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives))
 
 
-def two_sided_pvalue(z: float) -> float:
-    """Return the two-sided p-value of a normal statistic."""
+def normal_pvalue(z: float, *, two_sided: bool = False) -> float:
+    """Return the p-value of a normal statistic: one-sided for greater values, or two-sided."""
     from scipy.special import ndtr
 
-    return float(2 * ndtr(-abs(z)))
+    return float(2 * ndtr(-abs(z)) if two_sided else ndtr(-z))
 
 
 def holm(pvalues: list[float]) -> list[float]:

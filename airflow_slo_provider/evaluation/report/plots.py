@@ -15,7 +15,9 @@ from airflow_slo_provider.evaluation.rows.labels import binary_scores
 from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, require_finite
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.intervals.estimates import Estimate
     from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
+    from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 
 #: Line style of each model.
 _CANDIDATE, _CHAMPION = "line-0", "line-4"
@@ -25,28 +27,38 @@ MOST_POINTS = 400
 
 def draw_plots(assessment: ModelAssessment) -> list[str]:
     """Return the plots that fit an assessment's metrics, as SVG."""
-    found = [_champion(assessment), _segments(assessment), *_curves(assessment), _calibration(assessment), _residuals(assessment)]
-    return [one for one in found if one]
+    plots = [
+        _comparisons(assessment),
+        _segments(assessment),
+        *_curves(assessment),
+        _calibration(assessment),
+        _residuals(assessment),
+    ]
+    return list(filter(None, plots))
 
 
 def _samples(assessment: ModelAssessment) -> list[tuple[str, str, EvaluationSample]]:
-    made = [("candidate", _CANDIDATE, assessment.joined.sample)]
+    samples = [("candidate", _CANDIDATE, assessment.joined.sample)]
     if assessment.champion is not None:
-        made.append(("champion", _CHAMPION, assessment.champion.sample))
-    return made
+        samples.append(("champion", _CHAMPION, assessment.champion.sample))
+    return samples
 
 
-def _champion(assessment: ModelAssessment) -> str:
+def _comparisons(assessment: ModelAssessment) -> str:
     """Plot every comparison as a gain: right is better, also for error metrics."""
     rows, marks = [], {0.0: ""}
-    for name, one in assessment.comparisons.items():
-        if one.delta is None or one.low is None or one.high is None:
-            continue
-        sign = 1 if one.higher_is_better else -1
-        low, high = sorted((sign * one.low, sign * one.high))
-        rows.append(Interval(f"{name} (n={one.n})", sign * one.delta, low, high))
-        marks[-one.margin] = "margin" if one.margin else ""
+    for name, comparison in assessment.comparisons.items():
+        if row := _interval(f"{name} (n={comparison.n})", comparison.delta, comparison, 1 if comparison.higher_is_better else -1):
+            rows.append(row)
+            marks[-comparison.margin] = "margin" if comparison.margin else ""
     return _intervals("Gain over the champion, with interval", rows, marks)
+
+
+def _interval(label: str, value: float | None, bounds: Estimate | Comparison, sign: int, tone: str = "mark") -> Interval | None:
+    if value is None or bounds.low is None or bounds.high is None:
+        return None
+    low, high = sorted((sign * bounds.low, sign * bounds.high))
+    return Interval(label, sign * value, low, high, tone)
 
 
 def _segments(assessment: ModelAssessment) -> str:
@@ -54,17 +66,15 @@ def _segments(assessment: ModelAssessment) -> str:
     if slices is None or not slices.shown:
         return ""
     rows = []
-    for one in slices.judged or slices.shown:
-        number: Any = one.comparison or one.estimate
-        value = number.delta if one.comparison is not None else number.value
-        if value is None or number.low is None or number.high is None:
-            continue
-        sign = -1 if one.comparison is not None and not number.higher_is_better else 1
-        low, high = sorted((sign * number.low, sign * number.high))
-        tone = "bad" if one.verdict.value == "fail" else "mark"
-        rows.append(Interval(f"{one.name} {one.metric}", sign * value, low, high, tone))
+    for segment in slices.judged or slices.shown:
+        comparison, estimate = segment.comparison, segment.estimate
+        label, tone = f"{segment.name} {segment.metric}", "bad" if segment.verdict.value == "fail" else "mark"
+        if comparison is None:
+            rows.append(_interval(label, estimate.value, estimate, 1, tone))
+        else:
+            rows.append(_interval(label, comparison.delta, comparison, 1 if comparison.higher_is_better else -1, tone))
     title = "Segments: gain over the champion" if slices.judged else "Segments"
-    return _intervals(title, rows[:60], {0.0: ""} if slices.judged else {})
+    return _intervals(title, list(filter(None, rows))[:60], {0.0: ""} if slices.judged else {})
 
 
 def _intervals(title: str, rows: list[Interval], marks: Mapping[float, str]) -> str:
@@ -80,15 +90,15 @@ def _figure(plot: Plot, models: Iterable[tuple[str, str, Any, Any]] = ()) -> str
 def _binary(assessment: ModelAssessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
     if not any(name.split("@")[0] in _CLASSIFIER for name in assessment.estimates):
         return []
-    found = []
+    usable = []
     for name, kind, sample in _samples(assessment):
         try:
             positive, scores = binary_scores(sample, probabilities=probabilities)
         except UndefinedMetric:
             continue
         if positive.any() and not positive.all():
-            found.append((name, kind, positive, scores))
-    return found
+            usable.append((name, kind, positive, scores))
+    return usable
 
 
 _CLASSIFIER = {"roc_auc", "auc", "average_precision", "log_loss", "brier", "calibration_error"}
@@ -104,13 +114,13 @@ def _curves(assessment: ModelAssessment) -> list[str]:
     for _, kind, positive, scores in models:
         order = np.argsort(-scores, kind="stable")
         ends = np.append(scores[order][1:] != scores[order][:-1], True)
-        hits, said = np.cumsum(positive[order])[ends], (np.arange(len(order)) + 1)[ends]
+        hits, predicted = np.cumsum(positive[order])[ends], (np.arange(len(order)) + 1)[ends]
         total = int(positive.sum())
         keep = np.unique(np.linspace(0, len(hits) - 1, min(len(hits), MOST_POINTS)).astype(int))
-        hits, said = hits[keep], said[keep]
-        away = (said - hits) / (len(scores) - total)
-        roc.line(kind, [(0.0, 0.0), *zip(away.tolist(), (hits / total).tolist(), strict=True)])
-        recall.line(kind, list(zip((hits / total).tolist(), (hits / said).tolist(), strict=True)))
+        hits, predicted = hits[keep], predicted[keep]
+        true_rate, false_rate = (hits / total).tolist(), ((predicted - hits) / (len(scores) - total)).tolist()
+        roc.line(kind, [(0.0, 0.0), *zip(false_rate, true_rate, strict=True)])
+        recall.line(kind, list(zip(true_rate, (hits / predicted).tolist(), strict=True)))
     return [_figure(plot, models) for plot in (roc, recall)]
 
 
@@ -124,9 +134,10 @@ def _calibration(assessment: ModelAssessment) -> str:
         bins = np.minimum((scores * 10).astype(int), 9)
         count = np.bincount(bins, minlength=10)
         filled = count > 0
-        said = np.bincount(bins, weights=scores, minlength=10)[filled] / count[filled]
-        seen = np.bincount(bins, weights=positive, minlength=10)[filled] / count[filled]
-        points = list(zip(said.tolist(), seen.tolist(), strict=True))
+        predicted, observed = (
+            (np.bincount(bins, weights=values, minlength=10)[filled] / count[filled]).tolist() for values in (scores, positive)
+        )
+        points = list(zip(predicted, observed, strict=True))
         plot.line(kind, points)
         plot.dots(kind, points, 3)
     return _figure(plot, models)

@@ -14,20 +14,20 @@ def format_gauges(assessment: ModelAssessment, *, at: float) -> str:
     lines = [
         "# TYPE golden_set_metric gauge",
         *(
-            f'golden_set_metric{{metric="{_escaped(name)}",bound="{bound}"}} {number!r}'
-            for name, one in assessment.estimates.items()
-            for bound, number in (("value", one.value), ("low", one.low), ("high", one.high))
-            if number is not None
+            f'golden_set_metric{{metric="{_escape(name)}",bound="{bound}"}} {number!r}'
+            for name, estimate in assessment.estimates.items()
+            for bound in ("value", "low", "high")
+            if (number := getattr(estimate, bound)) is not None
         ),
         "# TYPE golden_set_coverage_ratio gauge",
         f"golden_set_coverage_ratio {assessment.joined.coverage!r}",
         "# TYPE golden_set_verdict gauge",
-        *(f'golden_set_verdict{{verdict="{one.value}"}} {int(one is assessment.verdict)}' for one in Outcome),
+        *(f'golden_set_verdict{{verdict="{outcome.value}"}} {int(outcome is assessment.verdict)}' for outcome in Outcome),
         "# TYPE golden_set_evaluated_timestamp_seconds gauge",
         f"golden_set_evaluated_timestamp_seconds {at!r}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

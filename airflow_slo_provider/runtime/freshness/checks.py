@@ -15,7 +15,7 @@ from airflow_slo_provider.runtime.recording.observations import record_observati
 
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness.sources.http_steps import Steps
-    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 
 #: Path at which Airflow's API issues a token for login and password.
 TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
@@ -109,13 +109,13 @@ def in_a_trigger(question: Question) -> bool:
     return question.kind in ("external_dag_id", "model", "feature_view") or is_prometheus(question)
 
 
-def prometheus_question(question: Question) -> PrometheusQuestion:
+def prometheus_question(question: Question) -> PrometheusQuery:
     """Return the domain object for a PromQL query.
 
     :param question: the source
     :raises QueryError: if ``query_gives`` is missing or ``timezone`` is set
     """
-    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 
     more = question.arguments
     if more.get("query_gives") is None or more.get("timezone"):
@@ -123,7 +123,7 @@ def prometheus_question(question: Question) -> PrometheusQuestion:
         if more.get("timezone"):
             problem = "timezone= means nothing for a Prometheus query: its numbers are seconds since 1970 or an age"
         raise QueryError(problem, reason="bad_query", query=more["query"])
-    return PrometheusQuestion(query=more["query"], gives=more["query_gives"], group_by=names(more.get("group_by")))
+    return PrometheusQuery(query=more["query"], gives=more["query_gives"], group_by=names(more.get("group_by")))
 
 
 def http_steps(question: Question) -> Steps:
@@ -174,7 +174,7 @@ def _prometheus(question: Question) -> Observation:
 def _sql(question: Question) -> Observation:
     from airflow_slo_provider.core.database_faults import query_error
     from airflow_slo_provider.core.timestamps import read_zone
-    from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion
+    from airflow_slo_provider.freshness.sources.sql import CustomQuery, TableQuery
     from airflow_slo_provider.runtime.connections.sql import HookRunner
 
     more, where = question.arguments, f"connection {question.conn_id}"
@@ -183,18 +183,18 @@ def _sql(question: Question) -> Observation:
     try:
         zone = read_zone(more.get("timezone"))
         if question.kind == "table":
-            table = TableQuestion(table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone)
+            table = TableQuery(table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone)
             return table.observe(runner, dialect=runner.dialect, where=where)
-        query = QueryQuestion(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
+        query = CustomQuery(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
         return query.observe(runner, now=datetime.now(UTC), where=where)
     except Exception as error:
         raise query_error(error, source=where) from None
 
 
 def _files(question: Question) -> Observation:
-    from airflow_slo_provider.freshness.sources.files import FilesQuestion
+    from airflow_slo_provider.freshness.sources.files import FileQuery
     from airflow_slo_provider.runtime.files.object_storage import ObjectStorage
 
     more = question.arguments
-    asked = FilesQuestion(path=more["path"], which=more.get("which", "newest"), by_directory=more.get("group_by") == "directory")
+    asked = FileQuery(path=more["path"], which=more.get("which", "newest"), by_directory=more.get("group_by") == "directory")
     return asked.observe(ObjectStorage(conn_id=question.conn_id))

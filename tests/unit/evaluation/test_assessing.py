@@ -210,7 +210,7 @@ def test_segments_that_are_all_too_small_are_a_warning(champion) -> None:
     right = said(rows, rows["label"])
     found = assess(asked, golden(rows), right, said(rows, wrong(rows["label"], 0.2)) if champion else None)
     assert (found.verdict, parts(found)["segments"]) == ("warn", "warn")
-    assert "none of 2 has the 900 rows" in found.why
+    assert "none of 2 has the required 900 rows" in found.why
     assert to_dict(found)["segments_too_small"] == 2
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.sources.files import FilesQuestion
+from airflow_slo_provider.freshness.sources.files import FileQuery
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -22,7 +22,7 @@ class Storage:
 
 
 def look(files, **arguments):
-    return FilesQuestion(path="p", **arguments).observe(Storage(**files))
+    return FileQuery(path="p", **arguments).observe(Storage(**files))
 
 
 def test_newest_and_oldest():
@@ -46,7 +46,7 @@ def test_no_file_is_unknown():
 
 @pytest.mark.parametrize("changed", [None, 0, "yesterday", True])
 def test_a_storage_without_times_is_an_error(changed):
-    with pytest.raises(QueryError, match="does not say when"):
+    with pytest.raises(QueryError, match="has no time of its last change"):
         look({"a": NOW, "b": changed})
 
 
@@ -63,4 +63,4 @@ def test_a_naive_time_is_an_error():
 
 def test_another_word_is_refused():
     with pytest.raises(ValueError, match="newest or oldest"):
-        FilesQuestion(path="p", which="biggest")
+        FileQuery(path="p", which="biggest")

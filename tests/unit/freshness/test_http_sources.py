@@ -12,7 +12,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.sources import http_steps as steps
 from airflow_slo_provider.freshness.sources.airflow_api import last_success
 from airflow_slo_provider.freshness.sources.feast_registry import last_materialisation
-from airflow_slo_provider.freshness.sources.http_steps import Reply, arun, run
+from airflow_slo_provider.freshness.sources.http_steps import Reply, run, run_async
 from airflow_slo_provider.freshness.sources.kubernetes_rollout import current_rollout
 from airflow_slo_provider.freshness.sources.mlflow_registry import version_of_alias
 
@@ -77,7 +77,7 @@ class TestAirflow:
     def test_an_answer_to_another_question_is_an_error(self, other):
         for task_id, key in (("load", "task_instances"), (None, "dag_runs")):
             if task_id or "task_id" not in other:
-                with pytest.raises(QueryError, match=r"is about .* where dag_id etl, state success.* was asked for") as caught:
+                with pytest.raises(QueryError, match=r"is about .* instead of dag_id etl, state success") as caught:
                     ask(last_success("etl", task_id), (200, {key: [{**TASK, **other}]}))
                 assert (caught.value.reason, caught.value.transient) == ("wrong_shape", False)
 
@@ -107,7 +107,7 @@ class TestAirflow:
         assert "not all of its mapped instances succeeded in run r2" in found.note
 
     def test_instances_that_are_not_counted_are_an_error(self):
-        with pytest.raises(QueryError, match="does not say how many"):
+        with pytest.raises(QueryError, match="has no number of task instances"):
             ask(last_success("etl", "load"), mapped(), (200, {"task_instances": []}))
 
     def test_a_dag_that_never_succeeded_is_unknown(self):
@@ -223,7 +223,7 @@ class TestFeast:
     def test_no_materialisation_is_unknown(self, body):
         found, _ = ask(last_materialisation("shop", ["v"]), (200, body))
         assert found.observed_at is None
-        assert "knows no materialisation" in found.note
+        assert "has no materialisation" in found.note
 
     def test_several_views_are_groups(self):
         found, _ = ask(last_materialisation("shop", ["a", "b"]), (200, view("2026-11-24T09:00:00Z")), (200, view()))
@@ -321,10 +321,10 @@ class TestKubernetes:
 
 def test_the_same_steps_run_in_an_event_loop():
     server = Server((200, {"dag_runs": []}), (200, {"dag_id": "etl"}))
-    found = asyncio.run(arun(last_success("etl"), server.asend))
+    found = asyncio.run(run_async(last_success("etl"), server.asend))
     assert found == run(last_success("etl"), Server((200, {"dag_runs": []}), (200, {"dag_id": "etl"})).send)
     with pytest.raises(QueryError, match="401"):
-        asyncio.run(arun(last_success("etl"), Server((401, {})).asend))
+        asyncio.run(run_async(last_success("etl"), Server((401, {})).asend))
 
 
 def test_steps_without_an_observation_are_a_programming_error():

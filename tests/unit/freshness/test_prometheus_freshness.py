@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 from airflow_slo_provider.indicators.prometheus.answers import Sample
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ def sample(value, **labels):
 
 
 def read(*samples, gives="timestamp", **arguments):
-    return PrometheusQuestion(query="q", gives=gives, **arguments).read(samples, at=NOW, where="prom")
+    return PrometheusQuery(query="q", gives=gives, **arguments).read(samples, at=NOW, where="prom")
 
 
 def test_a_timestamp_and_an_age():
@@ -40,8 +40,8 @@ def test_one_taken_for_the_other_is_old_and_never_fresh():
 
 @pytest.mark.parametrize("gives", [None, "", "seconds", "Age"])
 def test_it_must_be_said_which(gives):
-    with pytest.raises(ValueError, match=r"a timestamp .* or an age"):
-        PrometheusQuestion(query="q", gives=gives)
+    with pytest.raises(ValueError, match=r"write timestamp .* or age"):
+        PrometheusQuery(query="q", gives=gives)
 
 
 @pytest.mark.parametrize(("samples", "note"), [((), "no series"), ((sample("NaN"),), "NaN"), ((sample("+Inf"),), "Inf")])

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion, quote
+from airflow_slo_provider.freshness.sources.sql import CustomQuery, TableQuery, quote
 from airflow_slo_provider.sql.runner import DbApiRunner
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def run(database):
 
 
 def table(**arguments):
-    return TableQuestion(**{"table": "features", "timestamp_column": "ts", **arguments})
+    return TableQuery(**{"table": "features", "timestamp_column": "ts", **arguments})
 
 
 def fill(database, *moments, kind="TEXT"):
@@ -134,7 +134,7 @@ def test_names_are_quoted(database, run, name):
     written = "`" + name.replace("`", "``") + "`"
     database.execute(f"CREATE TABLE {written} ({written} TEXT, {'`g:1`'} TEXT)")
     database.execute(f"INSERT INTO {written} VALUES (?, 'x')", [NOW.isoformat()])
-    found = TableQuestion(table=name, timestamp_column=name, group_by=("g:1",)).observe(run, dialect="sqlite", where="here")
+    found = TableQuery(table=name, timestamp_column=name, group_by=("g:1",)).observe(run, dialect="sqlite", where="here")
     assert found.groups == {"x": NOW}
 
 
@@ -164,7 +164,7 @@ def test_a_schema_is_quoted_by_itself():
 
 
 def query(text, **arguments):
-    return QueryQuestion(query=text, **arguments)
+    return CustomQuery(query=text, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_query_with_two_rows_or_columns_is_an_error(run, text):
     assert (caught.value.reason, caught.value.transient) == ("wrong_shape", False)
 
 
-@pytest.mark.parametrize(("text", "note"), [("SELECT NULL", "answers NULL"), ("SELECT 1 WHERE 1 = 0", "no row")])
+@pytest.mark.parametrize(("text", "note"), [("SELECT NULL", "returns NULL"), ("SELECT 1 WHERE 1 = 0", "no row")])
 def test_a_query_with_no_answer_is_unknown(run, text, note):
     found = query(text).observe(run, now=NOW, where="here")
     assert found.observed_at is None
@@ -192,7 +192,7 @@ def test_a_query_may_answer_an_age(run):
     assert query("SELECT 90.5", gives="age").observe(run, now=NOW, where="x").observed_at == NOW - timedelta(seconds=90.5)
     assert query("SELECT '60'", gives="age").observe(run, now=NOW, where="x").observed_at == NOW - timedelta(seconds=60)
     for text in ("SELECT 'old'", "SELECT '1 day'"):
-        with pytest.raises(QueryError, match="no age in seconds"):
+        with pytest.raises(QueryError, match="not an age in seconds"):
             query(text, gives="age").observe(run, now=NOW, where="x")
 
 

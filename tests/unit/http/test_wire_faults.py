@@ -78,21 +78,21 @@ def _store(kind: str) -> Any:
 
 def _freshness(url: str, limits: Any) -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
-    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_steps import Call, read_object
 
     call = Call("/api")
     with ApiClient(ApiSettings(**_http(url, limits))) as client:
-        mapping(client.send(call), call)
+        read_object(client.send(call), call)
 
 
 def _freshness_async(url: str, limits: Any) -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiSettings, AsyncApiClient
-    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_steps import Call, read_object
 
     async def ask() -> None:
         call = Call("/api")
         async with AsyncApiClient(ApiSettings(**_http(url, limits))) as client:
-            mapping(await client.send(call), call)
+            read_object(await client.send(call), call)
 
     asyncio.run(ask())
 
