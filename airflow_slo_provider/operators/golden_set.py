@@ -255,11 +255,10 @@ class GoldenSetEvaluationOperator(TextFields):
         )
 
     def _read(self) -> GoldenSet:
-        from airflow_slo_provider.evaluation.models.predictors import Column
+        from airflow_slo_provider.evaluation.models.predictors import list_columns
         from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
         from airflow_slo_provider.runtime.connections.sql import read_sql
 
-        stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
         schema = Schema(
             id=self.id_column,
             label=self.label_column,
@@ -267,7 +266,7 @@ class GoldenSetEvaluationOperator(TextFields):
             group=self.group_column,
             segments=self.slices,
             weight=self.weight_column,
-            ignored=tuple(name for one in stored for name in (one.column, one.score_column) if name),
+            ignored=list_columns((self.predictor, self.champion)),
         )
         if self.sql_conn_id:
             return make_golden_set(read_sql(self.golden_set, self.sql_conn_id), schema, f"query on {self.sql_conn_id}")

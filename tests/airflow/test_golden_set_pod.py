@@ -41,7 +41,7 @@ def test_as_the_operator(files: GoldenFiles, more: dict[str, Any]) -> None:
         "replicates": 200,
         **more,
     }
-    found = {one.name: one for one in registry.run("golden_set", spec)}
+    found = {one.name: one for one in registry.run_check("golden_set", spec)}
     run_task(GoldenSetEvaluationOperator(task_id="evaluate", **spec))
     recorded = {name: one.result for name, one in files.checks().items()}
     assert found.keys() == recorded.keys()

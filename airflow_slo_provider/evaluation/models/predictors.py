@@ -6,7 +6,7 @@ Nothing is read, requested or imported before ``predict``. Text fields may hold 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -175,6 +175,12 @@ def get_location(predictor: Predictor) -> str | None:
         (getattr(predictor, name) for name in ("http_conn_id", "path", "uri", "column") if hasattr(predictor, name)), None
     )
     return None if location is None else str(location).strip()
+
+
+def list_columns(predictors: Iterable[Predictor | None]) -> tuple[str, ...]:
+    """Return the columns of the golden set that hold predictions."""
+    stored = [predictor for predictor in predictors if isinstance(predictor, Column)]
+    return tuple(name for column in stored for name in (column.column, column.score_column) if name)
 
 
 def make_predictor(value: Any) -> Predictor:

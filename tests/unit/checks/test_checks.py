@@ -14,7 +14,7 @@ import pytest
 
 from airflow_slo_provider.__main__ import main
 from airflow_slo_provider.checks import kinds as registry
-from airflow_slo_provider.checks.envelope import seal, seal_error, unseal
+from airflow_slo_provider.checks.envelope import deserialise, serialise, serialise_error
 from airflow_slo_provider.exceptions import CheckError, QueryError
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult, Verdict
@@ -36,7 +36,7 @@ def sql_spec(log: RequestLog, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("good", "bad", "verdict"), [(1000, 0, "pass"), (999, 1, "pass"), (980, 20, "fail"), (0, 0, "unknown")])
 def test_error_budgets_of_a_database(log: RequestLog, good: int, bad: int, verdict: str) -> None:
     log.write(good, bad)
-    (result,) = registry.run("slo", sql_spec(log))
+    (result,) = registry.run_check("slo", sql_spec(log))
     assert (result.kind, result.name, result.verdict) == ("error_budget", "answered", verdict)
     assert (result.good, result.total) == ((good, good + bad) if good else (None, None))
     assert result.target == 0.99
@@ -45,8 +45,8 @@ def test_error_budgets_of_a_database(log: RequestLog, good: int, bad: int, verdi
 def test_the_policy_counts_where_it_is_stricter(log: RequestLog) -> None:
     log.write(994, 6)
     early = "\n  rules:\n    - name: half\n      action: freeze\n      when: {signal: remainingBudget, enter: 0.5}\n"
-    assert registry.run("slo", sql_spec(log))[0].verdict is Verdict.PASS
-    (result,) = registry.run("slo", sql_spec(log, documents=sql_documents(early)))
+    assert registry.run_check("slo", sql_spec(log))[0].verdict is Verdict.PASS
+    (result,) = registry.run_check("slo", sql_spec(log, documents=sql_documents(early)))
     assert result.verdict is Verdict.FAIL
     assert "rule half: 40 % of the error budget is left" in result.message
 
@@ -55,19 +55,19 @@ def test_a_source_is_named_by_its_document_or_its_type(log: RequestLog) -> None:
     log.write(100, 0)
     for name in ("source", "SQL"):
         spec = {"documents": sql_documents(), "sources": {name: {"url": f"sqlite:///{log.path}"}}}
-        assert registry.run("slo", spec)[0].verdict is Verdict.PASS
-    (result,) = registry.run("slo", {"documents": sql_documents(), "sources": {"other": {"url": "sqlite://"}}})
+        assert registry.run_check("slo", spec)[0].verdict is Verdict.PASS
+    (result,) = registry.run_check("slo", {"documents": sql_documents(), "sources": {"other": {"url": "sqlite://"}}})
     assert result.verdict is Verdict.UNKNOWN
     assert "no source is named source or SQL" in result.message
 
 
 def test_of_prometheus() -> None:
     with FaultyPrometheus("ok") as server:
-        (result,) = registry.run("slo", {"documents": prometheus_documents(), "sources": {"Prometheus": {"url": server.url}}})
+        (result,) = registry.run_check("slo", {"documents": prometheus_documents(), "sources": {"Prometheus": {"url": server.url}}})
         assert (result.verdict, result.good, result.total) == (Verdict.PASS, 1000, 1000)
     with FaultyPrometheus("503") as server:
         sources = {"Prometheus": {"url": server.url, "retries": 0}}
-        (result,) = registry.run("slo", {"documents": prometheus_documents(), "sources": sources})
+        (result,) = registry.run_check("slo", {"documents": prometheus_documents(), "sources": sources})
         assert result.verdict is Verdict.UNKNOWN
         assert result.evidence["error"]["transient"]
 
@@ -81,17 +81,17 @@ def test_of_the_ledger(tmp_path: Path) -> None:
             ledger.record([check], RunKey("d", f"r{hours}", "t"))
     documents = sql_documents().replace(data_source("SQL", "request_log"), data_source("Ledger", None))
     documents = documents.replace(f'query: "{SQL}"', "kind: golden_set\n            check: m")
-    (result,) = registry.run("slo", {"documents": documents, "sources": {"Ledger": {"url": url}}})
+    (result,) = registry.run_check("slo", {"documents": documents, "sources": {"Ledger": {"url": url}}})
     assert result.evidence["status"] != "QUERY_ERROR", result.message
     assert (result.verdict is Verdict.UNKNOWN, result.total) == (False, 20)
     named = {"Ledger": {"url": url, "environment": "production"}}
-    (result,) = registry.run("slo", {"documents": documents, "sources": named})
+    (result,) = registry.run_check("slo", {"documents": documents, "sources": named})
     assert result.verdict is Verdict.UNKNOWN, "another environment's checks count for nothing here"
 
 
 def test_a_gate_does_not_take_it_for_its_own_last_decision(log: RequestLog, tmp_path: Path) -> None:
     log.write(900, 100)
-    (result,) = registry.run("slo", sql_spec(log))
+    (result,) = registry.run_check("slo", sql_spec(log))
     assert policy_state(result.evidence) is not None
     with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         ledger.record([result], RunKey("d", "r", "t"))
@@ -101,10 +101,10 @@ def test_a_gate_does_not_take_it_for_its_own_last_decision(log: RequestLog, tmp_
 def test_secrets_come_from_the_environment(log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
     log.write(100, 0)
     spec = {"documents": sql_documents(), "sources": {"SQL": {"url": "sqlite:///${LOG_FILE}"}}}
-    with pytest.raises(CheckError, match="the environment has no LOG_FILE"):
-        registry.run("slo", spec)
+    with pytest.raises(CheckError, match="there is no environment variable LOG_FILE"):
+        registry.run_check("slo", spec)
     monkeypatch.setenv("LOG_FILE", str(log.path))
-    assert registry.run("slo", spec)[0].verdict is Verdict.PASS
+    assert registry.run_check("slo", spec)[0].verdict is Verdict.PASS
 
 
 def test_a_password_is_in_no_message(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_password_is_in_no_message(tmp_path: Path) -> None:
         {"SQL": {"url": "nonsense://u:hunter2@127.0.0.1/x"}},
         {"SQL": {"url": "sqlite://", "password": "hunter2"}},
     ):
-        (result,) = registry.run("slo", {"documents": sql_documents(), "sources": source})
+        (result,) = registry.run_check("slo", {"documents": sql_documents(), "sources": source})
         assert result.verdict is Verdict.UNKNOWN
         assert "hunter2" not in json.dumps(result.to_dict())
 
@@ -143,7 +143,7 @@ def test_at_an_instant_of_a_selection(log: RequestLog) -> None:
     log.write(10, 90, at=then - timedelta(hours=1))
     log.write(100, 0)
     documents = sql_documents() + slo("other")
-    found = registry.run("slo", sql_spec(log, documents=documents, select=["other"], at=then.isoformat()))
+    found = registry.run_check("slo", sql_spec(log, documents=documents, select=["other"], at=then.isoformat()))
     assert [(one.name, one.verdict, one.checked_at) for one in found] == [("other", Verdict.FAIL, then)]
 
 
@@ -162,16 +162,16 @@ def test_for_the_sidecar_the_command_always_ends_well(log: RequestLog, tmp_path:
     left = tmp_path / "return.json"
     log.write(90, 10)
     assert main(["check", "slo", "--spec", json.dumps(sql_spec(log)), "--xcom", str(left)]) == 0
-    assert [one.verdict for one in unseal(json.loads(left.read_text()))] == [Verdict.FAIL]
+    assert [one.verdict for one in deserialise(json.loads(left.read_text()))] == [Verdict.FAIL]
     assert main(["check", "slo", "--spec", "{}", "--xcom", str(left)]) == 0
     with pytest.raises(CheckError, match="no documents"):
-        unseal(json.loads(left.read_text()))
+        deserialise(json.loads(left.read_text()))
 
 
 class TestEnvelope:
     def test_there_and_back(self) -> None:
         result = CheckResult(kind="drift", name="m", verdict=Verdict.WARN, value=0.5, evidence={"a": [1]})
-        assert unseal(json.loads(json.dumps(seal([result])))) == [result]
+        assert deserialise(json.loads(json.dumps(serialise([result])))) == [result]
 
     @pytest.mark.parametrize(
         ("error", "reason", "transient"),
@@ -187,7 +187,7 @@ class TestEnvelope:
     )
     def test_errors(self, error: Exception, reason: str, transient: bool) -> None:
         with pytest.raises(CheckError) as read:
-            unseal(json.loads(json.dumps(seal_error(error))))
+            deserialise(json.loads(json.dumps(serialise_error(error))))
         assert (read.value.reason, read.value.transient) == (reason, transient)
 
     @pytest.mark.parametrize(
@@ -206,5 +206,5 @@ class TestEnvelope:
     )
     def test_what_is_none_is_no_pass(self, content: Any, reason: str) -> None:
         with pytest.raises(CheckError) as refused:
-            unseal(content)
+            deserialise(content)
         assert refused.value.reason == reason

@@ -39,7 +39,7 @@ def test_the_models_own_function(files: GoldenFiles) -> None:
         "metrics": "accuracy",
         "thresholds": {"accuracy": 0.6},
     }
-    whole = registry.run("golden_set", spec)[0]
+    whole = registry.run_check("golden_set", spec)[0]
     assert (whole.name, whole.verdict) == ("golden set.csv", Verdict.PASS)
     assert whole.evidence["metrics"]["accuracy"]["value"] > 0.6
 
@@ -58,10 +58,10 @@ def test_the_models_own_function(files: GoldenFiles) -> None:
         ({"thresholds": {"accuracy": 90}}, "write a number from 0 to 1"),
         ({"predictor": {"function": "a_model_of_this_test:nothing"}}, "there is no function"),
         ({"predictor": {"function": "no_such_model:predict"}}, "needs no_such_model"),
-        ({"predictor": {"pickle": {"path": "x"}}}, "is none: write a column"),
+        ({"predictor": {"pickle": {"path": "x"}}}, "is not a predictor; write a column"),
         ({"predictor": {"model_file": {"path": "x.pkl"}}}, "trusted"),
         ({"predictor": {"file": {"where": "x"}}}, "unexpected keyword argument"),
-        ({"predictor": 3}, "is none: write a column"),
+        ({"predictor": 3}, "is not a predictor; write a column"),
         ({"metrics": ["acuracy"]}, "acuracy"),
         ({"golden_set": "/nowhere.csv"}, "no such file"),
     ],
@@ -77,12 +77,12 @@ def test_a_first_model_passes_by_its_thresholds_and_none_by_nothing(files: Golde
         "golden_set": files.golden, "predictor": files.predictions(0, "p.csv"), "metrics": ["accuracy"],
         "champion": "", "champion_may_be_missing": True,
     }  # fmt: skip
-    assert registry.run("golden_set", spec)[0].verdict is Verdict.UNKNOWN
-    assert registry.run("golden_set", {**spec, "thresholds": {"accuracy": 0.9}})[0].verdict is Verdict.PASS
+    assert registry.run_check("golden_set", spec)[0].verdict is Verdict.UNKNOWN
+    assert registry.run_check("golden_set", {**spec, "thresholds": {"accuracy": 0.9}})[0].verdict is Verdict.PASS
 
 
 def test_a_missing_model_names_the_image_s_fault(files: GoldenFiles) -> None:
     spec = {"golden_set": files.golden, "predictor": {"function": "no_such_model:predict"}, "metrics": ["accuracy"]}
     with pytest.raises(CheckError) as refused:
-        registry.run("golden_set", spec)
+        registry.run_check("golden_set", spec)
     assert refused.value.reason == "missing_library"
