@@ -63,7 +63,8 @@ def test_a_source_is_named_by_its_document_or_its_type(log: RequestLog) -> None:
 
 def test_of_prometheus() -> None:
     with FaultyPrometheus("ok") as server:
-        (result,) = registry.run_check("slo", {"documents": prometheus_documents(), "sources": {"Prometheus": {"url": server.url}}})
+        sources = {"Prometheus": {"url": server.url}}
+        (result,) = registry.run_check("slo", {"documents": prometheus_documents(), "sources": sources})
         assert (result.verdict, result.good, result.total) == (Verdict.PASS, 1000, 1000)
     with FaultyPrometheus("503") as server:
         sources = {"Prometheus": {"url": server.url, "retries": 0}}
