@@ -113,7 +113,7 @@ def ask_under_load(url: str, home: Path, model: HttpModel) -> Any:
     return found
 
 
-def test_mlflows_scoring_server(home: Path) -> None:
+def test_mlflow_scoring_server_answers_all_rows(home: Path) -> None:
     program, port = peer("mlflow") / "mlflow", free_port()
     train(program, home, "mlflow")
     url = f"http://127.0.0.1:{port}"
@@ -127,7 +127,7 @@ def test_mlflows_scoring_server(home: Path) -> None:
         assert not error.value.transient
 
 
-def test_mlserver(home: Path) -> None:
+def test_mlserver_answers_all_rows(home: Path) -> None:
     program, port = peer("mlserver") / "mlserver", free_port()
     train(program, home)
     url = f"http://127.0.0.1:{port}"

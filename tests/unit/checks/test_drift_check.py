@@ -10,7 +10,7 @@ from airflow_slo_provider.checks.kinds import run_check
 from airflow_slo_provider.exceptions import CheckError, QueryError
 
 
-def test_drift_in_a_pod(tmp_path) -> None:
+def test_drift_check_of_files_returns_results(tmp_path) -> None:
     rng = np.random.default_rng(1)
     for name, shift in (("before", 0), ("after", 1)):
         pd.DataFrame({"x": rng.normal(shift, 1, 1000), "id": range(1000)}).to_csv(tmp_path / f"{name}.csv", index=False)
