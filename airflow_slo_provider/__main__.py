@@ -49,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_check(kind: str, spec: str) -> dict[str, Any]:
-    from airflow_slo_provider.checks.envelope import seal, seal_error
-    from airflow_slo_provider.checks.kinds import run
+    from airflow_slo_provider.checks.envelope import serialise, serialise_error
+    from airflow_slo_provider.checks.kinds import run_check
 
     try:
-        return seal(run(kind, _read_spec(spec)))
+        return serialise(run_check(kind, _read_spec(spec)))
     except Exception as error:
-        return seal_error(error)
+        return serialise_error(error)
 
 
 def _read_spec(spec: str) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 SCHEMA_VERSION = 1
+_TIMES = ("checked_at", "interval_start", "interval_end")
 
 
 class Verdict(StrEnum):
@@ -76,13 +77,15 @@ class CheckResult:
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"CheckResult {self.kind}/{self.name}: {name} is {number}; use None and verdict 'unknown'")
-        for name in ("checked_at", "interval_start", "interval_end"):
-            moment = getattr(self, name)
-            if moment is not None and moment.tzinfo is None:
-                raise ValueError(f"CheckResult {self.kind}/{self.name}: {name} {moment} has no time zone")
+        for name in _TIMES:
+            timestamp = getattr(self, name)
+            if timestamp is not None and timestamp.tzinfo is None:
+                raise ValueError(f"CheckResult {self.kind}/{self.name}: {name} {timestamp} has no time zone")
         for label, text in self.labels.items():
             if not (isinstance(label, str) and label and isinstance(text, str)):
-                raise ValueError(f"CheckResult {self.kind}/{self.name}: label {label!r}: {text!r} is not text by text")
+                raise ValueError(
+                    f"CheckResult {self.kind}/{self.name}: label {label!r}: {text!r} must have a name and a value that are text"
+                )
 
     def _redact(self) -> None:
         """Redact secrets in texts that servers wrote, before the result reaches XCom or the ledger."""
@@ -95,19 +98,13 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a JSON-serialisable dict for XCom; times are ISO 8601 in UTC."""
-        out: dict[str, Any] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, datetime):
-                value = value.astimezone(UTC).isoformat()
-            elif isinstance(value, StrEnum):
-                value = value.value
-            elif isinstance(value, Mapping):
-                value = dict(value)
-            out[item.name] = value
-        if not out["labels"]:
-            del out["labels"]  # releases that do not support labels can read the rest
-        return out
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {"verdict": self.verdict.value, "evidence": dict(self.evidence), "labels": dict(self.labels)}
+        for name in _TIMES:
+            values[name] = None if values[name] is None else values[name].astimezone(UTC).isoformat()
+        if not self.labels:
+            del values["labels"]  # releases that do not support labels can read the rest
+        return values
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CheckResult:
@@ -118,11 +115,9 @@ class CheckResult:
         """
         values = dict(data)
         if values.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-            raise ValueError(
-                f"CheckResult schema_version {values['schema_version']} is not {SCHEMA_VERSION}; "
-                "upgrade airflow-slo-provider where it is read"
-            )
-        for name in ("checked_at", "interval_start", "interval_end"):
+            found, advice = values["schema_version"], "upgrade airflow-slo-provider where it is read"
+            raise ValueError(f"CheckResult schema_version {found} is not {SCHEMA_VERSION}; {advice}")
+        for name in _TIMES:
             if isinstance(values.get(name), str):
                 values[name] = datetime.fromisoformat(values[name])
         return cls(**values)

@@ -73,10 +73,10 @@ def trigger(mode: str, number: int, interval: float):
 
 
 async def alone(query: str, interval: float, number: int):
-    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
     from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
-    asked = PrometheusQuestion(query=query, gives="age")
+    asked = PrometheusQuery(query=query, gives="age")
     async with await PrometheusHook("prom").aclient() as client:
         await asyncio.sleep(interval * (number % 1000) / 1000)
         while True:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_slo_provider.exceptions import CheckError
+from airflow_slo_provider.checks.kinds import check_keys
 from airflow_slo_provider.results import CheckResult
 
 _OPTIONS = frozenset(
@@ -35,11 +35,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     from airflow_slo_provider.drift.report.ledger_records import checks
     from airflow_slo_provider.drift.verdict.thresholds import actions
 
-    unknown = sorted(spec.keys() - _OPTIONS - _OWN)
-    missing = [key for key in ("reference", "current") if not spec.get(key)]
-    if unknown or missing:
-        what = f"unknown key {unknown[0]!r}" if unknown else f"no {missing[0]}"
-        raise CheckError(f"check drift: {what}; a spec has {', '.join(sorted(_OWN | _OPTIONS))}", reason="bad_spec")
+    check_keys("drift", spec, known=_OWN | _OPTIONS, required=("reference", "current"))
     states = spec.get("states") or {}
     meaning = actions(states)
     options = {key: value for key, value in spec.items() if key in _OPTIONS}

@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.checks.kinds import check_keys
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.results import CheckResult
@@ -28,9 +29,9 @@ from airflow_slo_provider.results import CheckResult
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.models.predictors import Predictor
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.verdict.assessment import Plan
+    from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
 
-_NEEDED = ("golden_set", "predictor", "metrics")
+_REQUIRED = ("golden_set", "predictor", "metrics")
 _SCHEMA = ("id_column", "label_column", "features", "group_column", "weight_column", "slices")
 _SLICING = ("slice_margin", "slice_min_rows")
 #: Keys that are passed to the plan unchanged.
@@ -47,14 +48,10 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises ValueError: for invalid metrics, thresholds or predictors
     """
     from airflow_slo_provider.evaluation.models.context import PredictionContext
-    from airflow_slo_provider.evaluation.report.ledger_records import checks_of
+    from airflow_slo_provider.evaluation.report.ledger_records import to_check_results
     from airflow_slo_provider.evaluation.verdict.assessment import assess
 
-    known = (*_NEEDED, *_SCHEMA, *_SLICING, *_PLAN, *_OTHERS)
-    wrong = [f"unknown key {key!r}" for key in spec if key not in known]
-    wrong += [f"no {key}" for key in _NEEDED if not spec.get(key)]
-    if wrong:
-        raise CheckError(f"check golden_set: {wrong[0]}; a spec has {', '.join(sorted(known))}", reason="bad_spec")
+    check_keys("golden_set", spec, known=(*_REQUIRED, *_SCHEMA, *_SLICING, *_PLAN, *_OTHERS), required=_REQUIRED)
     plan = _plan(spec)
     predictor = _predictor(spec["predictor"])
     champion = _champion(spec)
@@ -62,7 +59,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     context = PredictionContext()
     candidate = predictor.predict(golden, context)
     assessment = assess(plan, golden, candidate, champion.predict(golden, context) if champion else None)
-    return checks_of(
+    return to_check_results(
         assessment,
         spec.get("name") or Path(spec["golden_set"]).name,
         model_version=spec.get("model_version") or candidate.model_version,
@@ -70,24 +67,24 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     )
 
 
-def _plan(spec: Mapping[str, Any]) -> Plan:
-    from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
-    from airflow_slo_provider.evaluation.verdict.assessment import Plan
-    from airflow_slo_provider.evaluation.verdict.segments import SliceRule
-    from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of
+def _plan(spec: Mapping[str, Any]) -> EvaluationPlan:
+    from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics, select_compared_metrics
+    from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
+    from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
+    from airflow_slo_provider.evaluation.verdict.thresholds import read_margin, read_threshold
 
-    metrics = find_all(spec["metrics"])
+    metrics = find_metrics(spec["metrics"])
     by_name = {metric.name: metric for metric in metrics}
     thresholds = spec.get("thresholds") or {}
-    named = "champion" in spec
-    compare_on = to_compare(metrics, thresholds=thresholds, compare_on=spec.get("compare_on"), champion=named)
+    champion = "champion" in spec
+    compare_on = select_compared_metrics(metrics, thresholds=thresholds, compare_on=spec.get("compare_on"), champion=champion)
     sizes = {key.removeprefix("slice_"): spec[key] for key in _SLICING if key in spec}
-    return Plan(
+    return EvaluationPlan(
         metrics=metrics,
-        thresholds={name: threshold_of(value, by_name[name]) for name, value in thresholds.items()},
-        compare_on=compare_on if named else (),
-        margin=margin_of(spec.get("margin", 0.0)),
-        slices=SliceRule(**sizes) if spec.get("slices") else None,
+        thresholds={name: read_threshold(value, by_name[name]) for name, value in thresholds.items()},
+        compare_on=compare_on if champion else (),
+        margin=read_margin(spec.get("margin", 0.0)),
+        slices=SegmentRule(**sizes) if spec.get("slices") else None,
         labels=text_list(spec["labels"]) if spec.get("labels") is not None else None,
         **{key: spec[key] for key in _PLAN if key in spec},
     )
@@ -98,27 +95,24 @@ def _champion(spec: Mapping[str, Any]) -> Predictor | None:
 
     :raises CheckError: when it is empty and must not be: a template that rendered to an empty text does not mean "no champion"
     """
-    from airflow_slo_provider.evaluation.models.predictors import place_of
+    from airflow_slo_provider.evaluation.models.predictors import get_location
 
     if "champion" not in spec:
         return None
-    said = spec["champion"]
-    champion = _predictor(said) if said else None
-    if champion is not None and place_of(champion) != "":
+    value = spec["champion"]
+    champion = _predictor(value) if value else None
+    if champion is not None and get_location(champion) != "":
         return champion
     if not spec.get("champion_may_be_missing"):
-        raise CheckError(
-            f"check golden_set: champion is {said!r}; leave it out, or write champion_may_be_missing for a first model",
-            reason="bad_spec",
-        )
+        advice = "leave it out, or write champion_may_be_missing for a first model"
+        raise CheckError(f"check golden_set: champion is {value!r}; {advice}", reason="bad_spec")
     return None
 
 
 def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> GoldenSet:
-    from airflow_slo_provider.evaluation.models.predictors import Column
+    from airflow_slo_provider.evaluation.models.predictors import list_columns
     from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
 
-    stored = [one for one in predictors if isinstance(one, Column)]
     features = spec.get("features")
     schema = Schema(
         id=spec.get("id_column", "id"),
@@ -127,46 +121,40 @@ def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> Go
         group=spec.get("group_column"),
         segments=text_list(spec.get("slices")),
         weight=spec.get("weight_column"),
-        ignored=tuple(name for one in stored for name in (one.column, one.score_column) if name),
+        ignored=list_columns(predictors),
     )
     return make_golden_set(read_table(Path(spec["golden_set"])), schema, spec["golden_set"])
 
 
-def _predictor(said: Any) -> Predictor:
+def _predictor(value: Any) -> Predictor:
     """Build a predictor from a value of the spec.
 
     :raises CheckError: when the value is invalid
     """
-    from airflow_slo_provider.evaluation.models.predictors import Column, PredictionFile, predictor_of
+    from airflow_slo_provider.evaluation.models.predictors import Column, PredictionFile, make_predictor
     from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 
-    if isinstance(said, str):
-        return predictor_of(said)
+    if isinstance(value, str):
+        return make_predictor(value)
     kinds = {"column": Column, "file": PredictionFile, "model_file": ModelFile, "mlflow": MlflowModel}
-    if isinstance(said, Mapping) and "function" in said:
-        options = {key: value for key, value in said.items() if key != "function"}
-        return _made(Function, {"function": _function(said["function"]), **options}, said)
-    if isinstance(said, Mapping) and len(said) == 1:
-        ((kind, options),) = said.items()
-        if kind in kinds and isinstance(options, Mapping):
-            return _made(kinds[kind], options, said)
-    raise CheckError(
-        f"predictor {said!r} is none: write a column, a file, or one of function, {', '.join(kinds)} with its parameters",
-        reason="bad_spec",
-    )
-
-
-def _made(kind: Any, options: Mapping[str, Any], said: Any) -> Predictor:
+    function = _import_function(value["function"]) if isinstance(value, Mapping) and "function" in value else None
     try:
-        made: Predictor = kind(**options)
+        if function is not None:
+            return Function(**{**value, "function": function})
+        if isinstance(value, Mapping) and len(value) == 1:
+            ((kind, options),) = value.items()
+            if kind in kinds and isinstance(options, Mapping):
+                predictor: Predictor = kinds[kind](**options)
+                return predictor
     except TypeError as error:
-        raise CheckError(f"predictor {said!r}: {error}", reason="bad_spec") from error
-    return made
+        raise CheckError(f"predictor {value!r}: {error}", reason="bad_spec") from error
+    advice = f"write a column, a file, or one of function, {', '.join(kinds)} with its parameters"
+    raise CheckError(f"predictor {value!r} is not a predictor; {advice}", reason="bad_spec")
 
 
-def _function(place: str) -> Any:
-    module, _, name = str(place).partition(":")
+def _import_function(location: str) -> Any:
+    module, _, name = str(location).partition(":")
     try:
         return getattr(import_module(module), name)
     except (AttributeError, ValueError) as error:
-        raise CheckError(f"there is no function {place!r}; write module:function", reason="bad_spec") from error
+        raise CheckError(f"there is no function {location!r}; write module:function", reason="bad_spec") from error

@@ -21,29 +21,28 @@ KINDS: dict[str, str] = {
 }
 
 
-def find(kind: str) -> Check:
+def find_check(kind: str) -> Check:
     """Return the check of a kind.
 
     :param kind: a name of :data:`KINDS`, or ``module:function`` for a custom check
     :raises CheckError: when there is no such check, or the image lacks a required package
     """
-    place = kind if ":" in kind else KINDS.get(kind)
-    if place is None:
-        raise CheckError(
-            f"there is no check of kind {kind!r}, only {', '.join(sorted(KINDS))}; a check of your own is named module:function",
-            reason="unknown_kind",
-        )
-    module, _, function = place.partition(":")
+    location = kind if ":" in kind else KINDS.get(kind)
+    if location is None:
+        known = ", ".join(sorted(KINDS))
+        message = f"there is no check of kind {kind!r}, only {known}; write module:function for a custom check"
+        raise CheckError(message, reason="unknown_kind")
+    module, _, function = location.partition(":")
     try:
-        found: Check = getattr(import_module(module), function)
+        check: Check = getattr(import_module(module), function)
     except ImportError as error:
-        raise _lacking(kind, error) from error
+        raise _missing_library(kind, error) from error
     except AttributeError as error:
-        raise CheckError(f"{module} has no function {function!r} to be the check {kind}", reason="unknown_kind") from error
-    return found
+        raise CheckError(f"{module} has no function {function!r} for the check {kind}", reason="unknown_kind") from error
+    return check
 
 
-def named_in(kind: str, spec: Any) -> tuple[str, str | None]:
+def name_result(kind: str, spec: Any) -> tuple[str, str | None]:
     """Return kind and name of a check's result, as far as its spec determines them.
 
     :param kind: see :func:`find`
@@ -57,12 +56,12 @@ def named_in(kind: str, spec: Any) -> tuple[str, str | None]:
             spec = None
     name = None
     if isinstance(spec, Mapping):
-        stored = str(spec.get("golden_set") or "").rstrip("/").rpartition("/")[2]
-        name = spec.get("name") or {"drift": "drift", "golden_set": stored}.get(kind)
+        golden_set = str(spec.get("golden_set") or "").rstrip("/").rpartition("/")[2]
+        name = spec.get("name") or {"drift": "drift", "golden_set": golden_set}.get(kind)
     return (kind, str(name)) if kind in ("drift", "golden_set") and name else ("pod_check", None)
 
 
-def run(kind: str, spec: Mapping[str, Any]) -> list[CheckResult]:
+def run_check(kind: str, spec: Mapping[str, Any]) -> list[CheckResult]:
     """Run a check.
 
     :param kind: see :func:`find`
@@ -70,22 +69,32 @@ def run(kind: str, spec: Mapping[str, Any]) -> list[CheckResult]:
     :raises CheckError: when it cannot be run, and when it returns no results, which is not a pass
     :raises SLOProviderError: any error that the check raises
     """
-    check = find(kind)
+    check = find_check(kind)
     try:
         results = list(check(spec))
     except SLOProviderError:
         raise
     except ImportError as error:
-        raise _lacking(kind, error) from error
+        raise _missing_library(kind, error) from error
     except ValueError as error:
         raise CheckError(f"check {kind}: {error}", reason="bad_spec") from error
     if not results:
-        raise CheckError(f"check {kind} found nothing to say, which is not a pass", reason="no_result")
+        raise CheckError(f"check {kind} returned no results, which is not a pass", reason="no_result")
     return results
 
 
-def _lacking(kind: str, error: ImportError) -> CheckError:
-    return CheckError(
-        f"check {kind} needs {error.name or 'a library'}, which is not installed here ({error}); add it to the image",
-        reason="missing_library",
-    )
+def check_keys(kind: str, spec: Mapping[str, Any], *, known: Iterable[str], required: Iterable[str]) -> None:
+    """Reject a spec with an unknown key, or without a required one.
+
+    :raises CheckError: with the known keys
+    """
+    known = frozenset(known)
+    errors = [f"unknown key {key!r}" for key in sorted(spec.keys() - known)]
+    errors += [f"no {key}" for key in required if not spec.get(key)]
+    if errors:
+        raise CheckError(f"check {kind}: {errors[0]}; a spec has {', '.join(sorted(known))}", reason="bad_spec")
+
+
+def _missing_library(kind: str, error: ImportError) -> CheckError:
+    message = f"check {kind} needs {error.name or 'a library'}, which is not installed here ({error}); add it to the image"
+    return CheckError(message, reason="missing_library")

@@ -24,6 +24,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.checks.kinds import check_keys
 from airflow_slo_provider.exceptions import CheckError, LedgerError, QueryError
 from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
 
 #: Not ``slo``: a gate reads the newest record of that kind as its own last decision.
 KIND = "error_budget"
-_STRICTER = (Verdict.PASS, Verdict.WARN, Verdict.UNKNOWN, Verdict.FAIL)
-_KEYS = frozenset({"documents", "select", "at", "sources"})
+_SEVERITY = (Verdict.PASS, Verdict.WARN, Verdict.UNKNOWN, Verdict.FAIL)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -52,19 +52,16 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.policy.decisions import decide
 
-    unknown = sorted(spec.keys() - _KEYS)
-    if unknown or not spec.get("documents"):
-        what = f"unknown key {unknown[0]!r}" if unknown else "no documents"
-        raise CheckError(f"check slo: {what}; a spec has {', '.join(sorted(_KEYS))}", reason="bad_spec")
+    check_keys("slo", spec, known=("documents", "select", "at", "sources"), required=("documents",))
     at = datetime.fromisoformat(spec["at"]) if spec.get("at") else None
     catalog = load(spec["documents"])
-    settings = {name: _filled_in(value) for name, value in (spec.get("sources") or {}).items()}
+    settings = {name: _expand_variables(value) for name, value in (spec.get("sources") or {}).items()}
     with ExitStack() as stack:
         opened: dict[str, IndicatorSource] = {}
 
         def source(kind: str, document: DataSource | None) -> IndicatorSource:
             names = [document.name, kind] if document else [kind]
-            name = next((one for one in names if one in settings), None)
+            name = next((name for name in names if name in settings), None)
             if name is None:
                 raise QueryError(f"no source is named {' or '.join(names)} in the spec's sources", reason="unknown_source")
             if name not in opened:
@@ -73,17 +70,17 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
         reports = SLOMonitor(catalog, source).evaluate(at, spec.get("select"))
     decision = decide(reports, catalog)
-    return [_by_policy(check, one) for check, one in zip(slo_checks(decision), decision.slos, strict=True)]
+    return [_apply_policy(check, slo) for check, slo in zip(slo_checks(decision), decision.slos, strict=True)]
 
 
-def _by_policy(check: CheckResult, one: SLODecision) -> CheckResult:
+def _apply_policy(check: CheckResult, slo: SLODecision) -> CheckResult:
     """Apply the policy's decision if it is stricter: a policy may freeze long before the budget is spent."""
     from airflow_slo_provider.slo.budget.ledger_records import OUTCOMES
 
-    decided = OUTCOMES[one.outcome] if one.gates else check.verdict
-    if _STRICTER.index(decided) <= _STRICTER.index(check.verdict):
+    decided = OUTCOMES[slo.outcome] if slo.gates else check.verdict
+    if _SEVERITY.index(decided) <= _SEVERITY.index(check.verdict):
         return replace(check, kind=KIND)
-    return replace(check, kind=KIND, verdict=decided, message="; ".join(dict.fromkeys([check.message, *one.reasons])))
+    return replace(check, kind=KIND, verdict=decided, message="; ".join(dict.fromkeys([check.message, *slo.reasons])))
 
 
 def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -> IndicatorSource:
@@ -102,9 +99,9 @@ def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -
         stack.callback(client.close)
         return PrometheusSource(client, name=name)
     if options:
-        raise QueryError(f"source {name} knows nothing of {', '.join(sorted(options))}, only url", reason="bad_source")
+        raise QueryError(f"source {name} does not support {', '.join(sorted(options))}, only url", reason="bad_source")
     if kind == "SQL":
-        return _database(name, settings["url"], stack)
+        return _open_database(name, settings["url"], stack)
     if kind == "Ledger":
         from airflow_slo_provider.indicators.ledger import LedgerSource
         from airflow_slo_provider.ledger import open_ledger
@@ -116,7 +113,7 @@ def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -
     raise QueryError(f"data of type {kind!r} cannot be measured, only Prometheus, SQL and Ledger", reason="unknown_source")
 
 
-def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
+def _open_database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -137,18 +134,16 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
     return SQLSource(dbapi_runner(connection.driver_connection, dialect=engine.dialect.name), name=name)
 
 
-def _filled_in(value: Any) -> Any:
+def _expand_variables(value: Any) -> Any:
     """Replace ``${NAME}`` by the environment variable's value, anywhere in a setting."""
     if isinstance(value, Mapping):
-        return {key: _filled_in(item) for key, item in value.items()}
+        return {key: _expand_variables(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled_in(item) for item in value]
+        return [_expand_variables(item) for item in value]
     if not isinstance(value, str):
         return value
 
-    def look_up(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise CheckError(f"the spec names ${{{match[1]}}}, and the environment has no {match[1]}", reason="bad_spec")
-        return os.environ[match[1]]
-
-    return _VARIABLE.sub(look_up, value)
+    missing = next((name for name in _VARIABLE.findall(value) if name not in os.environ), None)
+    if missing:
+        raise CheckError(f"the spec names ${{{missing}}}, but there is no environment variable {missing}", reason="bad_spec")
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], value)

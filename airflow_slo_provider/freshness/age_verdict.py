@@ -61,11 +61,11 @@ def judge(
     :raises ValueError: for a naive or out-of-range datetime, and for limits that :func:`check_limits` rejects
     """
     check_limits(max_age, warn_age, tolerance)
-    now = _aware(now, "now")
+    now = _require_aware(now, "now")
     if observed_at is None:
         return Freshness(None, Verdict.UNKNOWN, Reason.UNKNOWN)
     # Subtracted in UTC: Python subtracts two datetimes of the same zone by wall-clock time.
-    age = now - _aware(observed_at, "observed_at")
+    age = now - _require_aware(observed_at, "observed_at")
     if age < -tolerance:
         return Freshness(age, Verdict.FAIL, Reason.CLOCK_SKEW)
     age = max(age, timedelta(0))
@@ -76,12 +76,12 @@ def judge(
     return Freshness(age, Verdict.PASS, Reason.FRESH)
 
 
-def _aware(moment: datetime, name: str) -> datetime:
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{name} {moment!r} is no datetime")
-    if moment.utcoffset() is None:
-        raise ValueError(f"{name} {moment} has no time zone; use an aware datetime")
+def _require_aware(timestamp: datetime, name: str) -> datetime:
+    if not isinstance(timestamp, datetime):
+        raise ValueError(f"{name} {timestamp!r} is not a datetime")
+    if timestamp.utcoffset() is None:
+        raise ValueError(f"{name} {timestamp} has no time zone; use an aware datetime")
     try:
-        return in_utc(moment)
+        return in_utc(timestamp)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.freshness.age_verdict import Freshness, Reason, judge
-from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, read_quantile
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -44,7 +44,11 @@ class Limits:
     @property
     def share(self) -> Fraction:
         """The quantile as an exact fraction; 1 (every group) if none is set."""
-        return share_of(self.quantile)
+        return read_quantile(self.quantile)
+
+    def judge(self, observed_at: datetime | None, now: datetime) -> Freshness:
+        """Judge one timestamp; see :func:`~airflow_slo_provider.freshness.age_verdict.judge`."""
+        return judge(observed_at, now, self.max_age, self.warn_age, tolerance=self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -71,33 +75,25 @@ class Assessment:
         :param name: name of the check in the ledger
         :param evidence: further evidence
         """
-        age = self.freshness.age
+        observation, freshness = self.observation, self.freshness
         # A timestamp in the future has no meaningful age: a negative age would count as very fresh.
-        meaningful = age is not None and self.freshness.reason is not Reason.CLOCK_SKEW
-        found = self.observation
+        value = None if freshness.reason is Reason.CLOCK_SKEW else _to_seconds(freshness.age)
+        good, total = self.counts or (None, None)
+        worst = [[group, _to_seconds(age)] for group, age in self.worst[:MOST_NAMED]]
+        all_evidence = {
+            "reason": freshness.reason.value,
+            "what": observation.what,
+            "source": observation.source,
+            "observed_at": None if observation.observed_at is None else observation.observed_at.isoformat(),
+            **({"worst": worst} if worst else {}),
+            **observation.evidence,
+            **(evidence or {}),
+        }
         return CheckResult(
-            kind="freshness",
-            name=name,
-            verdict=self.freshness.verdict,
-            value=age.total_seconds() if age is not None and meaningful else None,
-            unit="seconds",
-            good=None if self.counts is None else self.counts[0],
-            total=None if self.counts is None else self.counts[1],
-            target=self.limits.max_age.total_seconds(),
-            op="lte",
-            message=self.message,
-            checked_at=self.at,
-            model_version=found.model_version,
-            evidence={
-                "reason": self.freshness.reason.value,
-                "what": found.what,
-                "source": found.source,
-                "observed_at": None if found.observed_at is None else found.observed_at.isoformat(),
-                **({"worst": [[group, _seconds(age)] for group, age in self.worst[:MOST_NAMED]]} if self.worst else {}),
-                **found.evidence,
-                **(evidence or {}),
-            },
-        )
+            kind="freshness", name=name, verdict=freshness.verdict, value=value, unit="seconds", good=good, total=total,
+            target=self.limits.max_age.total_seconds(), op="lte", message=self.message, checked_at=self.at,
+            model_version=observation.model_version, evidence=all_evidence,
+        )  # fmt: skip
 
 
 def assess(observation: Observation, now: datetime, limits: Limits) -> Assessment:
@@ -107,41 +103,34 @@ def assess(observation: Observation, now: datetime, limits: Limits) -> Assessmen
     :param now: current time, aware
     :param limits: maximum ages, and the quantile of groups
     """
-    if observation.groups is None:
-        return _assess_one(observation, now, limits)
-    return _assess_groups(observation, observation.groups, now, limits)
-
-
-def _assess_one(found: Observation, now: datetime, limits: Limits) -> Assessment:
-    freshness = judge(found.observed_at, now, limits.max_age, limits.warn_age, tolerance=limits.tolerance)
-    how = f" ({found.note})" if found.note else ""
-    if freshness.age is None or found.observed_at is None:
-        limit = format_duration(limits.max_age)
-        text = f"{found.what}: age unknown, limit {limit}: {found.note or 'no timestamp'}; from {found.source}"
+    if observation.groups is not None:
+        return _assess_groups(observation, observation.groups, now, limits)
+    what, observed_at, note, limit = observation.what, observation.observed_at, observation.note, format_duration(limits.max_age)
+    freshness, in_brackets = limits.judge(observed_at, now), f" ({note})" if note else ""
+    if freshness.age is None or observed_at is None:
+        text = f"{what}: age unknown, limit {limit}: {note or 'no timestamp'}"
     elif freshness.reason is Reason.CLOCK_SKEW:
-        text = (
-            f"{found.what}: last fresh at {found.observed_at.isoformat()}, {format_duration(-freshness.age)} in the future{how}: "
-            f"clock_skew, the clocks of writer and reader differ; from {found.source}"
-        )
+        future = f"last fresh at {observed_at.isoformat()}, {format_duration(-freshness.age)} in the future{in_brackets}"
+        text = f"{what}: {future}: clock_skew, the clocks of writer and reader differ"
     else:
-        text = (
-            f"{found.what}: {format_duration(freshness.age)} old, since {found.observed_at.isoformat()}{how}, "
-            f"limit {format_duration(limits.max_age)}: {freshness.reason.value}; from {found.source}"
-        )
-    return Assessment(found, freshness, text, now, limits)
+        age = f"{format_duration(freshness.age)} old, since {observed_at.isoformat()}{in_brackets}"
+        text = f"{what}: {age}, limit {limit}: {freshness.reason.value}"
+    return Assessment(observation, freshness, f"{text}; from {observation.source}", now, limits)
 
 
-def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], now: datetime, limits: Limits) -> Assessment:
+def _assess_groups(observation: Observation, groups: Mapping[str, datetime | None], now: datetime, limits: Limits) -> Assessment:
+    what, source = observation.what, observation.source
     if not groups:
         freshness = Freshness(None, Verdict.UNKNOWN, Reason.UNKNOWN)
-        text = f"{found.what}: there is no group, so no age; {found.note or 'no rows'}; from {found.source}"
-        return Assessment(found, freshness, text, now, limits, (0, 0))
-    judged = {
-        name: judge(moment, now, limits.max_age, limits.warn_age, tolerance=limits.tolerance) for name, moment in groups.items()
-    }
+        text = f"{what}: there is no group, so no age; {observation.note or 'no rows'}; from {source}"
+        return Assessment(observation, freshness, text, now, limits, (0, 0))
+    judged = {name: limits.judge(timestamp, now) for name, timestamp in groups.items()}
+    reasons = {group.reason for group in judged.values()}
     # A group with an unknown age, or a timestamp in the future, ranks as older than any other: it is not fresh.
-    ages = sorted(one.age for one in judged.values() if one.age is not None and one.reason is not Reason.CLOCK_SKEW)
-    bad = sorted(((name, one) for name, one in judged.items() if not one.fresh), key=lambda item: (_badness(item[1]), item[0]))
+    ages = sorted(group.age for group in judged.values() if group.age is not None and group.reason is not Reason.CLOCK_SKEW)
+    bad = sorted(
+        ((name, group) for name, group in judged.items() if not group.fresh), key=lambda item: (_rank_staleness(item[1]), item[0])
+    )
     needed = ceil(limits.share * len(judged))
     # The nearest-rank quantile: the smallest age that a share of at least `quantile` of the groups does not exceed.
     age = ages[needed - 1] if needed <= len(ages) else None
@@ -149,40 +138,35 @@ def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], no
     if good >= needed:
         warns = limits.warn_age is not None and age is not None and age > limits.warn_age
         freshness = Freshness(age, Verdict.WARN if warns else Verdict.PASS, Reason.AGEING if warns else Reason.FRESH)
-    elif any(one.reason is Reason.CLOCK_SKEW for _, one in bad) and len(ages) < needed:
+    elif Reason.CLOCK_SKEW in reasons and len(ages) < needed:
         freshness = Freshness(None, Verdict.FAIL, Reason.CLOCK_SKEW)
-    elif all(one.reason is Reason.UNKNOWN for one in judged.values()):
+    elif reasons == {Reason.UNKNOWN}:
         freshness = Freshness(None, Verdict.UNKNOWN, Reason.UNKNOWN)
     else:
         freshness = Freshness(age, Verdict.FAIL, Reason.STALE)
-    worst = tuple((name, one.age) for name, one in bad)
-    text = (
-        f"{found.what}: {good} of {len(judged)} groups are at most {format_duration(limits.max_age)} old, "
-        f"{needed} are needed ({float(limits.share) * 100:.6g} %): {freshness.reason.value}; from {found.source}"
-    )
+    required = f"{needed} are needed ({float(limits.share) * 100:.6g} %)"
+    text = f"{what}: {good} of {len(judged)} groups are at most {format_duration(limits.max_age)} old, {required}"
+    text += f": {freshness.reason.value}; from {source}"
     if bad:
-        named = ", ".join(f"{name} ({_group_in_words(one)})" for name, one in bad[:MOST_NAMED])
-        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        text += f"; worst: {named}{more}"
-    return Assessment(found, freshness, text, now, limits, (good, len(judged)), worst)
+        named = ", ".join(f"{name} ({_format_group_age(group)})" for name, group in bad[:MOST_NAMED])
+        text += f"; worst: {named}" + (f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else "")
+    worst = tuple((name, group.age) for name, group in bad)
+    return Assessment(observation, freshness, text, now, limits, (good, len(judged)), worst)
 
 
-def _badness(one: Freshness) -> tuple[int, float]:
+def _rank_staleness(group: Freshness) -> tuple[int, float]:
     """Return the sort key: unknown ages first, then timestamps in the future, then the oldest."""
-    if one.age is None:
+    if group.age is None:
         return (0, 0.0)
-    if one.reason is Reason.CLOCK_SKEW:
-        return (1, one.age.total_seconds())
-    return (2, -one.age.total_seconds())
+    return (1, group.age.total_seconds()) if group.reason is Reason.CLOCK_SKEW else (2, -group.age.total_seconds())
 
 
-def _group_in_words(one: Freshness) -> str:
-    if one.age is None:
+def _format_group_age(group: Freshness) -> str:
+    if group.age is None:
         return "no timestamp"
-    if one.reason is Reason.CLOCK_SKEW:
-        return f"{format_duration(-one.age)} in the future"
-    return f"{format_duration(one.age)} old"
+    age = format_duration(abs(group.age))
+    return f"{age} in the future" if group.reason is Reason.CLOCK_SKEW else f"{age} old"
 
 
-def _seconds(age: timedelta | None) -> float | None:
+def _to_seconds(age: timedelta | None) -> float | None:
     return None if age is None else age.total_seconds()

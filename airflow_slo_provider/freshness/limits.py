@@ -22,14 +22,14 @@ def check_limits(max_age: timedelta, warn_age: timedelta | None = None, toleranc
         if value is None and name == "warn_age":
             continue
         if not isinstance(value, timedelta):
-            raise ValueError(f"{name} {value!r} is no timedelta; write e.g. timedelta(hours=4)")
+            raise ValueError(f"{name} {value!r} is not a timedelta; write e.g. timedelta(hours=4)")
         if value < timedelta(0):
             raise ValueError(f"{name} {value} is negative")
     if warn_age is not None and warn_age > max_age:
         raise ValueError(f"warn_age {warn_age} is above max_age {max_age}: it would never warn")
 
 
-def share_of(quantile: float | str | Decimal | Fraction | None) -> Fraction:
+def read_quantile(quantile: float | str | Decimal | Fraction | None) -> Fraction:
     """Convert a quantile to an exact fraction: 0.99 becomes 99/100, not the nearest float. None becomes 1 (every group).
 
     :raises ValueError: when it is not a number above 0 and up to 1
@@ -41,5 +41,5 @@ def share_of(quantile: float | str | Decimal | Fraction | None) -> Fraction:
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if isinstance(quantile, bool) or not 0 < share <= 1:
-        raise ValueError(f"quantile {quantile!r} is no share above 0 and up to 1, e.g. 0.99")
+        raise ValueError(f"quantile {quantile!r} is not a share above 0 and up to 1, e.g. 0.99")
     return share

@@ -31,18 +31,16 @@ class Observation:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.groups is not None:
-            groups = {name: _utc(moment, f"{self.what}: group {name}") for name, moment in self.groups.items()}
-            object.__setattr__(self, "groups", groups)
-            known = list(groups.values())
-            oldest = None if not known or None in known else min(moment for moment in known if moment is not None)
-            object.__setattr__(self, "observed_at", oldest)
-        object.__setattr__(self, "observed_at", _utc(self.observed_at, self.what))
+        if self.groups is None:
+            object.__setattr__(self, "observed_at", _to_utc(self.observed_at, self.what))
+            return
+        groups = {name: _to_utc(timestamp, f"{self.what}: group {name}") for name, timestamp in self.groups.items()}
+        known = [timestamp for timestamp in groups.values() if timestamp is not None]
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "observed_at", min(known) if known and len(known) == len(groups) else None)
 
 
-def _utc(moment: datetime | None, what: str) -> datetime | None:
-    if moment is None:
-        return None
-    if moment.utcoffset() is None:
-        raise ValueError(f"{what}: {moment} has no time zone")
-    return moment.astimezone(UTC)
+def _to_utc(timestamp: datetime | None, what: str) -> datetime | None:
+    if timestamp is not None and timestamp.utcoffset() is None:
+        raise ValueError(f"{what}: {timestamp} has no time zone")
+    return None if timestamp is None else timestamp.astimezone(UTC)

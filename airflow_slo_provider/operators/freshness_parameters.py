@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, read_quantile
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.freshness.source_parameters import PARAMETERS, FreshnessSource, read_source
@@ -62,7 +62,7 @@ class FreshnessFields(TextFields):
         self.name = name
         self._set_in_dag = set_in_dag(self, *(field for field in self.template_fields if field != "name"))
         check_limits(max_age, warn_age, clock_tolerance)
-        share_of(quantile)
+        read_quantile(quantile)
         self.question()
 
     def question(self) -> FreshnessSource:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile
     from airflow_slo_provider.evaluation.models.worker_models import MlflowModel, ModelFile
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan
+    from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan, ModelAssessment
     from airflow_slo_provider.results import CheckResult
 
 __all__ = ["Column", "GoldenSetEvaluationOperator", "HttpModel", "MlflowModel", "ModelFile", "PredictionFile"]
@@ -156,12 +156,12 @@ class GoldenSetEvaluationOperator(TextFields):
         pushgateway_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
-        from airflow_slo_provider.evaluation.models.predictors import predictor_of
+        from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics, select_compared_metrics
+        from airflow_slo_provider.evaluation.models.predictors import make_predictor
 
         super().__init__(**kwargs)
-        compared = to_compare(
-            find_all(metrics), thresholds=thresholds or (), compare_on=compare_on, champion=champion is not None
+        compared = select_compared_metrics(
+            find_metrics(metrics), thresholds=thresholds or (), compare_on=compare_on, champion=champion is not None
         )
         if decide_on not in (INTERVAL, VALUE):
             raise ValueError(f"decide_on is {decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
@@ -174,10 +174,10 @@ class GoldenSetEvaluationOperator(TextFields):
         if not 0 <= decision_threshold <= 1:
             raise ValueError(f"decision_threshold is {decision_threshold}; it is a probability: write a number from 0 to 1")
         self.golden_set = golden_set
-        self.predictor = predictor_of(predictor)
+        self.predictor = make_predictor(predictor)
         self.metrics = metrics
         self.thresholds = dict(thresholds or {})
-        self.champion = None if champion is None else predictor_of(champion)
+        self.champion = None if champion is None else make_predictor(champion)
         self.champion_may_be_missing = champion_may_be_missing
         self.slices = text_list(slices)
         self.compare_on = compared
@@ -198,7 +198,7 @@ class GoldenSetEvaluationOperator(TextFields):
 
         :param context: Airflow's task context
         """
-        from airflow_slo_provider.evaluation.report.ledger_records import summary
+        from airflow_slo_provider.evaluation.report.ledger_records import summarise
 
         with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
             require(self)
@@ -216,7 +216,7 @@ class GoldenSetEvaluationOperator(TextFields):
             reports = self._report(assessment, context)
             version = self.model_version or candidate.model_version
             self._record(assessment, context, version, reports)
-            found = summary(assessment, model_version=version, report_uri=reports.get("report.html"))
+            found = summarise(assessment, model_version=version, report_uri=reports.get("report.html"))
             self._tell(assessment, found, context)
         context["ti"].xcom_push(key="return_value", value=found)
         if assessment.verdict in self.fail_on:
@@ -225,20 +225,20 @@ class GoldenSetEvaluationOperator(TextFields):
             raise AirflowFailException(f"{self._check_name()}: {assessment.verdict.value}: {assessment.why}")
         return found
 
-    def _plan(self) -> Plan:
-        from airflow_slo_provider.evaluation.metrics.metric_names import find_all
-        from airflow_slo_provider.evaluation.verdict.assessment import Plan
-        from airflow_slo_provider.evaluation.verdict.segments import SliceRule
-        from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of
+    def _plan(self) -> EvaluationPlan:
+        from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics
+        from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
+        from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
+        from airflow_slo_provider.evaluation.verdict.thresholds import read_margin, read_threshold
 
-        metrics = find_all(self.metrics)
+        metrics = find_metrics(self.metrics)
         by_name = {metric.name: metric for metric in metrics}
         try:
-            thresholds = {name: threshold_of(value, by_name[name]) for name, value in self.thresholds.items()}
-            margin = margin_of(self.margin)
+            thresholds = {name: read_threshold(value, by_name[name]) for name, value in self.thresholds.items()}
+            margin = read_margin(self.margin)
         except ValueError as error:  # a template rendered to something that is not a number, which a retry does not change
             raise InvalidMeasurement(str(error), reason="bad_option") from error
-        return Plan(
+        return EvaluationPlan(
             metrics=metrics,
             thresholds=thresholds,
             compare_on=self.compare_on if self.champion is not None else (),
@@ -247,7 +247,7 @@ class GoldenSetEvaluationOperator(TextFields):
             decide_on=self.decide_on,
             min_coverage=self.min_coverage,
             min_rows=self.min_rows,
-            slices=SliceRule(margin=self.slice_margin, min_rows=self.slice_min_rows) if self.slices else None,
+            slices=SegmentRule(margin=self.slice_margin, min_rows=self.slice_min_rows) if self.slices else None,
             labels=None if self.labels is None else text_list(self.labels),
             pos_label=self.pos_label,
             decision_threshold=self.decision_threshold,
@@ -255,11 +255,10 @@ class GoldenSetEvaluationOperator(TextFields):
         )
 
     def _read(self) -> GoldenSet:
-        from airflow_slo_provider.evaluation.models.predictors import Column
+        from airflow_slo_provider.evaluation.models.predictors import list_columns
         from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
         from airflow_slo_provider.runtime.connections.sql import read_sql
 
-        stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
         schema = Schema(
             id=self.id_column,
             label=self.label_column,
@@ -267,7 +266,7 @@ class GoldenSetEvaluationOperator(TextFields):
             group=self.group_column,
             segments=self.slices,
             weight=self.weight_column,
-            ignored=tuple(name for one in stored for name in (one.column, one.score_column) if name),
+            ignored=list_columns((self.predictor, self.champion)),
         )
         if self.sql_conn_id:
             return make_golden_set(read_sql(self.golden_set, self.sql_conn_id), schema, f"query on {self.sql_conn_id}")
@@ -284,11 +283,11 @@ class GoldenSetEvaluationOperator(TextFields):
 
         :raises InvalidMeasurement: if its path, column or URI is empty and ``champion_may_be_missing`` is not set
         """
-        from airflow_slo_provider.evaluation.models.predictors import place_of
+        from airflow_slo_provider.evaluation.models.predictors import get_location
 
         if self.champion is None:
             return False
-        if place_of(self.champion) != "":
+        if get_location(self.champion) != "":
             return True
         if not self.champion_may_be_missing:
             raise InvalidMeasurement(
@@ -304,7 +303,7 @@ class GoldenSetEvaluationOperator(TextFields):
 
         return PredictionContext(path=self._path, server=http_server, progress=log_progress(self.log, "rows predicted"))
 
-    def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
+    def _assess(self, plan: EvaluationPlan, golden: GoldenSet, candidate: Any, champion: Any) -> ModelAssessment:
         from airflow_slo_provider.evaluation.verdict.assessment import assess
 
         return assess(plan, golden, candidate, champion)
@@ -312,7 +311,7 @@ class GoldenSetEvaluationOperator(TextFields):
     def _check_name(self) -> str:
         return self.name or (self.task_id if self.sql_conn_id else self.golden_set.rstrip("/").rpartition("/")[2])
 
-    def _report(self, assessment: Assessment, context: Context) -> dict[str, str]:
+    def _report(self, assessment: ModelAssessment, context: Context) -> dict[str, str]:
         """Write both forms of the report; a retry overwrites those of the previous try."""
         if not self.report_path:
             return {}
@@ -324,21 +323,21 @@ class GoldenSetEvaluationOperator(TextFields):
         texts = {"report.json": to_json(assessment), "report.html": to_html(assessment, title)}
         return write_reports(self.report_path, context["ti"], texts)
 
-    def _record(self, assessment: Assessment, context: Context, version: str | None, reports: dict[str, str]) -> None:
-        from airflow_slo_provider.evaluation.report.ledger_records import checks_of
+    def _record(self, assessment: ModelAssessment, context: Context, version: str | None, reports: dict[str, str]) -> None:
+        from airflow_slo_provider.evaluation.report.ledger_records import to_check_results
 
         interval = (context.get("data_interval_start"), context.get("data_interval_end"))
         evidence = {
             "report": reports.get("report.html"),
             "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id,
         }
-        checks = checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval)
+        checks = to_check_results(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval)
         self._observed(checks, context)
 
     def _observed(self, checks: Iterable[CheckResult], context: Any) -> None:
         record_observations(checks, context, self.log)
 
-    def _tell(self, assessment: Assessment, found: dict[str, Any], context: Context) -> None:
+    def _tell(self, assessment: ModelAssessment, found: dict[str, Any], context: Context) -> None:
         """Put the verdict into the events of the outlets and push the gauges to the Pushgateway."""
         events = context.get("outlet_events")
         for outlet in self.outlets if events is not None else ():
@@ -346,11 +345,11 @@ class GoldenSetEvaluationOperator(TextFields):
         if self.pushgateway_conn_id:
             import time
 
-            from airflow_slo_provider.evaluation.report.pushgateway_gauges import gauges
+            from airflow_slo_provider.evaluation.report.pushgateway_gauges import format_gauges
             from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
 
             PushgatewayHook(self.pushgateway_conn_id).replace_group(
-                gauges(assessment, at=time.time()), job="golden_set", grouping={"check": self._check_name()}
+                format_gauges(assessment, at=time.time()), job="golden_set", grouping={"check": self._check_name()}
             )
 
     def _unknown(self) -> CheckResult:

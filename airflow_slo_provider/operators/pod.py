@@ -165,10 +165,10 @@ class SLOCheckPodOperator(TextFields):
 
     def _unknown(self) -> CheckResult:
         """Return the check of a pod without a result, under the name from the spec if it has one."""
-        from airflow_slo_provider.checks.kinds import named_in
+        from airflow_slo_provider.checks.kinds import name_result
         from airflow_slo_provider.results import CheckResult, Verdict
 
-        kind, name = named_in(self.kind, self.spec)
+        kind, name = name_result(self.kind, self.spec)
         evidence = {"check": self.kind, "image": self.image}
         return CheckResult(kind=kind, name=name or f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN, evidence=evidence)
 
@@ -177,9 +177,9 @@ class SLOCheckPodOperator(TextFields):
 
         :raises CheckError: if the check could not be run with this spec, and for transient errors
         """
-        from airflow_slo_provider.checks.envelope import unseal
+        from airflow_slo_provider.checks.envelope import deserialise
 
-        results = unseal(getattr(self._running, "left", None))
+        results = deserialise(getattr(self._running, "left", None))
         self._observed(results, context)
         return results
 

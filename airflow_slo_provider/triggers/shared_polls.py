@@ -163,11 +163,11 @@ async def _client(question: FreshnessSource) -> AbstractAsyncContextManager[Any]
 
 
 async def _ask(client: Any, question: FreshnessSource) -> Observation:
-    from airflow_slo_provider.freshness.sources.http_steps import arun
+    from airflow_slo_provider.freshness.sources.http_steps import run_async
     from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_query
 
     if question.kind != "query":
-        return await arun(http_steps(question), client.send)
+        return await run_async(http_steps(question), client.send)
     asked, now = prometheus_query(question), datetime.now(UTC)
     samples = await client.instant(asked.query, now)
     return asked.read(samples, at=now, where=f"connection {question.conn_id}")

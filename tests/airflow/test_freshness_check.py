@@ -22,7 +22,7 @@ def check(**arguments):
 @pytest.mark.parametrize(
     ("ages", "verdict"), [((HOUR / 2,), "pass"), ((2 * HOUR,), "fail"), ((), "unknown"), ((-2 * HOUR,), "fail")]
 )
-def test_it_measures_and_records_and_fails_only_when_told_to(features, ledger, ages, verdict):
+def test_check_records_and_fails_only_with_fail_on_stale(features, ledger, ages, verdict):
     features.write(*ages)
     ran = run_task(check(), connections=features.connections)
     assert ran.state == "success", ran.error
@@ -36,7 +36,7 @@ def test_it_measures_and_records_and_fails_only_when_told_to(features, ledger, a
     assert only(ledger).result.verdict == verdict
 
 
-def test_what_cannot_be_measured_fails_in_any_case(features, ledger):
+def test_unmeasurable_source_always_fails(features, ledger):
     ran = run_task(check(timestamp_column="nope", retries=3), connections=features.connections)
     assert ran.state == "failed"
     assert only(ledger).result.verdict == "unknown"
@@ -44,7 +44,7 @@ def test_what_cannot_be_measured_fails_in_any_case(features, ledger):
     assert run_task(check(retries=3), connections=down).state == "up_for_retry"
 
 
-def test_it_takes_an_asset(ledger):
+def test_asset_is_checked(ledger):
     ran = run_task(
         FreshnessCheckOperator(task_id="t", asset=Asset("orders"), max_age=HOUR),
         answers={comms.GetAssetEventByAsset: comms.AssetEventsResult(asset_events=[])},
@@ -55,7 +55,7 @@ def test_it_takes_an_asset(ledger):
 
 @pytest.mark.parametrize(("try_number", "run_made"), [(2, 0), (1, 1)], ids=["cleared", "made again"])
 @pytest.mark.parametrize(("first", "verdict"), [((2 * HOUR,), "fail"), ((), "unknown")])
-def test_what_an_earlier_try_observed_stays(features, ledger, try_number, run_made, first, verdict):
+def test_retry_keeps_earlier_observation(features, ledger, try_number, run_made, first, verdict):
     features.write(*first)
     run_task(check(), connections=features.connections)
     features.write(HOUR / 2)
@@ -65,7 +65,7 @@ def test_what_an_earlier_try_observed_stays(features, ledger, try_number, run_ma
     assert seen == ([verdict, "pass"] if verdict == "fail" else ["pass"])
 
 
-def test_a_rerun_replaces_its_own_record(features, ledger):
+def test_rerun_replaces_its_record(features, ledger):
     for age in (HOUR / 2, 2 * HOUR):
         features.write(age)
         run_task(check(), connections=features.connections, run_id="one")

@@ -95,7 +95,7 @@ def complete(cluster, when: datetime) -> None:
     status["conditions"] = [*others, {**done, "lastTransitionTime": written}]
 
 
-def test_the_recorded_rollout_is_not_complete_so_nothing_is_known(cluster, ledger):
+def test_recorded_incomplete_rollout_is_unknown(cluster, ledger):
     ran = run(cluster)
     assert ran.state == "deferred"
     assert "DateTimeTrigger" in ran.deferral.classpath
@@ -103,7 +103,7 @@ def test_the_recorded_rollout_is_not_complete_so_nothing_is_known(cluster, ledge
     assert only(ledger).result.verdict == "unknown"
 
 
-def test_a_complete_rollout_has_an_age(cluster, ledger):
+def test_complete_rollout_has_an_age(cluster, ledger):
     complete(cluster, datetime.now(UTC) - HOUR / 2)
     ran = run(cluster)
     assert ran.state == "success", ran.error
@@ -116,7 +116,7 @@ def test_a_complete_rollout_has_an_age(cluster, ledger):
     assert run(cluster).state == "deferred"
 
 
-def test_while_no_pod_serves_nothing_is_known(cluster, ledger):
+def test_deployment_without_available_pod_is_unknown(cluster, ledger):
     complete(cluster, datetime.now(UTC))
     del cluster.deployment["status"]["availableReplicas"]
     ran = run(cluster)
@@ -136,7 +136,7 @@ def test_while_no_pod_serves_nothing_is_known(cluster, ledger):
         (b"[" * 5_000 + b"]" * 5_000, "too_deep", "failed"),
     ],
 )
-def test_an_answer_that_is_no_json_is_recorded_as_unknown(cluster, ledger, body, reason, state):
+def test_invalid_json_is_recorded_as_unknown(cluster, ledger, body, reason, state):
     cluster.deployment = body
     ran = run(cluster)
     assert ran.state == state
@@ -144,7 +144,7 @@ def test_an_answer_that_is_no_json_is_recorded_as_unknown(cluster, ledger, body,
     assert (found.verdict, found.evidence["reason"]) == ("unknown", reason)
 
 
-def test_without_a_progress_deadline_the_replicaset_of_the_revision_counts(cluster, ledger):
+def test_deployment_without_progress_deadline_uses_replicaset(cluster, ledger):
     complete(cluster, datetime.now(UTC))
     cluster.deployment["status"]["conditions"] = []
     revision = "deployment.kubernetes.io/revision"
@@ -156,7 +156,7 @@ def test_without_a_progress_deadline_the_replicaset_of_the_revision_counts(clust
 
 
 @pytest.mark.parametrize("wrong", ["name", "token", "down", "tls"])
-def test_what_cannot_be_asked(cluster, ledger, wrong):
+def test_missing_or_unreachable_deployment_fails(cluster, ledger, wrong):
     if wrong == "name":
         ran = run(cluster, name="nope")
         assert ran.state == "failed"

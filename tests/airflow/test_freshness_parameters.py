@@ -20,12 +20,12 @@ TABLE = {"table": "features", "timestamp_column": "ts", "conn_id": "db"}
         ({"max_age": -HOUR}, "negative"),
         ({"max_age": HOUR, "warn_age": 2 * HOUR}, "above max_age"),
         ({"max_age": HOUR, "warn_age": -HOUR}, "negative"),
-        ({"max_age": 3600}, "no timedelta"),
+        ({"max_age": 3600}, "not a timedelta"),
         ({"max_age": HOUR, "clock_tolerance": -HOUR}, "negative"),
     ],
 )
 @pytest.mark.parametrize("operator", [PipelineFreshnessSensor, FreshnessCheckOperator])
-def test_limits_that_cannot_be_meant(operator, arguments, message):
+def test_invalid_limits_are_rejected(operator, arguments, message):
     with pytest.raises(ValueError, match=message):
         operator(task_id="t", asset=Asset("a"), **arguments)
 
@@ -44,7 +44,7 @@ def test_limits_that_cannot_be_meant(operator, arguments, message):
         (FeatureFreshnessSensor, {"table": "t", "conn_id": "c"}, "table= needs timestamp_column="),
         (FeatureFreshnessSensor, {"table": "t", "timestamp_column": "ts"}, "table= needs conn_id="),
         (FeatureFreshnessSensor, {**TABLE, "quantile": 0.9}, "set group_by="),
-        (FeatureFreshnessSensor, {**TABLE, "group_by": "e", "quantile": 1.5}, "no share"),
+        (FeatureFreshnessSensor, {**TABLE, "group_by": "e", "quantile": 1.5}, "not a share"),
         (FeatureFreshnessSensor, {**TABLE, "timezone": "Mars"}, "no IANA time zone"),
         (FeatureFreshnessSensor, {**TABLE, "which": "newest"}, "which= is not valid with table="),
         (FeatureFreshnessSensor, {"path": "/x", "which": "last"}, "write newest or oldest"),
@@ -55,7 +55,7 @@ def test_limits_that_cannot_be_meant(operator, arguments, message):
         (ModelFreshnessSensor, {"alias": "x"}, "none is set"),
     ],
 )
-def test_sources_that_cannot_be_meant(sensor, arguments, message):
+def test_invalid_sources_are_rejected(sensor, arguments, message):
     with pytest.raises(ValueError, match=message):
         sensor(task_id="t", max_age=HOUR, **arguments)
     with pytest.raises(ValueError, match=message.replace("asset=, external_dag_id=, query=; none", ".*none")):
@@ -81,12 +81,12 @@ def test_sources_that_cannot_be_meant(sensor, arguments, message):
         (ModelFreshnessSensor, {"deployment": "churn"}, "deployment:default/churn"),
     ],
 )
-def test_names_of_checks(sensor, arguments, name):
+def test_check_name_defaults_to_the_source(sensor, arguments, name):
     for operator in (sensor, FreshnessCheckOperator):
         assert operator(task_id="t", max_age=HOUR, **arguments).question().default_name() == name
 
 
-def test_an_asset_is_an_inlet_as_well():
+def test_asset_is_added_to_inlets():
     asset = Asset("orders")
     assert asset in PipelineFreshnessSensor(task_id="t", asset=asset, max_age=HOUR).inlets
     assert asset in FreshnessCheckOperator(task_id="t", asset=asset, max_age=HOUR).inlets
@@ -95,7 +95,7 @@ def test_an_asset_is_an_inlet_as_well():
 @pytest.mark.parametrize(
     "operator", [PipelineFreshnessSensor, FeatureFreshnessSensor, ModelFreshnessSensor, FreshnessCheckOperator]
 )
-def test_every_text_is_a_template(operator):
+def test_text_parameters_are_templates(operator):
     import inspect
 
     texts = {

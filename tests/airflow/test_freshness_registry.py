@@ -32,14 +32,14 @@ def run(connections, **arguments):
     return run_task(sensor, connections=connections)
 
 
-def test_nothing_promoted_is_unknown_and_waits_for_a_worker(connections, ledger):
+def test_model_without_promotion_is_unknown_and_rescheduled(connections, ledger):
     ran = run(connections)
     assert ran.state == "deferred"
     assert "there is no alias champion of model churn" in ran.log
     assert "DateTimeTrigger" in ran.deferral.classpath
 
 
-def test_the_version_and_its_promotion(connections, ledger):
+def test_version_and_promotion_are_observed(connections, ledger):
     promote = PromoteModelOperator(task_id="promote", model="churn", version="1")
     assert run_task(promote, connections=connections).state == "success"
     ran = run(connections)
@@ -53,14 +53,14 @@ def test_the_version_and_its_promotion(connections, ledger):
     assert datetime.now(UTC) - since[1] < timedelta(minutes=1)
 
 
-def test_a_registry_that_cannot_be_read_is_an_error(connections, ledger):
+def test_unreadable_registry_raises(connections, ledger):
     broken = {"model_registry_default": {"conn_type": "model_registry", "host": ""}}
     ran = run(broken, retries=3)
     assert ran.state == "failed"
     assert "there is no host" in str(ran.error)
 
 
-def test_without_a_connection_it_is_the_directory_that_needs_none(tmp_path, monkeypatch, connections, ledger):
+def test_registry_without_connection_is_the_default_directory(tmp_path, monkeypatch, connections, ledger):
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     shutil.copytree(tmp_path / "models", tmp_path / "home" / "slo_models")
     assert run_task(PromoteModelOperator(task_id="promote", model="churn", version="1")).state == "success"

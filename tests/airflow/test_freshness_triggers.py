@@ -101,7 +101,7 @@ SOURCES = {
 }
 
 
-def remade(kwargs: dict) -> FreshnessTrigger:
+def recreate(kwargs: dict) -> FreshnessTrigger:
     """Make a trigger as a triggerer does after a restart: what the database keeps is text."""
     return FreshnessTrigger(**deserialize(json.loads(json.dumps(kwargs))))
 
@@ -112,7 +112,7 @@ async def event_of(trigger: FreshnessTrigger) -> str:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_remade_trigger_finds_what_a_poke_finds(server, ledger, source):
+def test_deserialised_trigger_finds_what_a_poke_finds(server, ledger, source):
     cls, arguments = SOURCES[source]
 
     def run(**more):
@@ -121,8 +121,8 @@ def test_a_remade_trigger_finds_what_a_poke_finds(server, ledger, source):
     deferred = run(deferrable=True, timeout=600)
     assert deferred.state == "deferred", deferred.error
     kwargs = deferred.deferral.trigger_kwargs
-    first = remade(kwargs)
-    again = remade(serialize(first.serialize()[1]))
+    first = recreate(kwargs)
+    again = recreate(serialize(first.serialize()[1]))
     assert again.serialize() == first.serialize()
     for age, told, state in (
         (HOUR / 2, "fresh", "success"),
@@ -131,7 +131,7 @@ def test_a_remade_trigger_finds_what_a_poke_finds(server, ledger, source):
         (None, "timeout", "failed"),
     ):
         server.age = age
-        trigger = remade(kwargs)
+        trigger = recreate(kwargs)
         trigger.until = (datetime.now(UTC) + timedelta(seconds=0.5 if told == "timeout" else 30)).isoformat()
         assert asyncio.run(event_of(trigger)) == told
         poked = run(deferrable=False, timeout=0)
@@ -139,7 +139,7 @@ def test_a_remade_trigger_finds_what_a_poke_finds(server, ledger, source):
         assert ("clock_skew" in str(poked.error)) == (told == "clock_skew")
 
 
-def test_no_limit_is_too_long_for_a_trigger(server, ledger):
+def test_trigger_with_maximum_limits_fires(server, ledger):
     server.age = None
     sensor = PipelineFreshnessSensor(
         task_id="wait", external_dag_id="d", conn_id="api", max_age=timedelta.max, clock_tolerance=timedelta.max,
@@ -148,10 +148,10 @@ def test_no_limit_is_too_long_for_a_trigger(server, ledger):
     ran = run_task(sensor)
     assert ran.state == "deferred", ran.error
     server.age = 100_000 * HOUR
-    assert asyncio.run(event_of(remade(ran.deferral.trigger_kwargs))) == "fresh"
+    assert asyncio.run(event_of(recreate(ran.deferral.trigger_kwargs))) == "fresh"
 
 
-def test_a_connection_that_is_gone_is_waited_for_where_failures_are_silent(server, ledger):
+def test_missing_connection_with_silent_fail_waits(server, ledger):
     for arguments in ({"deferrable": True}, {"deferrable": False, "mode": "reschedule"}):
         ran = run_task(
             ModelFreshnessSensor(

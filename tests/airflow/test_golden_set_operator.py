@@ -36,7 +36,7 @@ def evaluation(files: GoldenFiles, **more: Any) -> GoldenSetEvaluationOperator:
     return GoldenSetEvaluationOperator(task_id="evaluate", **arguments)
 
 
-def test_a_good_candidate_passes(files: GoldenFiles) -> None:
+def test_good_candidate_passes(files: GoldenFiles) -> None:
     ran = run_task(evaluation(files, predictor=files.predictions(0.05, "good.csv"), model_version="{{ run_id }}-7"))
     assert ran.state == "success", ran.log
     found = ran.xcoms["return_value"]
@@ -54,9 +54,7 @@ def test_a_good_candidate_passes(files: GoldenFiles) -> None:
 
 
 @pytest.mark.parametrize(("wrong", "verdict", "recorded"), [(0.2, "fail", "fail"), (0.1, "inconclusive", "unknown")])
-def test_what_is_no_pass_fails_without_a_retry_and_is_recorded_first(
-    files: GoldenFiles, wrong: float, verdict: str, recorded: str
-) -> None:
+def test_failing_verdict_is_recorded_and_not_retried(files: GoldenFiles, wrong: float, verdict: str, recorded: str) -> None:
     ran = run_task(evaluation(files, predictor=files.predictions(wrong, "p.csv"), retries=3))
     assert ran.state == "failed"
     assert type(ran.error).__name__ == "AirflowFailException"
@@ -66,13 +64,13 @@ def test_what_is_no_pass_fails_without_a_retry_and_is_recorded_first(
     assert (check.verdict, check.evidence["outcome"]) == (recorded, verdict)
 
 
-def test_a_dag_may_branch_on_the_verdict_instead(files: GoldenFiles) -> None:
+def test_empty_fail_on_returns_the_verdict(files: GoldenFiles) -> None:
     ran = run_task(evaluation(files, predictor=files.predictions(0.1, "p.csv"), fail_on=["fail"]))
     assert (ran.state, ran.xcoms["return_value"]["verdict"]) == ("success", "inconclusive")
     assert run_task(evaluation(files, predictor=files.predictions(0.3, "q.csv"), fail_on=["fail"])).state == "failed"
 
 
-def test_the_value_alone_may_decide(files: GoldenFiles) -> None:
+def test_decide_on_value_ignores_interval(files: GoldenFiles) -> None:
     assert run_task(evaluation(files, predictor=files.predictions(0.085, "other.csv"), decide_on="value")).state == "success"
 
 
@@ -80,7 +78,7 @@ def test_the_value_alone_may_decide(files: GoldenFiles) -> None:
     ("candidate", "champion", "margin", "state", "verdict"),
     [(0.02, 0.1, 0.0, "success", "pass"), (0.05, 0.05, 0.0, "failed", "inconclusive"), (0.12, 0.02, "0.03", "failed", "fail")],
 )
-def test_beside_the_champion(
+def test_candidate_is_compared_with_champion(
     files: GoldenFiles, candidate: float, champion: float, margin: Any, state: str, verdict: str
 ) -> None:
     operator = evaluation(
@@ -102,7 +100,7 @@ def test_beside_the_champion(
     assert compared.evidence["method"] == "mcnemar"
 
 
-def test_half_the_predictions_are_no_answer(files: GoldenFiles) -> None:
+def test_missing_predictions_are_unknown(files: GoldenFiles) -> None:
     half = files.rows.iloc[:500]
     ran = run_task(evaluation(files, predictor=files.predictions(0.0, "half.csv", half)))
     assert (ran.state, ran.xcoms["return_value"]["verdict"]) == ("failed", "unknown")
@@ -118,7 +116,7 @@ def test_half_the_predictions_are_no_answer(files: GoldenFiles) -> None:
         (lambda rows: rows.assign(label=None), "none of 1000 rows has a label"),
     ],
 )
-def test_a_golden_set_that_is_none_is_recorded_as_unknown(files: GoldenFiles, spoil: Any, text: str) -> None:
+def test_invalid_golden_set_is_recorded_as_unknown(files: GoldenFiles, spoil: Any, text: str) -> None:
     predictor = files.predictions(0.0, "p.csv")
     golden = files.write(spoil(files.rows), "spoilt.csv")
     ran = run_task(evaluation(files, golden_set=golden, predictor=predictor, retries=2))
@@ -129,12 +127,12 @@ def test_a_golden_set_that_is_none_is_recorded_as_unknown(files: GoldenFiles, sp
     assert text in check.message
 
 
-def test_a_golden_set_that_is_not_there(files: GoldenFiles) -> None:
+def test_missing_golden_set_fails_and_is_recorded(files: GoldenFiles) -> None:
     ran = run_task(evaluation(files, golden_set=str(files.home / "none.csv"), predictor="p", retries=2))
     assert (ran.state, "no such file" in str(ran.error)) == ("failed", True)
 
 
-def test_the_report(files: GoldenFiles) -> None:
+def test_reports_are_written_to_report_path(files: GoldenFiles) -> None:
     files.rows["score"] = files.rows["amount"].rank(pct=True)
     golden = files.write(files.rows, "with score.csv")
     operator = evaluation(
@@ -150,7 +148,7 @@ def test_the_report(files: GoldenFiles) -> None:
     assert files.checks()["fraud"].result.evidence["report"] == ran.xcoms["return_value"]["report"]
 
 
-def test_the_interval_of_the_run_is_recorded(files: GoldenFiles) -> None:
+def test_data_interval_is_recorded(files: GoldenFiles) -> None:
     """As Airflow hands it over: pendulum's datetimes."""
     start, end = pendulum.datetime(2026, 11, 1, tz="Europe/Berlin"), pendulum.datetime(2026, 11, 2, tz="Europe/Berlin")
     ran = run_task(evaluation(files, predictor=files.predictions(0.05, "p.csv")), data_interval=(start, end))
@@ -159,7 +157,7 @@ def test_the_interval_of_the_run_is_recorded(files: GoldenFiles) -> None:
     assert (found.interval_start, found.interval_end) == (start, end)
 
 
-def test_a_later_try_says_the_same_and_leaves_what_the_first_observed(files: GoldenFiles) -> None:
+def test_retry_keeps_first_observation(files: GoldenFiles) -> None:
     first, second = (
         run_task(evaluation(files, predictor=files.predictions(0.05, "p.csv")), try_number=number) for number in (1, 2)
     )
@@ -167,7 +165,7 @@ def test_a_later_try_says_the_same_and_leaves_what_the_first_observed(files: Gol
     assert {one.key.try_number for one in files.checks().values()} == {1}, "of each name, the one that was recorded first"
 
 
-def test_a_model_server_under_faults(files: GoldenFiles) -> None:
+def test_model_server_with_faults_is_evaluated(files: GoldenFiles) -> None:
     connections = {}
     with serving(lambda row: float(row[0] > 0.5)) as server:
         server.faults, server.every = FAULTS, 20
@@ -191,7 +189,7 @@ def test_a_model_server_under_faults(files: GoldenFiles) -> None:
     assert "return_value" not in down.xcoms
 
 
-def test_a_model_in_a_file_and_one_in_a_column(files: GoldenFiles) -> None:
+def test_model_file_is_compared_with_column(files: GoldenFiles) -> None:
     joblib, linear = pytest.importorskip("joblib"), pytest.importorskip("sklearn.linear_model")
     files.rows["old"] = 1
     golden = files.write(files.rows, "with old.csv")
@@ -214,7 +212,7 @@ def test_a_model_in_a_file_and_one_in_a_column(files: GoldenFiles) -> None:
     assert ran.xcoms["return_value"]["comparisons"]["accuracy"]["verdict"] == "pass"
 
 
-def test_a_golden_set_from_sql(files: GoldenFiles) -> None:
+def test_golden_set_from_sql_is_evaluated(files: GoldenFiles) -> None:
     with sqlite3.connect(files.home / "golden.db") as connection:
         files.rows.assign(pred=files.rows["label"]).to_sql("golden", connection, index=False)
     connection.close()
@@ -229,7 +227,7 @@ def test_a_golden_set_from_sql(files: GoldenFiles) -> None:
     assert "the database refused the query (OperationalError); query: SELECT * FROM nowhere" in str(refused.error)
 
 
-def test_the_asset_event_carries_the_verdict(files: GoldenFiles) -> None:
+def test_asset_event_has_the_verdict(files: GoldenFiles) -> None:
     ran = run_task(evaluation(files, predictor=files.predictions(0.01, "p.csv"), outlets=[Asset("evaluated")], model_version="7"))
     assert ran.state == "success", ran.log
     done = next(msg for msg in ran.messages if isinstance(msg, comms.SucceedTask))
@@ -249,18 +247,18 @@ def test_the_asset_event_carries_the_verdict(files: GoldenFiles) -> None:
         ({"fail_on": ["never"]}, "never"),
         ({"decision_threshold": 50}, "decision_threshold"),
         ({"metrics": ["accuracy", "throughput"], "champion": "c", "compare_on": ["throughput"]}, "throughput is not compared"),
-        ({"metrics": ["throughput"], "thresholds": {}, "champion": "c"}, "latencies alone"),
-        ({"metrics": {"accuracy": "accuracy", "mine": max}, "thresholds": {"mine": 1}}, "which way is better"),
+        ({"metrics": ["throughput"], "thresholds": {}, "champion": "c"}, "only latencies"),
+        ({"metrics": {"accuracy": "accuracy", "mine": max}, "thresholds": {"mine": 1}}, "has no direction"),
         ({"predictor": 7}, "predictor is 7"),
     ],
 )
-def test_a_dag_with_bad_arguments_does_not_parse(files: GoldenFiles, arguments: dict[str, Any], text: str) -> None:
+def test_invalid_arguments_fail_at_parse_time(files: GoldenFiles, arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         evaluation(files, **{"predictor": "p", **arguments})
 
 
 @pytest.mark.parametrize("wrong", [{"thresholds": {"accuracy": "{{ params.empty }}"}}, {"margin": "{{ params.empty }}"}])
-def test_a_template_that_renders_to_no_number_is_recorded_and_not_retried(files: GoldenFiles, wrong: dict[str, Any]) -> None:
+def test_template_without_number_is_recorded_and_not_retried(files: GoldenFiles, wrong: dict[str, Any]) -> None:
     files.predictions(0.0, "p.csv")
     more = {"predictor": f"{files.home}/p.csv", "champion": f"{files.home}/p.csv", "params": {"empty": ""}, **wrong}
     ran = run_task(evaluation(files, retries=2, **more))
@@ -269,7 +267,7 @@ def test_a_template_that_renders_to_no_number_is_recorded_and_not_retried(files:
     assert files.checks()["fraud"].result.verdict is Verdict.UNKNOWN
 
 
-def test_a_champion_is_compared_where_a_latency_alone_has_a_threshold(files: GoldenFiles) -> None:
+def test_champion_is_compared_when_only_latency_has_threshold(files: GoldenFiles) -> None:
     files.rows["good"], files.rows["bad"] = files.rows["label"], 1 - files.rows["label"]
     golden = files.write(files.rows, "with models.csv")
     more = {"metrics": ["accuracy", "throughput"], "thresholds": {"throughput": 1}, "champion": "good"}
@@ -277,7 +275,7 @@ def test_a_champion_is_compared_where_a_latency_alone_has_a_threshold(files: Gol
     assert (ran.state, ran.xcoms["return_value"]["comparisons"]["accuracy"]["verdict"]) == ("failed", "fail")
 
 
-def test_nothing_judged_is_no_pass(files: GoldenFiles) -> None:
+def test_evaluation_without_criterion_fails(files: GoldenFiles) -> None:
     ran = run_task(evaluation(files, predictor=files.predictions(0.0, "p.csv"), thresholds={}))
     assert (ran.state, ran.xcoms["return_value"]["verdict"]) == ("failed", "unknown")
     assert files.checks()["fraud"].result.verdict is Verdict.UNKNOWN
@@ -287,7 +285,7 @@ class StoreError(Exception):
     """As gcsfs has it: no OSError."""
 
 
-def test_a_store_that_does_not_answer_is_no_verdict_on_the_model(files: GoldenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_fault_is_retried(files: GoldenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("joblib")
     from airflow_slo_provider.runtime.files import object_storage
 
@@ -303,7 +301,7 @@ def test_a_store_that_does_not_answer_is_no_verdict_on_the_model(files: GoldenFi
     assert (ran.state, "503" in str(ran.error)) == ("up_for_retry", True)
 
 
-def test_what_the_documentation_shows(tmp_path: Path) -> None:
+def test_documented_example_runs(tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     text = (REPO / "docs" / "golden-sets.md").read_text()
@@ -314,7 +312,7 @@ def test_what_the_documentation_shows(tmp_path: Path) -> None:
     assert dag.get_task("promote").evaluation.operator is dag.get_task("evaluate")
 
 
-def test_a_first_model_has_no_champion(files: GoldenFiles) -> None:
+def test_missing_champion_of_first_model_is_allowed(files: GoldenFiles) -> None:
     def first(**more: Any) -> GoldenSetEvaluationOperator:
         champion = PredictionFile("{{ params.champion }}")
         return evaluation(files, predictor=files.predictions(0.02, "p.csv"), champion=champion, params={"champion": ""}, **more)

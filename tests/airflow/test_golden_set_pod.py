@@ -29,7 +29,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoldenFiles:
         {"compare_on": ["accuracy"], "champion": "champion.csv", "margin": 0.01, "confidence": 0.9},
     ],
 )
-def test_as_the_operator(files: GoldenFiles, more: dict[str, Any]) -> None:
+def test_pod_check_returns_what_the_operator_records(files: GoldenFiles, more: dict[str, Any]) -> None:
     files.predictions(0.05, "champion.csv")
     more = {**more, **({"champion": str(files.home / "champion.csv")} if "champion" in more else {})}
     spec = {
@@ -41,7 +41,7 @@ def test_as_the_operator(files: GoldenFiles, more: dict[str, Any]) -> None:
         "replicates": 200,
         **more,
     }
-    found = {one.name: one for one in registry.run("golden_set", spec)}
+    found = {one.name: one for one in registry.run_check("golden_set", spec)}
     run_task(GoldenSetEvaluationOperator(task_id="evaluate", **spec))
     recorded = {name: one.result for name, one in files.checks().items()}
     assert found.keys() == recorded.keys()

@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slo_provider.checks.envelope import seal
+from airflow_slo_provider.checks.envelope import serialise
 from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.ledger import Ledger, open_ledger
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
@@ -128,7 +128,7 @@ def test_verdicts(pods: Pods, ledger: Ledger, verdict: str, fail_on: list[str] |
     [
         ({"error": "value"}, "my_checks:run", "failed", "no such luck"),
         ({"error": "os"}, "my_checks:run", "up_for_retry", "OSError: no such luck"),
-        ({"times": 0, "name": "m"}, "my_checks:run", "failed", "found nothing to say"),
+        ({"times": 0, "name": "m"}, "my_checks:run", "failed", "returned no results"),
         ({}, "my_checks:run", "failed", "KeyError: 'name'"),
         ({}, "no_such_module:run", "failed", "needs no_such_module, which is not installed here"),
         ({}, "my_checks:walk", "failed", "has no function 'walk'"),
@@ -152,7 +152,7 @@ def test_a_pod_that_leaves_no_result_has_not_passed(pods: Pods, ledger: Ledger) 
     ran = run({"name": "m"})
     assert ran.state == "up_for_retry"
     assert [one.result.verdict for one in ledger.checks()] == [Verdict.UNKNOWN]
-    assert "left no result behind" in str(ran.error)
+    assert "left no result" in str(ran.error)
 
 
 def test_templates(pods: Pods, ledger: Ledger) -> None:
@@ -186,7 +186,7 @@ def test_deferred(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(KubernetesPodOperator, "extract_xcom", lambda self: found)
         return self.extract_xcom()
 
-    found = seal([CheckResult(kind="golden_set", name="m", verdict=Verdict.PASS)])
+    found = serialise([CheckResult(kind="golden_set", name="m", verdict=Verdict.PASS)])
     monkeypatch.setattr(KubernetesPodOperator, "execute_async", execute_async)
     monkeypatch.setattr(KubernetesPodOperator, "trigger_reentry", trigger_reentry)
     operator = SLOCheckPodOperator(task_id="check", kind="my_checks:run", spec={}, image="i", deferrable=True)
@@ -198,7 +198,7 @@ def test_deferred(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_pod_that_ended_before_it_was_deferred(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's operator drops the result then; see ``KubernetesPodOperator.invoke_defer_method``."""
-    found = seal([CheckResult(kind="golden_set", name="m", verdict=Verdict.PASS)])
+    found = serialise([CheckResult(kind="golden_set", name="m", verdict=Verdict.PASS)])
     monkeypatch.setattr(KubernetesPodOperator, "extract_xcom", lambda self: found)
     monkeypatch.setattr(KubernetesPodOperator, "execute_async", lambda self, context: self.extract_xcom() and None)
     operator = SLOCheckPodOperator(task_id="check", kind="my_checks:run", spec={}, image="i", deferrable=True)

@@ -254,14 +254,14 @@ def test_table_of_metrics_is_complete() -> None:
     for names, gets, better in re.findall(r"^\| (`.*?) \| (.*?) \| (higher|lower) \|$", text, re.M):
         for name in re.findall(r"`([\w@]+)`", names):
             shown[name] = better
-            metric = metrics.find(name.replace("@k", "@10"))
+            metric = metrics.find_metric(name.replace("@k", "@10"))
             assert metric.higher_is_better == (better == "higher"), name
             words = READ[metric.reads]
             assert any(word in gets for word in ([words] if isinstance(words, str) else words)), f"{name}: {gets}"
     cut = {f"{name}@k" for name in ("ndcg", "ndcg_exp", "map", "mrr", "recall")}
     assert set(shown) == {*metrics._KNOWN, *metrics._ALIASES, *cut, "ndcg", "ndcg_exp", "map", "mrr"}
     for name in ("recall", "recall@10"):  # precision of classes and of rankings: both are in the table
-        assert metrics.find(name).reads == ("label" if name == "recall" else "ranking")
+        assert metrics.find_metric(name).reads == ("label" if name == "recall" else "ranking")
 
 
 @pytest.fixture

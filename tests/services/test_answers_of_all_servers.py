@@ -89,12 +89,12 @@ def _registry(url: str) -> None:
 def _model_server(url: str) -> None:
     import numpy as np
 
-    from airflow_slo_provider.evaluation.models.model_server import ask_all
+    from airflow_slo_provider.evaluation.models.model_server import request_predictions
     from airflow_slo_provider.evaluation.models.protocols import make_protocol
     from airflow_slo_provider.http.settings import HttpSettings
 
     rows = pd.DataFrame({"x": [1.0]})
-    ask_all(
+    request_predictions(
         HttpSettings(url=url), "/predict", make_protocol("oip_v2"), rows,
         ids=np.array([1]), batch_size=1, concurrency=1, retries=0, timeout=5,
     )  # fmt: skip

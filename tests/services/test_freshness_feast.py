@@ -92,13 +92,13 @@ def ask(view, project="shop"):
     return read_source({"feature_view": view, "project": project})
 
 
-def test_the_end_of_the_last_materialisation(feast):
+def test_last_materialisation_is_observed_at_its_end(feast):
     found = observe(ask("spend"))
     assert found.observed_at == feast[1]
     assert found.evidence["measures"] == "materialisation"
 
 
-def test_a_view_that_was_never_materialised_is_unknown():
+def test_view_without_materialisation_is_unknown():
     found = observe(ask("never"))
     assert found.observed_at is None
     assert assess(found, datetime.now(UTC), Limits(timedelta(days=999))).freshness.verdict == "unknown"
@@ -113,13 +113,13 @@ def test_several_views_are_groups(feast):
 
 
 @pytest.mark.parametrize(("view", "project"), [("nope", "shop"), ("spend", "nope")])
-def test_what_does_not_exist_is_an_error(view, project):
+def test_missing_view_or_project_raises(view, project):
     with pytest.raises(QueryError, match=f"there is no feature view {view} in project {project}") as caught:
         observe(ask(view, project))
     assert not caught.value.transient
 
 
-def test_a_trigger_asks_the_same(feast):
+def test_trigger_finds_what_a_poke_finds(feast):
     async def once():
         async with aclosing(polls().answers(ask("spend"), 0.2)) as answers:
             return await anext(answers)

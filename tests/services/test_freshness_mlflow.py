@@ -35,7 +35,7 @@ def ask(model="churn rate", alias="champion", **more):
     return observe(read_source({"model": model, "alias": alias, **more}))
 
 
-def test_the_age_is_that_of_the_version_and_not_of_the_alias_move(registry):
+def test_moved_alias_has_age_of_its_version(registry):
     first = ask()
     assert first.model_version == "1"
     assert timedelta(0) < datetime.now(UTC) - first.observed_at < timedelta(minutes=3)
@@ -47,20 +47,20 @@ def test_the_age_is_that_of_the_version_and_not_of_the_alias_move(registry):
     assert ask().observed_at == first.observed_at  # moving it back makes nothing younger
 
 
-def test_a_promotion_writes_its_own_tag(registry):
+def test_promotion_tag_is_observed(registry):
     assert ask(promotion_tag="promoted_at").observed_at is None
     tag = {"name": "churn rate", "version": "1", "key": "promoted_at", "value": "2026-11-24T11:00:00+01:00"}
     call(registry, "model-versions/set-tag", tag)
     assert ask(promotion_tag="promoted_at").observed_at == datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 
-def test_a_naive_tag_is_an_error(registry):
+def test_naive_promotion_tag_is_rejected(registry):
     call(registry, "model-versions/set-tag", {"name": "churn rate", "version": "1", "key": "naive", "value": "2026-11-24 11:00"})
     with pytest.raises(InvalidMeasurement, match="no time zone"):
         ask(promotion_tag="naive")
 
 
-def test_our_own_promotion_is_understood(registry, ledger):
+def test_promotion_by_operator_is_observed(registry, ledger):
     promote = PromoteModelOperator(task_id="promote", model="churn rate", version="2")
     ran = run_task(promote, connections={"model_registry_default": {"conn_type": "model_registry", "host": registry}})
     assert ran.state == "success", ran.error
@@ -71,7 +71,7 @@ def test_our_own_promotion_is_understood(registry, ledger):
     call(registry, "registered-models/alias", {"name": "churn rate", "alias": "champion", "version": "1"})
 
 
-def test_a_missing_alias_is_unknown_and_a_missing_model_is_an_error(registry):
+def test_missing_alias_is_unknown_and_missing_model_raises(registry):
     missing = ask(alias="challenger")
     assert missing.observed_at is None
     assert "there is no alias challenger" in missing.note
@@ -80,7 +80,7 @@ def test_a_missing_alias_is_unknown_and_a_missing_model_is_an_error(registry):
     assert not caught.value.transient
 
 
-def test_the_sensor(registry, ledger):
+def test_sensor_of_a_model_succeeds_when_fresh(registry, ledger):
     connections = {"model_registry_default": {"conn_type": "model_registry", "host": registry}}
 
     def run(alias):

@@ -60,7 +60,7 @@ def query(text, **arguments):
         "date",
     ],
 )
-def test_every_form_of_timestamp(database, kind, value, timezone, expected):
+def test_timestamp_in_every_form_is_observed(database, kind, value, timezone, expected):
     database.execute(f"CREATE TABLE features (ts {kind})")
     database.execute("INSERT INTO features VALUES (%s), (NULL)", [value])
     found = table(timezone=timezone)
@@ -71,13 +71,13 @@ def test_every_form_of_timestamp(database, kind, value, timezone, expected):
 
 
 @pytest.mark.parametrize("rows", [0, 2])
-def test_empty_tables_and_nulls_are_unknown(database, rows):
+def test_empty_table_or_null_is_unknown(database, rows):
     database.execute("CREATE TABLE features (ts timestamptz)")
     database.execute("INSERT INTO features SELECT NULL FROM generate_series(1, %s)", [rows])
     assert table().observed_at is None
 
 
-def test_thirteen_stale_groups_of_a_thousand_are_named(database):
+def test_stale_groups_are_named(database):
     database.execute('CREATE SCHEMA "Feature Store"')
     database.execute('CREATE TABLE "Feature Store"."select" (entity int, "updated At" timestamptz)')
     database.execute(
@@ -98,14 +98,14 @@ def test_thirteen_stale_groups_of_a_thousand_are_named(database):
 @pytest.mark.parametrize(
     "arguments", [{"timestamp_column": "nope"}, {"table": "nope"}, {"group_by": "nope"}, {"table": "Features"}]
 )
-def test_what_does_not_exist_is_an_error_and_stays_one(database, arguments):
+def test_missing_table_or_column_raises_without_retry(database, arguments):
     database.execute("CREATE TABLE features (ts timestamptz)")
     with pytest.raises(QueryError, match="does not exist") as caught:
         table(**arguments)
     assert (caught.value.reason, caught.value.transient, caught.value.source) == ("bad_query", False, "connection warehouse")
 
 
-def test_queries(database):
+def test_custom_queries_are_observed(database):
     assert abs(
         query("SELECT now() - interval '5 minutes'").observed_at - (datetime.now(UTC) - timedelta(minutes=5))
     ) < 9 * timedelta(seconds=1)
@@ -118,7 +118,7 @@ def test_queries(database):
     assert caught.value.reason == "bad_query"
 
 
-def test_a_wrong_password_is_an_error_and_not_told(database, postgres, monkeypatch):
+def test_rejected_login_raises_without_password(database, postgres, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"postgres://{USER}:hunter2@127.0.0.1:{postgres.port}/postgres")
     with pytest.raises(QueryError) as caught:
         table()

@@ -53,7 +53,7 @@ def queries_so_far(url: str) -> int:
     return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines)
 
 
-def test_a_timestamp_and_an_age(prometheus):
+def test_timestamp_or_age_is_observed(prometheus):
     for query, gives in (("vector(time() - 600)", "timestamp"), ("time() - vector(time() - 600)", "age")):
         found = observe(ask(query, query_gives=gives))
         assert abs(datetime.now(UTC) - found.observed_at - timedelta(minutes=10)) < timedelta(seconds=5)
@@ -61,7 +61,7 @@ def test_a_timestamp_and_an_age(prometheus):
 
 
 @pytest.mark.parametrize("query", ["no_such_metric", "time() - no_such_metric", "vector(0) / 0", "vector(1) / 0"])
-def test_no_number_is_unknown(prometheus, query):
+def test_sample_without_number_is_unknown(prometheus, query):
     for gives in ("timestamp", "age"):
         assert observe(ask(query, query_gives=gives)).observed_at is None
 
@@ -81,13 +81,13 @@ def two(first, second):
         ("vector(1)", {"query_gives": "age", "timezone": "UTC"}, "timezone= is not valid"),
     ],
 )
-def test_wrong_questions(prometheus, query, arguments, message):
+def test_invalid_query_raises(prometheus, query, arguments, message):
     with pytest.raises(QueryError, match=message) as caught:
         observe(ask(query, **arguments))
     assert not caught.value.transient
 
 
-def test_groups_by_label(prometheus):
+def test_series_are_grouped_by_label(prometheus):
     before = datetime.now(UTC)
     found = observe(ask(two(60, 7200), query_gives="timestamp", group_by="g"))
     late = timedelta(seconds=1)  # a server may answer with whole milliseconds
@@ -107,7 +107,7 @@ class TestSensor:
     def ledgered(self, ledger):
         self.ledger = ledger
 
-    def test_it_waits_in_the_triggerer(self, prometheus):
+    def test_stale_sensor_waits_in_the_triggerer(self, prometheus):
         ran = run_task(self.sensor("vector(7200)", timeout=60), connections=self.connections(prometheus))
         assert ran.state == "deferred"
         assert ran.deferral.classpath == "airflow_slo_provider.triggers.freshness.FreshnessTrigger"
@@ -119,13 +119,13 @@ class TestSensor:
         fresh = self.sensor("vector(0)", timeout=60)
         assert resume(fresh, ran.deferral, event, connections=self.connections(prometheus)).state == "success"
 
-    def test_an_event_alone_is_not_believed(self, prometheus):
+    def test_sensor_checks_again_after_the_event(self, prometheus):
         sensor = self.sensor("vector(7200)")
         ran = run_task(sensor, connections=self.connections(prometheus))
         again = resume(sensor, ran.deferral, {"status": "fresh"}, connections=self.connections(prometheus))
         assert again.state == "deferred"
 
-    def test_groups_and_quantile_reach_the_trigger(self, prometheus):
+    def test_groups_and_quantile_are_passed_to_the_trigger(self, prometheus):
         sensor = FeatureFreshnessSensor(
             task_id="t",
             query=two(60, 7200),
@@ -146,7 +146,7 @@ class TestSensor:
         assert run_task(half, connections=self.connections(prometheus)).state == "success"
 
     @pytest.mark.parametrize(("query", "state"), [("sum(", "failed"), ("vector(-7200)", "failed")])
-    def test_what_no_waiting_mends_fails(self, prometheus, query, state):
+    def test_permanent_error_fails_the_sensor(self, prometheus, query, state):
         assert run_task(self.sensor(query, retries=2), connections=self.connections(prometheus)).state == state
 
 
@@ -176,7 +176,7 @@ def make(query, gives="age", interval=0.4, max_age=HOUR):
 
 
 class TestTrigger:
-    def test_it_tells_what_no_waiting_mends(self, prometheus):
+    def test_permanent_error_ends_the_trigger(self, prometheus):
         for query, event in (
             ("sum(", {"status": "error", "reason": "bad_query"}),
             ("vector(-7200)", {"status": "clock_skew"}),
@@ -184,7 +184,7 @@ class TestTrigger:
         ):
             assert asyncio.run(asyncio.wait_for(first_event(make(query)), 10)) == event
 
-    def test_a_server_that_is_away_for_a_moment_is_waited_for(self, tmp_path, monkeypatch):
+    def test_transient_error_is_retried_by_the_trigger(self, tmp_path, monkeypatch):
         port = free_port()
         extra = json.dumps({"retries": 0})
         monkeypatch.setenv(
@@ -201,7 +201,7 @@ class TestTrigger:
         assert asyncio.run(first_event(make("vector(1)", interval=0.1))) == {"status": "error", "reason": "connection_refused"}
         assert len(looks) == MOST_FAULTS == 3
 
-    def test_it_fires_when_the_sensors_timeout_is_over(self, prometheus):
+    def test_trigger_fires_at_the_sensor_timeout(self, prometheus):
         trigger = trigger_for(
             ask("vector(7200)", query_gives="age"), Limits(HOUR), timedelta(seconds=0.2), timedelta(seconds=1.5)
         )
@@ -209,13 +209,13 @@ class TestTrigger:
         assert again.until == trigger.until
         assert asyncio.run(asyncio.wait_for(first_event(again), 30)) == {"status": "timeout"}
 
-    def test_a_connection_that_does_not_exist_is_told(self, monkeypatch):
+    def test_missing_connection_ends_the_trigger(self, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": "http://127.0.0.1:1"}))
         trigger = make("vector(1)", interval=0.2)
         trigger.conn_id = "gone"
         assert asyncio.run(asyncio.wait_for(first_event(trigger), 20))["status"] == "error"
 
-    def test_five_hundred_that_ask_the_same_share_each_look(self, prometheus):
+    def test_triggers_with_same_query_share_each_poll(self, prometheus):
         interval, seconds = 0.5, 3.0
 
         async def wait() -> tuple[int, int]:
@@ -234,7 +234,7 @@ class TestTrigger:
         assert shared == 1
         assert 3 <= asked <= seconds / interval + 1
 
-    def test_all_that_share_a_look_hear_of_it_and_judge_it_by_themselves(self, prometheus):
+    def test_triggers_that_share_a_poll_judge_it_separately(self, prometheus):
         async def wait():
             easy = [asyncio.create_task(first_event(make("vector(7200)", max_age=3 * HOUR))) for _ in range(20)]
             hard = [asyncio.create_task(first_event(make("vector(7200)", max_age=HOUR))) for _ in range(20)]
@@ -247,7 +247,7 @@ class TestTrigger:
 
         asyncio.run(wait())
 
-    def test_different_questions_are_asked_one_by_one_over_one_client(self, prometheus):
+    def test_different_queries_share_one_client(self, prometheus):
         async def wait():
             listening = [collect(ask(f"vector({n})", query_gives="age"), 0.5) for n in range(100)]
             return await asyncio.wait_for(asyncio.gather(*listening), 30)

@@ -54,7 +54,7 @@ def test_gauges_are_pushed_and_replaced(files: GoldenFiles, pushgateway: str) ->
     assert page.count('golden_set_metric{bound="value"') == 1
 
 
-def test_a_pushgateway_that_is_not_there_is_a_fault(files: GoldenFiles) -> None:
+def test_unreachable_pushgateway_raises(files: GoldenFiles) -> None:
     operator = GoldenSetEvaluationOperator(
         task_id="evaluate", golden_set=files.golden, predictor=files.predictions(0.05, "p.csv"), metrics=["accuracy"],
         thresholds={"accuracy": 0.9}, pushgateway_conn_id="push", retries=1,

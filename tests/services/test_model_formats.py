@@ -39,7 +39,7 @@ def run(program: Path, code: str, home: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_mlflow_model(tmp_path: Path) -> None:
+def test_mlflow_model_is_loaded_and_called(tmp_path: Path) -> None:
     save = """
 import mlflow.sklearn
 mlflow.sklearn.save_model(model, home + "/model", pip_requirements=[], serialization_format="pickle")

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics.metric_names import find
+from airflow_slo_provider.evaluation.intervals.latency import estimate_latency
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.predictors import HttpModel
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
@@ -109,11 +109,11 @@ def ask_under_load(url: str, home: Path, model: HttpModel) -> Any:
     assert joined.coverage == 1
     assert (joined.sample.prediction == said[golden.frame["id"]].to_numpy()).all()
     assert found.retried >= ROWS / model.batch_size / 20 - 1
-    assert 0 < (latency_estimate(find("latency_p50"), found).value or 0) < 30
+    assert 0 < (estimate_latency(find_metric("latency_p50"), found).value or 0) < 30
     return found
 
 
-def test_mlflows_scoring_server(home: Path) -> None:
+def test_mlflow_scoring_server_answers_all_rows(home: Path) -> None:
     program, port = peer("mlflow") / "mlflow", free_port()
     train(program, home, "mlflow")
     url = f"http://127.0.0.1:{port}"
@@ -127,7 +127,7 @@ def test_mlflows_scoring_server(home: Path) -> None:
         assert not error.value.transient
 
 
-def test_mlserver(home: Path) -> None:
+def test_mlserver_answers_all_rows(home: Path) -> None:
     program, port = peer("mlserver") / "mlserver", free_port()
     train(program, home)
     url = f"http://127.0.0.1:{port}"

@@ -22,8 +22,8 @@ from airflow_slo_provider.deployment.kubernetes.api import (
     unreachable_error,
 )
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
-from airflow_slo_provider.freshness.group_names import by_name
-from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+from airflow_slo_provider.freshness.group_names import name_groups
+from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 from airflow_slo_provider.incidents.culprit import find_outlier
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus.answers import Sample
@@ -123,15 +123,15 @@ def test_alert_labels_and_annotations_are_redacted() -> None:
 
 def test_group_names_are_redacted_and_equal_names_refused() -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
-    named = by_name([(["eu", f"token={OTHER_SECRETS[1]}"], at), (["us", "x"], at)], twice=ValueError)
+    named = name_groups([(["eu", f"token={OTHER_SECRETS[1]}"], at), (["us", "x"], at)], repeated=ValueError)
     assert_no_secret(named)
     assert set(named) == {"eu/token=***", "us/x"}
     with pytest.raises(ValueError, match=r"token=\*\*\*"):
-        by_name([([f"token={one}"], at) for one in OTHER_SECRETS[:2]], twice=ValueError)
+        name_groups([([f"token={one}"], at) for one in OTHER_SECRETS[:2]], repeated=ValueError)
 
 
 def test_freshness_query_with_two_series_names_no_credential() -> None:
-    question = PrometheusQuestion(query="max(x)", gives="timestamp", group_by=("said",))
+    question = PrometheusQuery(query="max(x)", gives="timestamp", group_by=("said",))
     samples = [Sample({"said": SERVER_TEXT, "n": n}, Fraction(1), "1") for n in "12"]
     with pytest.raises(MeasurementError) as caught:
         question.read(samples, at=datetime(2026, 11, 1, tzinfo=UTC), where="http://x")
@@ -157,7 +157,7 @@ def test_breakdown_rows_and_notes_are_redacted() -> None:
 
 def test_token_issued_by_a_server_is_redacted_afterwards() -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
-    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_steps import Call, read_object
 
     with answering(b'{"access_token": "Gv1enByTheServer", "detail": "you sent Gv1enByTheServer"}') as url:
         settings = ApiSettings(url=url, basic=("me", "pass-word"), token_path="/auth/token")
@@ -165,7 +165,7 @@ def test_token_issued_by_a_server_is_redacted_afterwards() -> None:
             reply = client.send(Call("/x"))
             assert "Gv1enByTheServer" not in reply.text
             with pytest.raises(ReasonedError) as caught:
-                mapping(reply, Call("/x"), accepted=())
+                read_object(reply, Call("/x"), accepted=())
     assert "Gv1enByTheServer" not in error_text(caught.value)
 
 

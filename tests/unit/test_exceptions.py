@@ -28,11 +28,11 @@ from airflow_slo_provider.exceptions import (
         (Fault("is wrong", path="spec.x", file="f.yaml"), "f.yaml: spec.x: is wrong"),
     ],
 )
-def test_a_fault_says_where(fault: Fault, text: str) -> None:
+def test_fault_text_has_location(fault: Fault, text: str) -> None:
     assert str(fault) == text
 
 
-def test_a_document_error_says_all_faults() -> None:
+def test_document_error_text_has_all_faults() -> None:
     faults = [Fault("one", line=1), Fault("two", line=2)]
     error = DocumentError(faults)
     assert error.faults == tuple(faults)
@@ -45,7 +45,7 @@ def test_a_document_error_says_all_faults() -> None:
     [(MeasurementError, "measurement_error"),
      (NoData, "no_data"), (InvalidMeasurement, "invalid_measurement"), (QueryError, "query_error")],
 )  # fmt: skip
-def test_a_measurement_error_carries_what_was_asked(kind: type[MeasurementError], reason: str) -> None:
+def test_measurement_error_has_query_and_source(kind: type[MeasurementError], reason: str) -> None:
     error = kind("it broke", query="up", source="http://prometheus:9090", http_status=503, transient=True)
     assert str(error) == "it broke; query: up; asked: http://prometheus:9090"
     assert (error.reason, error.transient, error.http_status) == (reason, True, 503)
@@ -62,7 +62,7 @@ def test_a_measurement_error_carries_what_was_asked(kind: type[MeasurementError]
         LedgerError("locked", reason="locked", transient=True),
     ],
 )
-def test_errors_survive_the_way_between_processes(error: SLOProviderError) -> None:
+def test_errors_are_picklable(error: SLOProviderError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert str(again) == str(error)

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.evaluation.metrics.metric_names import find_all
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics
 from airflow_slo_provider.evaluation.report.html import to_html as model_report
-from airflow_slo_provider.evaluation.verdict.assessment import Plan
+from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan
 from airflow_slo_provider.evaluation.verdict.assessment import assess as assess_model
-from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold
 from airflow_slo_provider.tracing.analysis.assessment import LatencyRules
 from airflow_slo_provider.tracing.analysis.assessment import assess as assess_latency
 from airflow_slo_provider.tracing.report.html import to_html as latency_report
-from tests.unit.evaluation.builders import frame, golden, said
+from tests.unit.evaluation.builders import frame, golden, make_predictions
 from tests.unit.tracing.builders import span
 
 HOSTILE = [
@@ -69,14 +69,14 @@ class Page(HTMLParser):
         assert [one[1].get("http-equiv") for one in self.tags if one[0] == "meta"].count("Content-Security-Policy") == 1
 
 
-def test_what_is_looked_for_would_be_found() -> None:
+def test_search_finds_unescaped_markup() -> None:
     for bad in HOSTILE[:2]:
         with pytest.raises(AssertionError):
             Page(f"<p>{bad}</p>").check()
 
 
 @pytest.mark.parametrize("evil", HOSTILE)
-def test_latency(evil: str) -> None:
+def test_latency_report_escapes_hostile_names(evil: str) -> None:
     spans = [
         span(
             evil if number else "r", number, 40 - number, "0" if number else None, key=str(number), trace=f"{version}{turn}",
@@ -91,12 +91,14 @@ def test_latency(evil: str) -> None:
 
 
 @pytest.mark.parametrize("evil", HOSTILE)
-def test_golden_sets(evil: str) -> None:
+def test_golden_set_report_escapes_hostile_names(evil: str) -> None:
     """Segments, labels and what the model says are all somebody's text."""
     rows = frame(400)
     rows["region"] = np.where(np.arange(400) % 2 == 0, evil, f"{evil}2")
     rows["label"] = np.where(rows["label"] == 1, evil, f"{evil}2")
-    asked = Plan(metrics=find_all(["accuracy"]), thresholds={"accuracy": Threshold(0.5)}, replicates=100, slices=SliceRule())
-    html = model_report(assess_model(asked, golden(rows), said(rows, rows["label"])), evil)
+    asked = EvaluationPlan(
+        metrics=find_metrics(["accuracy"]), thresholds={"accuracy": Threshold(0.5)}, replicates=100, slices=SegmentRule()
+    )
+    html = model_report(assess_model(asked, golden(rows), make_predictions(rows, rows["label"])), evil)
     Page(html).check()
     assert evil.strip() in Page(html).text

@@ -16,7 +16,7 @@ def result(**values: object) -> CheckResult:
     return CheckResult(**{"kind": "slo", "name": "checkout", "verdict": Verdict.PASS, "checked_at": AT, **values})  # type: ignore[arg-type]
 
 
-def test_written_and_read_again() -> None:
+def test_result_survives_serialisation() -> None:
     whole = result(
         verdict=Verdict.FAIL, value=0.998, unit="ratio", good=998.0, total=1000.0, target=0.999, op="gte", message="spent",
         interval_start=AT - timedelta(days=1), interval_end=AT, model_version="7", evidence={"query": "up", "rows": 3},
@@ -27,14 +27,14 @@ def test_written_and_read_again() -> None:
     assert (data["verdict"], data["schema_version"]) == ("fail", SCHEMA_VERSION)
 
 
-def test_times_travel_in_utc() -> None:
+def test_times_are_serialised_in_utc() -> None:
     berlin = datetime(2026, 11, 1, 13, tzinfo=timezone(timedelta(hours=1)))
     data = result(checked_at=berlin).to_dict()
     assert data["checked_at"] == "2026-11-01T12:00:00+00:00"
     assert CheckResult.from_dict(data).checked_at == berlin
 
 
-def test_a_verdict_may_be_said_in_words() -> None:
+def test_verdict_as_text_is_accepted() -> None:
     assert result(verdict="unknown").verdict is Verdict.UNKNOWN
     with pytest.raises(ValueError, match="'ok' is not a valid Verdict"):
         result(verdict="ok")
@@ -42,23 +42,23 @@ def test_a_verdict_may_be_said_in_words() -> None:
 
 @pytest.mark.parametrize("field", ["value", "good", "total", "target"])
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_are_finite(field: str, number: float) -> None:
+def test_infinite_or_nan_number_is_rejected(field: str, number: float) -> None:
     with pytest.raises(ValueError, match=f"CheckResult slo/checkout: {field} is .*; use None and verdict 'unknown'"):
         result(**{field: number})
 
 
 @pytest.mark.parametrize("field", ["checked_at", "interval_start", "interval_end"])
-def test_times_have_a_zone(field: str) -> None:
+def test_naive_time_is_rejected(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} 2026-11-01 00:00:00 has no time zone"):
         result(**{field: datetime(2026, 11, 1)})
 
 
-def test_another_schema_is_refused_with_what_to_do() -> None:
+def test_other_schema_version_is_rejected_with_advice() -> None:
     data = result().to_dict() | {"schema_version": SCHEMA_VERSION + 1}
     with pytest.raises(ValueError, match="upgrade airflow-slo-provider where it is read"):
         CheckResult.from_dict(data)
 
 
-def test_what_is_recorded_does_not_change() -> None:
+def test_result_is_frozen() -> None:
     with pytest.raises(AttributeError):
         result().verdict = Verdict.PASS  # type: ignore[misc]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 
-def z_of(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
     """Return the normal quantile of a two-sided interval."""
     from scipy.special import ndtri
 
@@ -23,9 +22,8 @@ def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, 
 
     :raises ValueError: when ``total`` is not positive
     """
-    if not total > 0 or not 0 <= good <= total:
-        raise ValueError(f"{good} of {total} is no proportion")
-    z, share = z_of(confidence), good / total
+    _check_proportion(good, total)
+    z, share = normal_quantile(confidence), good / total
     middle = share + z * z / (2 * total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     below = 1 + z * z / total
@@ -34,15 +32,19 @@ def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, 
     return low, high
 
 
-def exact(good: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def _check_proportion(good: float, total: float) -> None:
+    if not total > 0 or not 0 <= good <= total:
+        raise ValueError(f"{good} of {total} is not a proportion")
+
+
+def clopper_pearson(good: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the exact interval of a proportion [Clopper and Pearson 1934].
 
     :raises ValueError: when ``total`` is not positive
     """
     from scipy.special import betaincinv
 
-    if not total > 0 or not 0 <= good <= total:
-        raise ValueError(f"{good} of {total} is no proportion")
+    _check_proportion(good, total)
     tail = (1 - confidence) / 2
     low = 0.0 if good == 0 else float(betaincinv(good, total - good + 1, tail))
     high = 1.0 if good == total else float(betaincinv(good + 1, total - good, 1 - tail))
@@ -57,7 +59,7 @@ def paired_difference(worse: float, better: float, total: float, confidence: flo
     :return: the interval of (second - first)
     """
     first, second = (worse + 1) / (total + 2), (better + 1) / (total + 2)
-    half = z_of(confidence) * math.sqrt((first + second - (second - first) ** 2) / (total + 2))
+    half = normal_quantile(confidence) * math.sqrt((first + second - (second - first) ** 2) / (total + 2))
     return max(second - first - half, -1.0), min(second - first + half, 1.0)
 
 
@@ -79,7 +81,7 @@ def mcnemar(b: int, c: int, *, exactly: bool | None = None) -> tuple[float, floa
     if b + c == 0:
         return 0.0, 1.0
     statistic = (b - c) ** 2 / (b + c)
-    if exactly if exactly is not None else b + c < EXACT_BELOW:
+    if b + c < EXACT_BELOW if exactly is None else exactly:
         return statistic, min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
     return statistic, float(chdtrc(1, statistic))
 
@@ -98,29 +100,21 @@ class Placements:
     of_negatives: NDArray[np.float64]
 
 
-def placements(positive: NDArray[Any], scores: NDArray[Any]) -> Placements:
+def compute_placements(positive: NDArray[Any], scores: NDArray[Any]) -> Placements:
     """Compute placements by mid-ranks in O(n log n) [DeLong, DeLong and Clarke-Pearson 1988; Sun and Xu 2014].
 
     :param positive: mask of the positive rows; both classes must occur
     """
     above, below = scores[positive], scores[~positive]
-    everything = _midranks(scores)
-    of_positives = (everything[positive] - _midranks(above)) / len(below)
-    of_negatives = 1 - (everything[~positive] - _midranks(below)) / len(above)
+    ranks = _midranks(scores)
+    of_positives = (ranks[positive] - _midranks(above)) / len(below)
+    of_negatives = 1 - (ranks[~positive] - _midranks(below)) / len(above)
     return Placements(float(of_positives.mean()), of_positives, of_negatives)
 
 
 def _midranks(values: NDArray[Any]) -> NDArray[np.float64]:
-    import numpy as np
-
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    ends = np.append(starts[1:], len(values))
-    middle = (starts + ends + 1) / 2
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat(middle, ends - starts)
-    return ranks
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[index])
 
 
 def delong_variance(first: Placements, second: Placements | None = None) -> float:
@@ -133,8 +127,8 @@ def delong_variance(first: Placements, second: Placements | None = None) -> floa
     return float(positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives))
 
 
-def two_sided(z: float) -> float:
-    """Return the two-sided p-value of a normal statistic."""
+def normal_pvalue(z: float, *, two_sided: bool = False) -> float:
+    """Return the p-value of a normal statistic: one-sided for greater values, or two-sided."""
     from scipy.special import ndtr
 
-    return float(2 * ndtr(-abs(z)))
+    return float(2 * ndtr(-abs(z)) if two_sided else ndtr(-z))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
@@ -13,30 +16,21 @@ if TYPE_CHECKING:
 QUANTILES = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
 
 
-def latency_estimate(metric: Metric, predictions: Predictions, confidence: float = 0.95) -> Estimate:
+def estimate_latency(metric: Metric, predictions: Predictions, confidence: float = 0.95) -> Estimate:
     """Estimate a latency quantile (seconds per request) or the throughput (rows per second).
 
     The interval of a quantile consists of two order statistics and holds for any distribution [Conover 1999, 3.2].
     """
-    import numpy as np
     from scipy.special import bdtr
 
-    def undefined(reason: str) -> Estimate:
-        return Estimate(
-            metric=metric.name, value=None, low=None, high=None, n=0, confidence=confidence, status="insufficient_data",
-            reason=reason, higher_is_better=metric.higher_is_better,
-        )  # fmt: skip
-
-    if metric.base == "throughput":
-        if not predictions.seconds:
-            return undefined("the predictor measures no time: its predictions were there already")
-        rate = len(predictions.ids) / predictions.seconds
-        return Estimate(
-            metric=metric.name, value=rate, low=rate, high=rate, n=len(predictions.ids), confidence=confidence, method="exact",
-            reason="one measurement of the whole run: no interval", higher_is_better=True,
-        )  # fmt: skip
-    if predictions.latencies is None or not len(predictions.latencies):
-        return undefined("the predictor measures no time: its predictions were there already")
+    estimate = Estimate(metric=metric.name, confidence=confidence, higher_is_better=metric.higher_is_better)
+    if metric.base == "throughput" and predictions.seconds:
+        n = len(predictions.ids)
+        rate = n / predictions.seconds
+        reason = "one measurement of the whole run: no interval"
+        return replace(estimate, value=rate, low=rate, high=rate, n=n, method="exact", reason=reason)
+    if metric.base == "throughput" or predictions.latencies is None or not len(predictions.latencies):
+        return replace(estimate, status="insufficient_data", reason="stored predictions have no measured time")
     share = QUANTILES[metric.base]
     ordered = np.sort(predictions.latencies)
     n = len(ordered)
@@ -45,10 +39,6 @@ def latency_estimate(metric: Metric, predictions: Predictions, confidence: float
     below = bdtr(np.arange(n), n, share)  # probability that at most i requests lie below the quantile
     lower, upper = np.flatnonzero(below <= tail), np.flatnonzero(below >= 1 - tail)
     low = float(ordered[lower[-1]]) if len(lower) else float(ordered[0])
-    high = float(ordered[upper[0]]) if len(upper) else None
-    settled = high is not None
-    return Estimate(
-        metric=metric.name, value=value, low=low, high=high, n=n, confidence=confidence,
-        method="exact" if settled else "none", higher_is_better=False,
-        reason="" if settled else f"{n} requests do not bound this quantile from above",
-    )  # fmt: skip
+    if not len(upper):
+        return replace(estimate, value=value, low=low, n=n, reason=f"{n} requests do not bound this quantile from above")
+    return replace(estimate, value=value, low=low, high=float(ordered[upper[0]]), n=n, method="exact")

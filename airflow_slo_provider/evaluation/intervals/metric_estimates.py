@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of
-from airflow_slo_provider.evaluation.intervals.closed_form import delong_variance, exact, placements, wilson, z_of
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, bca, compute_acceleration, derive_seed
+from airflow_slo_provider.evaluation.intervals.closed_form import (
+    clopper_pearson,
+    compute_placements,
+    delong_variance,
+    normal_quantile,
+    wilson,
+)
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.intervals.resampling import Custom, replicate, sorted_by_score, statistic
+from airflow_slo_provider.evaluation.intervals.resampling import (
+    CustomMetric,
+    Statistic,
+    prepare_statistic,
+    replicate,
+    sort_by_score,
+)  # fmt: skip
 from airflow_slo_provider.evaluation.metrics.curves import Curve
-from airflow_slo_provider.evaluation.metrics.metric_names import Metric, find_all
-from airflow_slo_provider.evaluation.metrics.row_averages import Moments
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, find_metrics
+from airflow_slo_provider.evaluation.metrics.row_averages import RowAverages
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, make_sample
 
 METHODS = ("auto", "bootstrap", "exact")
 
@@ -62,15 +73,11 @@ def evaluate(
     :raises InvalidMeasurement: when columns differ in length or have the wrong shape, or a relevance is negative
     """
     check_options(confidence, replicates, method, decision_threshold)
-    wanted = find_all(metrics)
-    sample = sorted_by_score(
-        make_sample(
-            y_true, y_pred, score=y_score, groups=groups, weight=sample_weight, labels=labels, positive=pos_label,
-            cut=decision_threshold,
-        )
-    )  # fmt: skip
-    seed = seed_of(sample.truth, sample.groups)
-    return estimates(wanted, sample, confidence=confidence, replicates=replicates, seed=seed, method=method)
+    found = find_metrics(metrics)
+    options = {"labels": labels, "positive": pos_label, "cut": decision_threshold}
+    sample = sort_by_score(make_sample(y_true, y_pred, score=y_score, groups=groups, weight=sample_weight, **options))
+    seed = derive_seed(sample.truth, sample.groups)
+    return estimate_metrics(found, sample, confidence=confidence, replicates=replicates, seed=seed, method=method)
 
 
 def check_options(confidence: float, replicates: int, method: str, decision_threshold: float) -> None:
@@ -81,86 +88,78 @@ def check_options(confidence: float, replicates: int, method: str, decision_thre
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; write a number between 0 and 1, e.g. 0.95")
     if replicates < 100:
-        raise ValueError(f"replicates is {replicates}; an interval needs 100 at least, better 1,000")
+        raise ValueError(f"replicates is {replicates}; an interval needs at least 100, better 1,000")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; write one of {', '.join(METHODS)}")
     if not 0 <= decision_threshold <= 1:
         raise ValueError(f"decision_threshold is {decision_threshold}; it is a probability: write a number from 0 to 1")
 
 
-def estimates(
-    wanted: list[Metric], sample: Sample, *, confidence: float, replicates: int, seed: int, method: str
+def estimate_metrics(
+    metrics: list[Metric], sample: EvaluationSample, *, confidence: float, replicates: int, seed: int, method: str
 ) -> dict[str, Estimate]:
     """Estimate metrics of a checked sample; see :func:`evaluate`."""
-    found: dict[str, Estimate] = {}
-    waiting: dict[tuple[str, int], list[tuple[Metric, Moments | Curve | Custom, float]]] = {}
-    for metric in wanted:
+    estimates: dict[str, Estimate] = {}
+    resampled: dict[tuple[bool, int], list[tuple[Metric, Statistic, float]]] = {}  # by the units that are drawn
+    for metric in metrics:
         try:
-            item = statistic(metric, sample)
-            value = item.value()
+            statistic = prepare_statistic(metric, sample)
+            value = statistic.value()
             if not math.isfinite(value):
-                raise Undefined(f"{metric.name} is {value}", "invalid")
-        except Undefined as why:
-            found[metric.name] = Estimate(
-                metric=metric.name, value=None, low=None, high=None, n=sample.n, confidence=confidence, status=why.status,
-                reason=why.reason, higher_is_better=metric.higher_is_better,
+                raise UndefinedMetric(f"{metric.name} is {value}", "invalid")
+        except UndefinedMetric as error:
+            estimates[metric.name] = Estimate(
+                metric=metric.name, n=sample.n, confidence=confidence, status=error.status, reason=error.reason,
+                higher_is_better=metric.higher_is_better,
             )  # fmt: skip
             continue
-        closed = None if method == "bootstrap" else closed_form(metric, item, sample, confidence, method)
+        closed = None if method == "bootstrap" else closed_form_interval(statistic, sample, confidence, method)
         if closed:
-            found[metric.name] = make(metric, item, value, closed[:2], confidence, closed[2])
+            estimates[metric.name] = make_estimate(metric, statistic, value, closed[:2], confidence, closed[2])
         else:
-            units = "groups" if metric.reads == "ranking" else "rows"
-            waiting.setdefault((units, item.n), []).append((metric, item, value))
-    for together in waiting.values():
-        values = replicate([item for _, item, _ in together], replicates, seed)
-        for (metric, item, value), draws in zip(together, values, strict=True):
-            found[metric.name] = make(
-                metric, item, value, spread(metric, item, value, draws, confidence), confidence, "bootstrap"
-            )
-    return {metric.name: found[metric.name] for metric in wanted}
+            resampled.setdefault((metric.reads == "ranking", statistic.n), []).append((metric, statistic, value))
+    for prepared in resampled.values():
+        replicates_of_each = replicate([statistic for _, statistic, _ in prepared], replicates, seed)
+        for (metric, statistic, value), draws in zip(prepared, replicates_of_each, strict=True):
+            bounds = bootstrap_interval(metric, statistic, value, draws, confidence)
+            estimates[metric.name] = make_estimate(metric, statistic, value, bounds, confidence, "bootstrap")
+    return {metric.name: estimates[metric.name] for metric in metrics}
 
 
-def make(
-    metric: Metric,
-    item: Moments | Curve | Custom,
-    value: float,
-    bounds: tuple[float, float] | None,
-    confidence: float,
-    method: str,
+def make_estimate(
+    metric: Metric, statistic: Statistic, value: float, bounds: tuple[float, float] | None, confidence: float, method: str
 ) -> Estimate:
     """Make an estimate from a value and its interval."""
-    excluded, reason = (item.excluded, item.reason) if isinstance(item, Moments) else (0, "")
+    excluded, reason = (statistic.excluded, statistic.reason) if isinstance(statistic, RowAverages) else (0, "")
     if bounds is None:
-        why = "one unit has no spread" if item.n < 2 else "too many resamples have no value: there are too few rows of a kind"
-        reason = "; ".join(part for part in (reason, f"no interval: {why}") if part)
+        cause = "one unit has no spread" if statistic.n < 2 else "too many resamples have no value: too few rows of a kind"
+        reason = "; ".join(filter(None, (reason, f"no interval: {cause}")))
     # Without bounds the interval is the metric's whole range, if it has one.
     low, high = bounds or ((0.0, 1.0) if metric.bounded else (None, None))
     return Estimate(
-        metric=metric.name, value=value, low=low, high=high, n=item.n, confidence=confidence, method=method if bounds else "none",
-        reason=reason, excluded=excluded, higher_is_better=metric.higher_is_better,
-        rarer=item.rarer if isinstance(item, Curve) else None,
+        metric=metric.name, value=value, low=low, high=high, n=statistic.n, confidence=confidence, reason=reason,
+        method=method if bounds else "none", excluded=excluded, higher_is_better=metric.higher_is_better,
+        rarer=statistic.rarer if isinstance(statistic, Curve) else None,
     )  # fmt: skip
 
 
-def closed_form(
-    metric: Metric, item: Moments | Curve | Custom, sample: Sample, confidence: float, method: str
+def closed_form_interval(
+    statistic: Statistic, sample: EvaluationSample, confidence: float, method: str
 ) -> tuple[float, float, str] | None:
     """Return low, high and method of an interval without resampling; None if there is no such interval."""
-    if isinstance(item, Moments) and item.counts is not None:
-        interval = exact if method == "exact" else wilson
-        return (*interval(*item.counts, confidence), interval.__name__)
-    if isinstance(item, Curve) and item.base == "roc_auc" and sample.weight is None and sample.groups is None:
+    if isinstance(statistic, RowAverages) and statistic.counts is not None:
+        interval = clopper_pearson if method == "exact" else wilson
+        return (*interval(*statistic.counts, confidence), "exact" if method == "exact" else "wilson")
+    if isinstance(statistic, Curve) and statistic.base == "roc_auc" and sample.weight is None and sample.groups is None:
         positive, scores = binary_scores(sample, probabilities=False)
-        found = placements(positive, scores)
-        variance = delong_variance(found)
+        placed = compute_placements(positive, scores)
+        variance = delong_variance(placed)
         if math.isnan(variance):
             return None
-        if variance == 0:
-            low, high = certain(found.area, min(int(positive.sum()), int((~positive).sum())), confidence)
-        else:
-            low, high = area_interval(found.area, variance, confidence)
-        return low, high, "delong"
+        if variance:
+            return (*area_interval(placed.area, variance, confidence), "delong")
+        rarer = min(int(positive.sum()), int((~positive).sum()))
+        return (*exceptionless_interval(placed.area, rarer, confidence), "delong")
     return None
 
 
@@ -171,27 +170,25 @@ def area_interval(area: float, variance: float, confidence: float) -> tuple[floa
     200 rows with an area of 0.97 its lower end was above the true value in 86, where 25 are expected. Beyond 0.9, and below 0.1,
     the interval is computed on the logit scale [Pepe 2003, ch. 5].
     """
-    reach = z_of(confidence) * math.sqrt(variance)
+    reach = normal_quantile(confidence) * math.sqrt(variance)
     if 0.1 <= area <= 0.9:
         return max(area - reach, 0.0), min(area + reach, 1.0)
     odds, reach = math.log(area / (1 - area)), reach / (area * (1 - area))
     return 1 / (1 + math.exp(-odds + reach)), 1 / (1 + math.exp(-odds - reach))
 
 
-def certain(value: float, n: int, confidence: float) -> tuple[float, float]:
+def exceptionless_interval(value: float, n: int, confidence: float) -> tuple[float, float]:
     """Return the interval of a share without exceptions in ``n`` units, which do not prove that exceptions never occur."""
-    if value in (0.0, 1.0):
-        return wilson(value * n, n, confidence)
-    return value, value
+    return wilson(value * n, n, confidence) if value in (0.0, 1.0) else (value, value)
 
 
-def spread(
-    metric: Metric, item: Moments | Curve | Custom, value: float, draws: NDArray[np.float64], confidence: float
+def bootstrap_interval(
+    metric: Metric, statistic: Statistic, value: float, draws: NDArray[np.float64], confidence: float
 ) -> tuple[float, float] | None:
     """Return the bootstrap interval of a metric; None if there is none."""
-    if item.n < 2:
+    if statistic.n < 2:
         return None
     if metric.bounded and value in (0.0, 1.0) and draws.min() == draws.max() == value:
-        return certain(value, item.n, confidence)
-    push = 0.0 if isinstance(item, Custom) else acceleration_of(item.influence())
-    return bca(value, draws, push, confidence)
+        return exceptionless_interval(value, statistic.n, confidence)
+    acceleration = 0.0 if isinstance(statistic, CustomMetric) else compute_acceleration(statistic.influence())
+    return bca(value, draws, acceleration, confidence)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
-from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from airflow_slo_provider.evaluation.rows.sample import CHUNK, EvaluationSample, UndefinedMetric
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +45,6 @@ class Curve:
     @property
     def rarer(self) -> int | None:
         """Number of rows, or groups, of the rarer class, for metrics computed from pairs of a positive and a negative."""
-        import numpy as np
-
         if self.base != "roc_auc":
             return None
         marks = self.positive.astype(bool)
@@ -61,8 +58,6 @@ class Curve:
 
     def value(self) -> float:
         """Return the metric on the sample itself."""
-        import numpy as np
-
         return float(self.values(np.ones((1, self.n), dtype=np.uint8))[0])
 
     def values(self, weights: NDArray[Any]) -> NDArray[np.float64]:
@@ -70,36 +65,30 @@ class Curve:
 
         :param weights: shape (replicates, rows or groups), in the original order
         """
-        import numpy as np
-
         out = np.empty(len(weights))
-        scratch = _Scratch(self.rows)
-        for place, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
+        buffers = _AreaBuffers(self.rows)
+        for index, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
             ordered = self._sorted(row if self.units is None else row[self.units])
             if self.weight is not None:
                 ordered = ordered * self.weight
             if self.base == "average_precision":
-                out[place] = _precision(ordered, self.positive, self.ends)
+                out[index] = _average_precision(ordered, self.positive, self.ends)
             elif self.ends is None and ordered.dtype == np.uint8:
-                out[place] = scratch.area(ordered, self.positive)
+                out[index] = buffers.area(ordered, self.positive)
             else:
-                out[place] = _area(ordered, self.positive, self.ends)
+                out[index] = _area(ordered, self.positive, self.ends)
         return out
 
     def influence(self) -> NDArray[np.float64]:
         """Return the influence of each sorted row, or each group, on the metric, up to a factor: its derivative by the weight."""
-        import numpy as np
-
-        found = self._influence_of_rows()
-        return found if self.units is None else np.asarray(np.bincount(self._sorted(self.units), weights=found), dtype=np.float64)
+        rows = self._influence_of_rows()
+        return rows if self.units is None else np.asarray(np.bincount(self._sorted(self.units), weights=rows), dtype=np.float64)
 
     def _influence_of_rows(self) -> NDArray[np.float64]:
-        import numpy as np
-
         weight = np.ones(self.rows) if self.weight is None else self.weight
         ends = np.arange(self.rows) if self.ends is None else self.ends
         group = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
-        above, below = _cumulated(weight, self.positive, self.ends)
+        above, below = _cumulate(weight, self.positive, self.ends)
         gained, missed = np.diff(above, prepend=0.0), np.diff(below, prepend=0.0)
         total, others = above[-1], below[-1]
         if self.base == "roc_auc":
@@ -111,28 +100,24 @@ class Curve:
                 weight * np.where(self.positive, (of_positive[group] - area) / total, (of_negative[group] - area) / others)
             )
         hits = total - above + gained
-        said = hits + others - below + missed
-        precision = hits / said
+        predicted = hits + others - below + missed
+        precision = hits / predicted
         value = float((gained * precision).sum() / total)
-        reached, lost = np.cumsum(gained / said), np.cumsum(gained * hits / said**2)
+        reached, lost = np.cumsum(gained / predicted), np.cumsum(gained * hits / predicted**2)
         return np.asarray(weight * (self.positive * (precision[group] + reached[group] - value) - lost[group]))
 
 
-class _Scratch:
-    """Return the area for integer weights without ties, in pieces that fit the processor's cache."""
+class _AreaBuffers:
+    """Buffers for the area under integer weights without ties, in pieces that fit the processor's cache."""
 
     def __init__(self, n: int) -> None:
-        import numpy as np
-
         size = min(n, CHUNK)
         self._hits = np.empty(size, dtype=np.uint8)
         self._below = np.empty(size, dtype=np.int32)
         self._left, self._right = np.empty(size), np.empty(size)
 
     def area(self, weights: NDArray[np.uint8], positive: NDArray[np.uint8]) -> float:
-        """# Return the area: each negative is weighted by the positives below it."""
-        import numpy as np
-
+        """Return the area: each negative is weighted by the positives below it."""
         total = others = wrong = 0.0
         for start in range(0, len(weights), CHUNK):
             row, mark = weights[start : start + CHUNK], positive[start : start + CHUNK]
@@ -151,32 +136,27 @@ class _Scratch:
         return 1 - wrong / (total * others) if total > 0 and others > 0 else float("nan")
 
 
-def curve(metric: Metric, sample: Sample) -> Curve:
+def make_curve(metric: Metric, sample: EvaluationSample) -> Curve:
     """Sort a sample by score.
 
-    :raises Undefined: when only one class occurs: the area is undefined, neither 0 nor 1
+    :raises UndefinedMetric: when only one class occurs: the area is undefined, neither 0 nor 1
     """
-    import numpy as np
-
     if sample.n == 0:
-        raise Undefined("there are no rows")
+        raise UndefinedMetric("there are no rows")
     positive, scores = binary_scores(sample, probabilities=False)
     if positive.all() or not positive.any():
-        raise Undefined(f"all {sample.n} rows are of one class: {metric.name} is undefined")
-    sorted_already = bool((scores[1:] >= scores[:-1]).all())
-    order = None if sorted_already else np.argsort(scores, kind="stable")
-    if order is not None:
-        positive, scores = positive[order], scores[order]
+        raise UndefinedMetric(f"all {sample.n} rows are of one class: {metric.name} is undefined")
+    order, weight = None, sample.weight
+    if not (scores[1:] >= scores[:-1]).all():
+        order = np.argsort(scores, kind="stable")
+        positive, scores, weight = positive[order], scores[order], None if weight is None else weight[order]
     last = np.append(scores[1:] != scores[:-1], True)
-    weight = None if sample.weight is None else (sample.weight if order is None else sample.weight[order])
     ends = None if last.all() else np.flatnonzero(last)
     return Curve(metric.base, order, positive.astype(np.uint8), ends, weight, sample.units)
 
 
-def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
+def _cumulate(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
     """Return the cumulative weight of positives and of negatives at each distinct score."""
-    import numpy as np
-
     kind: type[np.generic] = np.int64 if weights.dtype.kind in "iu" else np.float64
     if weights.dtype.kind in "iu" and len(weights) < 1 << 23:
         kind = np.int32  # counts of at most 255 per row fit, and it halves the memory traffic
@@ -188,9 +168,7 @@ def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
 
 def _area(weights: Any, positive: Any, ends: Any) -> float:
     """Return the probability that a positive outranks a negative, ties counting half [Mann and Whitney 1947; Bamber 1975]."""
-    import numpy as np
-
-    above, below = _cumulated(weights, positive, ends)
+    above, below = _cumulate(weights, positive, ends)
     total, others = float(above[-1]), float(below[-1])
     if not (total > 0 and others > 0):
         return float("nan")
@@ -201,19 +179,14 @@ def _area(weights: Any, positive: Any, ends: Any) -> float:
     return 1 - wrong / (total * others)
 
 
-def _precision(weights: Any, positive: Any, ends: Any) -> float:
+def _average_precision(weights: Any, positive: Any, ends: Any) -> float:
     """Return the sum over falling thresholds of (recall gained) x (precision), as scikit-learn's ``average_precision_score``."""
-    import numpy as np
-
-    above, below = _cumulated(weights, positive, ends)
+    above, below = _cumulate(weights, positive, ends)
     total, everything = float(above[-1]), float(above[-1]) + float(below[-1])
     if not (total > 0 and everything > total):
         return float("nan")
     # Counted from the greatest score: the weight at or above each threshold.
-    before, others_before = np.zeros(len(above)), np.zeros(len(below))
-    before[1:], others_before[1:] = above[:-1], below[:-1]
-    hits = total - before
-    said = everything - before - others_before
-    gained = above - before
-    shares = np.divide(hits, said, out=np.zeros(len(hits)), where=said > 0)
-    return float(np.dot(gained, shares)) / total
+    before, others_before = np.append(0, above[:-1]), np.append(0, below[:-1])
+    hits, predicted = total - before, everything - before - others_before
+    precision = np.divide(hits, predicted, out=np.zeros(len(hits)), where=predicted > 0)
+    return float(np.dot(above - before, precision)) / total

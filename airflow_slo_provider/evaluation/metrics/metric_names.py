@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core.text_lists import text_list
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.rows.predictions import Joined
-    from airflow_slo_provider.evaluation.rows.sample import Sample
+    from airflow_slo_provider.evaluation.rows.predictions import JoinedPredictions
+    from airflow_slo_provider.evaluation.rows.sample import EvaluationSample
 
 LABEL, SCORE, NUMBER, RANKING, CUSTOM, LATENCY = "label", "score", "number", "ranking", "custom", "latency"
 
@@ -42,7 +42,7 @@ class Metric:
     function: Callable[[Any, Any], float] | None = None
     directed: bool = True
 
-    def sample_of(self, joined: Joined) -> Sample:
+    def select_sample(self, joined: JoinedPredictions) -> EvaluationSample:
         """Return the rows that the metric reads; for ranking metrics these include rows without a prediction."""
         return joined.ranked if self.reads == RANKING else joined.sample
 
@@ -50,20 +50,11 @@ class Metric:
 _KNOWN: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "accuracy", LABEL),
-        Metric("balanced_accuracy", "balanced_accuracy", LABEL),
-        Metric("precision", "precision", LABEL),
-        Metric("recall", "recall", LABEL),
-        Metric("f1", "f1", LABEL),
-        Metric("roc_auc", "roc_auc", SCORE),
-        Metric("average_precision", "average_precision", SCORE),
+        *(Metric(name, name, LABEL) for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1")),
+        *(Metric(name, name, SCORE) for name in ("roc_auc", "average_precision")),
         Metric("log_loss", "log_loss", SCORE, higher_is_better=False, bounded=False),
-        Metric("brier", "brier", SCORE, higher_is_better=False),
-        Metric("calibration_error", "calibration_error", SCORE, higher_is_better=False),
-        Metric("rmse", "rmse", NUMBER, higher_is_better=False, bounded=False),
-        Metric("mse", "mse", NUMBER, higher_is_better=False, bounded=False),
-        Metric("mae", "mae", NUMBER, higher_is_better=False, bounded=False),
-        Metric("mape", "mape", NUMBER, higher_is_better=False, bounded=False),
+        *(Metric(name, name, SCORE, higher_is_better=False) for name in ("brier", "calibration_error")),
+        *(Metric(name, name, NUMBER, higher_is_better=False, bounded=False) for name in ("rmse", "mse", "mae", "mape")),
         Metric("r2", "r2", NUMBER, bounded=False),
         *(
             Metric(name, name, LATENCY, higher_is_better=name == "throughput", bounded=False)
@@ -81,17 +72,14 @@ _ALIASES = {
     "mean_absolute_percentage_error": "mape",
     "mean_squared_error": "mse",
     "root_mean_squared_error": "rmse",
-    **{
-        f"{name}_score": name
-        for name in ("accuracy", "average_precision", "balanced_accuracy", "f1", "precision", "r2", "recall")
-    },
-    "roc_auc_score": "roc_auc",
+    **{f"{name}_score": name for name in ("accuracy", "average_precision", "balanced_accuracy", "f1", "precision")},
+    **{f"{name}_score": name for name in ("r2", "recall", "roc_auc")},
 }
 #: Direction of a function, by the last word of its name, as is usual in scikit-learn.
 _ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False, "corrcoef": True}
 
 
-def find(
+def find_metric(
     metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: bool | None = None, *, name: str | None = None
 ) -> Metric:
     """Return a metric by name, or make one from a callable.
@@ -108,17 +96,15 @@ def find(
         return metric
     if callable(metric):
         inner = getattr(metric, "func", metric)  # inner function of functools.partial
-        own = getattr(inner, "__name__", type(inner).__name__)
+        own_name = getattr(inner, "__name__", type(inner).__name__)
         better = getattr(metric, "higher_is_better", getattr(inner, "higher_is_better", higher_is_better))
-        said = {bool(better)} if better is not None else {_direction(own), _direction(name or own)} - {None}
+        directions = {bool(better)} if better is not None else {_direction(own_name), _direction(name or own_name)} - {None}
         return Metric(
-            name or own, "custom", CUSTOM, higher_is_better=said != {False}, bounded=False, function=metric,
-            directed=len(said) == 1,
+            name or own_name, "custom", CUSTOM, higher_is_better=directions != {False}, bounded=False, function=metric,
+            directed=len(directions) == 1,
         )  # fmt: skip
     if metric.startswith("neg_"):
-        raise ValueError(
-            f"metric {metric!r} is not known: scorers turn losses round; write {metric[4:]!r}, of which less is better"
-        )
+        raise ValueError(f"metric {metric!r} is not known: scorers negate losses; write {metric[4:]!r}, where lower is better")
     name = _ALIASES.get(metric, metric)
     if name in _KNOWN:
         return replace(_KNOWN[name], name=metric)
@@ -138,12 +124,12 @@ def _direction(name: str) -> bool | None:
     if name.startswith("neg_"):
         return None
     try:
-        return find(name).higher_is_better
+        return find_metric(name).higher_is_better
     except ValueError:
         return _ENDINGS.get(name.rpartition("_")[2])
 
 
-def find_all(metrics: Any) -> list[Metric]:
+def find_metrics(metrics: Any) -> list[Metric]:
     """Return metrics for one name, a list of names and callables, or a mapping name -> callable.
 
     :raises ValueError: for an empty list, an unknown name or the same name twice
@@ -151,36 +137,32 @@ def find_all(metrics: Any) -> list[Metric]:
     if isinstance(metrics, (str, Metric)) or callable(metrics):
         metrics = [metrics]
     if isinstance(metrics, Mapping):
-        found = []
-        for name, function in metrics.items():
-            found.append(replace(find(function, name=name), name=name))
+        found = [replace(find_metric(function, name=name), name=name) for name, function in metrics.items()]
     else:
-        found = [find(metric) for metric in metrics]
+        found = [find_metric(metric) for metric in metrics]
     if not found:
         raise ValueError("metrics is empty: name at least one")
     names = [metric.name for metric in found]
     if len(set(names)) < len(names):
-        raise ValueError(f"metrics names one twice: {', '.join(names)}")
+        raise ValueError(f"metrics contains a name twice: {', '.join(names)}")
     return found
 
 
-def check_judged(metric: Metric) -> None:
+def check_direction(metric: Metric) -> None:
     """Reject a metric whose direction is not known, because it cannot be judged.
 
     :raises ValueError: with what to write
     """
     if not metric.directed:
-        raise ValueError(
-            f"metric {metric.name}: nothing says which way is better; set higher_is_better = True (or False) on the function"
-        )
+        raise ValueError(f"metric {metric.name} has no direction; set higher_is_better = True (or False) on the function")
 
 
-def check_compared(metric: Metric, margin: float) -> None:
+def check_comparison(metric: Metric, margin: float) -> None:
     """Reject a comparison that cannot be made, or a margin that no candidate could exceed.
 
     :raises ValueError: with what to write instead
     """
-    check_judged(metric)
+    check_direction(metric)
     if metric.reads == LATENCY:
         raise ValueError(f"{metric.name} is not compared with a champion's: it is measured, not computed; give it a threshold")
     if not 0 <= margin < float("inf"):
@@ -189,7 +171,7 @@ def check_compared(metric: Metric, margin: float) -> None:
         raise ValueError(f"margin of {metric.name} is {margin:g}; nothing can lose that much: write less than 1, e.g. 0.01")
 
 
-def to_compare(
+def select_compared_metrics(
     metrics: Sequence[Metric], *, thresholds: Iterable[str], compare_on: Iterable[str] | None, champion: bool
 ) -> tuple[str, ...]:
     """Return the metrics to compare with the champion: those of ``compare_on``, else those with thresholds, else the first.
@@ -198,19 +180,19 @@ def to_compare(
     :raises ValueError: for a name that is not in ``metrics``, for a metric that cannot be judged, and for a champion without any
         metric to compare
     """
-    by_name, given, asked = {metric.name: metric for metric in metrics}, tuple(thresholds), text_list(compare_on)
-    for what, names in (("thresholds", given), ("compare_on", asked)):
-        strange = [name for name in names if name not in by_name]
-        if strange:
-            raise ValueError(f"{what} names {', '.join(map(repr, strange))}, which metrics does not: {', '.join(by_name)}")
-    if asked and not champion:
-        raise ValueError("compare_on is given without a champion to compare with")
+    by_name, judged, compared = {metric.name: metric for metric in metrics}, tuple(thresholds), text_list(compare_on)
+    for parameter, names in (("thresholds", judged), ("compare_on", compared)):
+        unknown = [name for name in names if name not in by_name]
+        if unknown:
+            raise ValueError(f"{parameter} names {', '.join(map(repr, unknown))}, which metrics does not: {', '.join(by_name)}")
+    if compared and not champion:
+        raise ValueError("compare_on is set without a champion to compare with")
     measured = [name for name, metric in by_name.items() if metric.reads != LATENCY]
-    chosen = asked or tuple(name for name in given if name in measured) or tuple(measured[:1])
-    if champion and not chosen:
-        raise ValueError("there is a champion, and metrics names latencies alone, which are not compared; name a metric besides")
-    for name in given:
-        check_judged(by_name[name])
-    for name in chosen if champion else ():
-        check_compared(by_name[name], 0.0)
-    return chosen
+    compared = compared or tuple(name for name in judged if name in measured) or tuple(measured[:1])
+    if champion and not compared:
+        raise ValueError("there is a champion, and metrics names only latencies, which are not compared; add another metric")
+    for name in judged:
+        check_direction(by_name[name])
+    for name in compared if champion else ():
+        check_comparison(by_name[name], 0.0)
+    return compared

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric
-from airflow_slo_provider.evaluation.metrics.ranking import ranking_units
-from airflow_slo_provider.evaluation.rows.labels import binary_scores, class_probabilities, encoded, split
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from airflow_slo_provider.evaluation.metrics.ranking import rank_units
+from airflow_slo_provider.evaluation.rows.labels import binary_scores, class_probabilities, encode_labels, order_classes
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, require_finite
 
 #: Number of equally wide bins of the calibration error [Naeini, Cooper and Hauskrecht 2015].
 CALIBRATION_BINS = 10
@@ -27,7 +27,7 @@ Finish = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class RowAverages:
     """A metric prepared for resampling.
 
     :param columns: shape (units, k); the last column is the weight of the unit
@@ -52,22 +52,17 @@ class Moments:
         """Return the metric on the sample itself."""
         return float(self.finish(self.columns.sum(axis=0)))
 
-    def grouped(self, units: NDArray[np.intp]) -> Moments:
+    def group(self, units: NDArray[np.intp]) -> RowAverages:
         """Return the same metric with groups as units, because rows of a group are not independent.
 
         :param units: the group of each row
         """
-        import numpy as np
-
         columns = [np.bincount(units, weights=column) for column in self.columns.T]
         return replace(self, columns=np.asarray(columns, dtype=np.float64).T, counts=None)
 
     def influence(self) -> NDArray[np.float64]:
         """Return the empirical influence of each unit on the metric, by the delta method, shape (units,)."""
-        import numpy as np
-
-        mean = self.columns.mean(axis=0)
-        spread = self.columns.std(axis=0)
+        mean, spread = self.columns.mean(axis=0), self.columns.std(axis=0)
         slope = np.zeros_like(mean)
         for column in np.flatnonzero(spread > 0):
             step = np.zeros_like(mean)
@@ -76,219 +71,165 @@ class Moments:
         return np.asarray((self.columns - mean) @ slope)
 
 
-def moments(metric: Metric, sample: Sample) -> Moments:
+def compute_row_averages(metric: Metric, sample: EvaluationSample) -> RowAverages:
     """Convert a metric to columns of averages.
 
-    :raises Undefined: when the metric has no value on these rows
+    :raises UndefinedMetric: when the metric has no value on these rows
     """
     if sample.n == 0:
-        raise Undefined("there are no rows")
+        raise UndefinedMetric("there are no rows")
     if metric.reads == "ranking":
-        values, weight, excluded, reason = ranking_units(metric, sample)
-        return Moments(_stack(values, weight=weight), _mean, excluded=excluded, reason=reason)
-    return _FAMILIES[metric.base](sample)
+        values, weight, excluded, reason = rank_units(metric, sample)
+        return RowAverages(_stack(values, weight=weight), _mean, excluded=excluded, reason=reason)
+    return _METRICS[metric.base](sample)
 
 
 def _stack(*columns: Any, weight: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    import numpy as np
-
-    made = np.empty((len(columns[0]), len(columns) + 1))
-    for place, column in enumerate(columns):
-        made[:, place] = column
-    made[:, -1] = 1.0
-    if weight is not None:
-        made *= weight[:, None]
-    return made
+    """Join columns, 1-D or 2-D, and the weight, and multiply every row by its weight."""
+    stacked = np.column_stack([*columns, np.ones(len(columns[0]))])
+    return stacked if weight is None else stacked * weight[:, None]
 
 
 def _mean(sums: Any) -> Any:
     return sums[..., 0] / sums[..., -1]
 
 
-def _proportion(sample: Sample, hits: NDArray[Any], among: NDArray[Any]) -> Moments:
+def _proportion(sample: EvaluationSample, hits: NDArray[Any], among: NDArray[Any]) -> RowAverages:
     """Return a proportion of rows; its interval is computed from exact counts, not by bootstrap."""
     total = int(among.sum())
     counts = (int((hits & among).sum()), total) if sample.weight is None else None
     if total == sample.n:
-        return Moments(_stack(hits, weight=sample.weight), _mean, counts)
-    return Moments(_stack(hits & among, among, weight=sample.weight), lambda sums: _ratio(sums[..., 0], sums[..., 1]), counts)
+        return RowAverages(_stack(hits, weight=sample.weight), _mean, counts)
+    return RowAverages(_stack(hits & among, among, weight=sample.weight), lambda sums: _ratio(sums[..., 0], sums[..., 1]), counts)
 
 
 def _ratio(above: Any, below: Any) -> Any:
     """Divide; 0 / 0 is NaN without a warning, e.g. for the recall of a replicate without a positive row."""
-    import numpy as np
-
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
 
 
-def _accuracy(sample: Sample) -> Moments:
-    import numpy as np
-
-    truth, predicted, _ = encoded(sample)
+def _accuracy(sample: EvaluationSample) -> RowAverages:
+    truth, predicted, _ = encode_labels(sample)
     return _proportion(sample, truth == predicted, np.ones(len(truth), dtype=bool))
 
 
-def _precision(sample: Sample) -> Moments:
-    return _per_class(sample, "precision")
-
-
-def _recall(sample: Sample) -> Moments:
-    return _per_class(sample, "recall")
-
-
-def _f1(sample: Sample) -> Moments:
-    return _per_class(sample, "f1")
-
-
-def _per_class(sample: Sample, which: str) -> Moments:
+def _per_class(sample: EvaluationSample, metric: str) -> RowAverages:
     """Compute precision, recall and F1: of the positive class of two, or the mean over more classes (``average="macro"``)."""
-    import numpy as np
-
-    truth, predicted, classes = encoded(sample)
+    truth, predicted, classes = encode_labels(sample)
     if len(classes) == 1:
-        raise Undefined(f"there is one class only, {classes[0]}")
+        raise UndefinedMetric(f"there is one class only, {classes[0]}")
     if len(classes) == 2:
-        _, positive = split(classes, sample.positive)
+        _, positive = order_classes(classes, sample.positive)
         is_true, is_predicted = classes[truth] == positive, classes[predicted] == positive
-        if which == "precision":
+        if metric == "precision":
             if not is_predicted.any():
-                raise Undefined("no row is predicted to be positive: there is no precision")
+                raise UndefinedMetric("no row is predicted to be positive: there is no precision")
             return _proportion(sample, is_true, is_predicted)
         if not is_true.any():
-            raise Undefined(f"no row is positive: there is no {which}")
-        if which == "recall":
+            raise UndefinedMetric(f"no row is positive: there is no {metric}")
+        if metric == "recall":
             return _proportion(sample, is_predicted, is_true)
         columns = _stack(is_true & is_predicted, is_true, is_predicted, weight=sample.weight)
-        return Moments(columns, lambda sums: _ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
-    kinds = np.arange(len(classes))
-    is_true, is_predicted = truth[:, None] == kinds, predicted[:, None] == kinds
-    columns = np.hstack([is_true & is_predicted, is_true, is_predicted, np.ones((len(truth), 1))]).astype(np.float64)
-    if sample.weight is not None:
-        columns *= sample.weight[:, None]
+        return RowAverages(columns, lambda sums: _ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
     count = len(classes)
+    is_true, is_predicted = truth[:, None] == np.arange(count), predicted[:, None] == np.arange(count)
 
     def finish(sums: Any) -> Any:
-        hit, true, said = sums[..., :count], sums[..., count : 2 * count], sums[..., 2 * count : 3 * count]
-        below = {"precision": said, "recall": true, "f1": (true + said) / 2}[which]
-        return np.nan_to_num(_ratio(hit, below)).mean(axis=-1)  # a class that is never predicted counts 0, as in scikit-learn
+        hits, true, predicted = np.split(sums[..., :-1], 3, axis=-1)
+        below = {"precision": predicted, "recall": true, "f1": (true + predicted) / 2}[metric]
+        return np.nan_to_num(_ratio(hits, below)).mean(axis=-1)  # a class that is never predicted counts 0, as in scikit-learn
 
-    return Moments(columns, finish)
+    return RowAverages(_stack(is_true & is_predicted, is_true, is_predicted, weight=sample.weight), finish)
 
 
-def _balanced_accuracy(sample: Sample) -> Moments:
+def _balanced_accuracy(sample: EvaluationSample) -> RowAverages:
     """Compute balanced accuracy, the mean recall over the true classes."""
-    import numpy as np
-
-    truth, predicted, classes = encoded(sample)
-    kinds = np.unique(truth)
-    if len(kinds) < 2:
-        raise Undefined(f"there is one class only, {classes[kinds[0]]}")
-    is_true = truth[:, None] == kinds
-    columns = np.hstack([is_true & (truth == predicted)[:, None], is_true, np.ones((len(truth), 1))]).astype(np.float64)
-    if sample.weight is not None:
-        columns *= sample.weight[:, None]
-    count = len(kinds)
-    return Moments(columns, lambda sums: _ratio(sums[..., :count], sums[..., count : 2 * count]).mean(axis=-1))
+    truth, predicted, classes = encode_labels(sample)
+    occurring = np.unique(truth)
+    if len(occurring) < 2:
+        raise UndefinedMetric(f"there is one class only, {classes[occurring[0]]}")
+    is_true = truth[:, None] == occurring
+    columns = _stack(is_true & (truth == predicted)[:, None], is_true, weight=sample.weight)
+    return RowAverages(columns, lambda sums: _ratio(*np.split(sums[..., :-1], 2, axis=-1)).mean(axis=-1))
 
 
-def _log_loss(sample: Sample) -> Moments:
-    import numpy as np
-
+def _log_loss(sample: EvaluationSample) -> RowAverages:
     index, shares = class_probabilities(sample)
     shares = shares / shares.sum(axis=1, keepdims=True)
     tiny = np.finfo(np.float64).eps  # as in scikit-learn: a certain but wrong prediction costs 36, not infinity
-    return Moments(_stack(-np.log(shares[np.arange(len(index)), index].clip(tiny, 1 - tiny)), weight=sample.weight), _mean)
+    return RowAverages(_stack(-np.log(shares[np.arange(len(index)), index].clip(tiny, 1 - tiny)), weight=sample.weight), _mean)
 
 
-def _brier(sample: Sample) -> Moments:
+def _brier(sample: EvaluationSample) -> RowAverages:
     """Compute the Brier score [Brier 1950]: of the positive class of two, over all classes of more."""
-    import numpy as np
-
     index, shares = class_probabilities(sample)
-    if shares.shape[1] == 2:
-        loss = (shares[:, 1] - index) ** 2
-    else:
-        loss = ((shares - np.eye(shares.shape[1])[index]) ** 2).sum(axis=1)
-    return Moments(_stack(loss, weight=sample.weight), _mean)
+    losses = (shares - np.eye(shares.shape[1])[index]) ** 2
+    return RowAverages(_stack(losses[:, 1] if shares.shape[1] == 2 else losses.sum(axis=1), weight=sample.weight), _mean)
 
 
-def _calibration_error(sample: Sample) -> Moments:
+def _calibration_error(sample: EvaluationSample) -> RowAverages:
     """Compute the expected calibration error: |mean probability - observed share| over equally wide bins, weighted by their rows.
 
     Two classes: probability of the positive class [Naeini, Cooper and Hauskrecht 2015]; more: probability of the predicted class
     [Guo, Pleiss, Sun and Weinberger 2017].
     """
-    import numpy as np
-
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim == 2 and values.shape[1] > 2:
         index, shares = class_probabilities(sample)
-        hit, sure = shares.argmax(axis=1) == index, shares.max(axis=1)
+        hit, probability = shares.argmax(axis=1) == index, shares.max(axis=1)
     else:
-        hit, sure = binary_scores(sample, probabilities=True)
-    bins = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    columns = np.zeros((len(sure), CALIBRATION_BINS + 1))
-    columns[np.arange(len(sure)), bins] = sure - hit
-    columns[:, -1] = 1
-    if sample.weight is not None:
-        columns *= sample.weight[:, None]
-    return Moments(columns, lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
+        hit, probability = binary_scores(sample, probabilities=True)
+    bins = np.minimum((probability * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.zeros((len(bins), CALIBRATION_BINS))
+    gaps[np.arange(len(bins)), bins] = probability - hit
+    return RowAverages(_stack(gaps, weight=sample.weight), lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
 
 
-def _errors(sample: Sample) -> tuple[Any, Any]:
-    truth = finite(sample.truth, "targets")
-    predicted = finite(sample.prediction, "predictions")
+def _errors(sample: EvaluationSample) -> tuple[Any, Any]:
+    truth = require_finite(sample.truth, "targets")
+    predicted = require_finite(sample.prediction, "predictions")
     if predicted.ndim == 2 and predicted.shape[1] == 1:
         predicted = predicted[:, 0]
     if predicted.ndim != 1:
-        raise Undefined("regression needs one number a row", "invalid")
+        raise UndefinedMetric("regression needs one number a row", "invalid")
     return truth, truth - predicted
 
 
-def _mse(sample: Sample) -> Moments:
-    return Moments(_stack(_errors(sample)[1] ** 2, weight=sample.weight), _mean)
+def _mse(sample: EvaluationSample) -> RowAverages:
+    return RowAverages(_stack(_errors(sample)[1] ** 2, weight=sample.weight), _mean)
 
 
-def _rmse(sample: Sample) -> Moments:
-    import numpy as np
-
-    return Moments(_stack(_errors(sample)[1] ** 2, weight=sample.weight), lambda sums: np.sqrt(_mean(sums)))
+def _rmse(sample: EvaluationSample) -> RowAverages:
+    return RowAverages(_stack(_errors(sample)[1] ** 2, weight=sample.weight), lambda sums: np.sqrt(_mean(sums)))
 
 
-def _mae(sample: Sample) -> Moments:
-    return Moments(_stack(abs(_errors(sample)[1]), weight=sample.weight), _mean)
+def _mae(sample: EvaluationSample) -> RowAverages:
+    return RowAverages(_stack(abs(_errors(sample)[1]), weight=sample.weight), _mean)
 
 
-def _mape(sample: Sample) -> Moments:
+def _mape(sample: EvaluationSample) -> RowAverages:
     """Compute the mean absolute percentage error, as a ratio; it is undefined if a target is zero."""
     truth, error = _errors(sample)
     zeros = int((truth == 0).sum())
     if zeros:
-        raise Undefined(f"{zeros} of {len(truth)} targets are 0, where a percentage error has no meaning; use mae")
-    return Moments(_stack(abs(error / truth), weight=sample.weight), _mean)
+        raise UndefinedMetric(f"{zeros} of {len(truth)} targets are 0, where a percentage error has no meaning; use mae")
+    return RowAverages(_stack(abs(error / truth), weight=sample.weight), _mean)
 
 
-def _r2(sample: Sample) -> Moments:
-    import numpy as np
-
+def _r2(sample: EvaluationSample) -> RowAverages:
     truth, error = _errors(sample)
     if len(truth) < 2 or truth.min() == truth.max():
-        raise Undefined("the targets are all the same: there is no variance to explain")
+        raise UndefinedMetric("the targets are all the same: there is no variance to explain")
     centred = truth - np.average(truth, weights=sample.weight)  # otherwise a large mean (1e6) would swamp the variance
 
-    def finish(sums: Any) -> Any:
-        total = sums[..., 2] - sums[..., 1] ** 2 / sums[..., -1]
-        return 1 - _ratio(sums[..., 0], total)
-
-    return Moments(_stack(error**2, centred, centred**2, weight=sample.weight), finish)
+    columns = _stack(error**2, centred, centred**2, weight=sample.weight)
+    return RowAverages(columns, lambda sums: 1 - _ratio(sums[..., 0], sums[..., 2] - sums[..., 1] ** 2 / sums[..., -1]))
 
 
-_FAMILIES: dict[str, Callable[[Sample], Moments]] = {
+_METRICS: dict[str, Callable[[EvaluationSample], RowAverages]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
-    "precision": _precision,
-    "recall": _recall,
-    "f1": _f1,
+    **{metric: partial(_per_class, metric=metric) for metric in ("precision", "recall", "f1")},
     "log_loss": _log_loss,
     "brier": _brier,
     "calibration_error": _calibration_error,

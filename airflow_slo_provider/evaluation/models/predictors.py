@@ -6,7 +6,7 @@ Nothing is read, requested or imported before ``predict``. Text fields may hold 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -49,7 +49,9 @@ class Column:
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Read the column; see ``Predictor.predict``."""
-        return _from_frame(golden.frame, golden.schema.id, self.column, self.score_column, golden.source or "the golden set")
+        return _read_predictions(
+            golden.frame, golden.schema.id, self.column, self.score_column, golden.source or "the golden set"
+        )
 
 
 @dataclass
@@ -73,36 +75,36 @@ class PredictionFile:
         from airflow_slo_provider.evaluation.rows.golden_set import read_table
 
         frame = read_table(context.path(self.path))
-        return _from_frame(frame, self.id_column or golden.schema.id, self.column, self.score_column, self.path)
+        return _read_predictions(frame, self.id_column or golden.schema.id, self.column, self.score_column, self.path)
 
 
-def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: str | None, where: str) -> Predictions:
-    from airflow_slo_provider.evaluation.rows.golden_set import check_ids, require
+def _read_predictions(frame: pd.DataFrame, id_column: str, column: str, score_column: str | None, where: str) -> Predictions:
+    from airflow_slo_provider.evaluation.rows.golden_set import check_ids, require_column
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
     for name in (id_column, column, *([score_column] if score_column else [])):
-        require(frame, name, where)
+        require_column(frame, name, where)
     check_ids(frame, id_column, where)
-    score = None if score_column is None else _cells(frame, score_column, where)
-    return Predictions(ids=frame[id_column].to_numpy(), prediction=_cells(frame, column, where), score=score)
+    score = None if score_column is None else _read_column(frame, score_column, where)
+    return Predictions(ids=frame[id_column].to_numpy(), prediction=_read_column(frame, column, where), score=score)
 
 
-def _cells(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
+def _read_column(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
     """Return a column as an array; lists in its cells, such as class probabilities, become the columns of a 2-D array.
 
     :raises InvalidMeasurement: for lists of different lengths, or lists with values that are not numbers
     """
     import numpy as np
 
-    from airflow_slo_provider.evaluation.rows.sample import array
+    from airflow_slo_provider.evaluation.rows.sample import to_array
 
-    values = array(frame[column])
-    if values.dtype != object or not len(values) or not all(isinstance(one, (list, tuple, np.ndarray)) for one in values):
+    values = to_array(frame[column])
+    if values.dtype != object or not len(values) or not all(isinstance(cell, (list, tuple, np.ndarray)) for cell in values):
         return values
     try:
-        return np.asarray([np.asarray(one, dtype=np.float64) for one in values], dtype=np.float64)
+        return np.asarray([np.asarray(cell, dtype=np.float64) for cell in values], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InvalidMeasurement(f"{where}: column {column!r} holds lists that are no rows of numbers: {error}") from error
+        raise InvalidMeasurement(f"{where}: column {column!r} holds lists that are not rows of numbers: {error}") from error
 
 
 @dataclass
@@ -145,42 +147,43 @@ class HttpModel:
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {self.protocol!r}; write one of {', '.join(PROTOCOLS)}")
         if self.protocol == "json" and (self.request is None or not self.response):
-            raise ValueError("protocol json needs a request (what to send) and a response (where the predictions stand)")
+            raise ValueError("protocol json needs a request (the body) and a response (the path of the predictions)")
         for name in ("batch_size", "concurrency"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Request predictions for all rows, or raise an error; see ``Predictor.predict``."""
-        from airflow_slo_provider.evaluation.models.model_server import ask_all
+        from airflow_slo_provider.evaluation.models.model_server import request_predictions
         from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
         if context.server is None:
-            raise QueryError("there is nothing here that resolves connections", reason="bad_connection")
-        rows = golden.features(self.features)
-        return ask_all(
-            context.server(self.http_conn_id),
-            self.path,
-            make_protocol(self.protocol, request=self.request, response=self.response, score=self.score, output=self.output),
-            rows,
-            ids=golden.frame[golden.schema.id].to_numpy(),
-            batch_size=self.batch_size,
-            concurrency=self.concurrency,
-            retries=self.retries,
-            timeout=self.timeout,
-            progress=context.progress,
+            raise QueryError("connections cannot be resolved outside of Airflow", reason="bad_connection")
+        protocol = make_protocol(
+            self.protocol, request=self.request, response=self.response, score=self.score, output=self.output
         )
+        return request_predictions(
+            context.server(self.http_conn_id), self.path, protocol, golden.features(self.features), ids=golden.ids,
+            batch_size=self.batch_size, concurrency=self.concurrency, retries=self.retries, timeout=self.timeout,
+            progress=context.progress,
+        )  # fmt: skip
 
 
-def place_of(predictor: Predictor) -> str | None:
+def get_location(predictor: Predictor) -> str | None:
     """Return the location of a predictor's predictions or model, as text; None for a function."""
-    place = next((getattr(predictor, name) for name in ("path", "uri", "column") if hasattr(predictor, name)), None)
-    if isinstance(predictor, HttpModel):
-        place = predictor.http_conn_id
-    return None if place is None else str(place).strip()
+    location = next(
+        (getattr(predictor, name) for name in ("http_conn_id", "path", "uri", "column") if hasattr(predictor, name)), None
+    )
+    return None if location is None else str(location).strip()
 
 
-def predictor_of(value: Any) -> Predictor:
+def list_columns(predictors: Iterable[Predictor | None]) -> tuple[str, ...]:
+    """Return the columns of the golden set that hold predictions."""
+    stored = [predictor for predictor in predictors if isinstance(predictor, Column)]
+    return tuple(name for column in stored for name in (column.column, column.score_column) if name)
+
+
+def make_predictor(value: Any) -> Predictor:
     """Convert a DAG author's value to a predictor.
 
     A function is called; text is a file of predictions if it ends like one or contains a slash, else a column of the golden set.
@@ -190,15 +193,13 @@ def predictor_of(value: Any) -> Predictor:
     if hasattr(value, "predict") and not isinstance(value, type) and hasattr(value, "template_fields"):
         return value  # type: ignore[no-any-return]
     if isinstance(value, str) and value.startswith(("models:/", "runs:/")):
-        raise ValueError(
-            f"predictor is {value!r}; write MlflowModel({value!r}, trusted=True), for loading a model runs code from it"
-        )
+        raise ValueError(f"predictor is {value!r}; write MlflowModel({value!r}, trusted=True), because loading it runs its code")
     if isinstance(value, str) and value:
         is_file = "/" in value or value.lower().endswith((".parquet", ".pq", ".csv", ".jsonl", ".ndjson", ".json"))
         return PredictionFile(value) if is_file else Column(value)
     if callable(value):
         return Function(value)
     raise ValueError(
-        f"predictor is {value!r}; give the name of a column, a file of predictions, a function, or one of "
+        f"predictor is {value!r}; write the name of a column, a file of predictions, a function, or one of "
         "Column, PredictionFile, HttpModel, ModelFile, MlflowModel"
     )

@@ -33,7 +33,7 @@ class Function:
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Call the function batch by batch; see ``Predictor.predict``."""
-        return call_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
+        return predict_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
 
 
 @dataclass
@@ -58,28 +58,25 @@ class ModelFile:
 
     def __post_init__(self) -> None:
         if self.trusted is not True:
-            raise ValueError(
-                f"{self.path}: opening a model file runs code from it; say trusted=True if you know where it comes from"
-            )
+            raise ValueError(f"{self.path}: opening a model file runs its code; set trusted=True if you trust its origin")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch; see ``Predictor.predict``."""
         if self.path.lower().endswith(".onnx"):
-            return call_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
-        from airflow_slo_provider.evaluation.rows.sample import array
+            return predict_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
+        from airflow_slo_provider.evaluation.rows.sample import to_array
 
         model = self._load(context)
 
-        def shaped(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def adapt(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return (lambda rows: method(rows.to_numpy())) if self.as_array else method
 
-        methods = {"prediction": shaped(model.predict)}
-        classes = getattr(model, "classes_", None)
-        probabilities = getattr(model, "predict_proba", None)
-        if probabilities is not None:
-            methods["score"] = shaped(probabilities)
-        labels = None if classes is None or probabilities is None else tuple(array(classes).tolist())
-        return call_in_batches(golden, context, methods, self.batch_size, self.features, labels)
+        methods, labels = {"prediction": adapt(model.predict)}, None
+        if getattr(model, "predict_proba", None) is not None:
+            methods["score"] = adapt(model.predict_proba)
+            classes = getattr(model, "classes_", None)
+            labels = None if classes is None else tuple(to_array(classes).tolist())
+        return predict_in_batches(golden, context, methods, self.batch_size, self.features, labels)
 
     def _load(self, context: PredictionContext) -> Any:
         import io
@@ -94,8 +91,7 @@ class ModelFile:
         except OSError:
             raise
         except Exception as error:
-            message = f"{self.path}: not a model that can be loaded here: {type(error).__name__}: {error}"
-            raise InvalidMeasurement(message) from error
+            raise InvalidMeasurement(f"{self.path}: the model cannot be loaded: {type(error).__name__}: {error}") from error
 
     def _read(self, context: PredictionContext) -> bytes:
         """Read the file. Storage errors other than a missing file are passed on and retried, because they may be transient."""
@@ -132,7 +128,7 @@ class MlflowModel:
 
     def __post_init__(self) -> None:
         if self.trusted is not True:
-            raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
+            raise ValueError(f"{self.uri}: loading a model runs its code; set trusted=True if you trust its origin")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch; see ``Predictor.predict``."""
@@ -141,10 +137,10 @@ class MlflowModel:
         except ImportError as error:
             raise InvalidMeasurement(f"{self.uri}: install airflow-slo-provider[mlflow] to load it into the worker") from error
         model = mlflow.pyfunc.load_model(self.uri)
-        return call_in_batches(golden, context, {"prediction": model.predict}, self.batch_size)
+        return predict_in_batches(golden, context, {"prediction": model.predict}, self.batch_size)
 
 
-def call_in_batches(
+def predict_in_batches(
     golden: GoldenSet,
     context: PredictionContext,
     methods: dict[str, Callable[[Any], Any]],
@@ -161,26 +157,26 @@ def call_in_batches(
     import numpy as np
 
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
-    from airflow_slo_provider.evaluation.rows.sample import array
+    from airflow_slo_provider.evaluation.rows.sample import to_array
 
     rows = golden.features(features)
-    found: dict[str, list[Any]] = {name: [] for name in methods}
+    answers: dict[str, list[Any]] = {name: [] for name in methods}
     latencies = []
     started = time.perf_counter()
     for start in range(0, len(rows), batch_size):
         batch = rows.iloc[start : start + batch_size]
         before = time.perf_counter()
         for name, method in methods.items():
-            answer = array(method(batch))
+            answer = to_array(method(batch))
             if answer.ndim == 2 and answer.shape[1] == 1:
                 answer = answer[:, 0]
             if answer.ndim not in (1, 2) or len(answer) != len(batch):
-                raise InvalidMeasurement(f"the model gave an answer of shape {answer.shape} ({name}) for {len(batch)} rows")
-            found[name].append(answer)
+                raise InvalidMeasurement(f"the model returned shape {answer.shape} ({name}) for {len(batch)} rows")
+            answers[name].append(answer)
         latencies.append(time.perf_counter() - before)
         context.progress(min(start + batch_size, len(rows)), len(rows))
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    columns = {name: np.concatenate(parts) for name, parts in answers.items()}
     return Predictions(
-        ids=golden.frame[golden.schema.id].to_numpy(), labels=labels, latencies=np.asarray(latencies),
-        seconds=time.perf_counter() - started, prediction=whole["prediction"], score=whole.get("score"),
+        ids=golden.ids, labels=labels, latencies=np.asarray(latencies), seconds=time.perf_counter() - started,
+        prediction=columns["prediction"], score=columns.get("score"),
     )  # fmt: skip

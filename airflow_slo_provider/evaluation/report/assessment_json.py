@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+    from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
 
 
-def to_dict(assessment: Assessment) -> dict[str, Any]:
+def to_dict(assessment: ModelAssessment) -> dict[str, Any]:
     """Return an assessment as values that JSON can hold."""
-    plan = assessment.plan
+    plan, slices = assessment.plan, assessment.slices
     return {
         "schema_version": 1,
         "verdict": assessment.verdict.value,
@@ -25,22 +25,22 @@ def to_dict(assessment: Assessment) -> dict[str, Any]:
             "missing_ids": list(assessment.joined.missing),
             "unknown_ids": assessment.joined.extra,
         },
-        "parts": [{**asdict(part), "verdict": part.verdict.value} for part in assessment.parts],
-        "metrics": {name: asdict(one) for name, one in assessment.estimates.items()},
-        "champion_metrics": {name: asdict(one) for name, one in assessment.champion_estimates.items()},
+        "parts": [asdict(part) for part in assessment.parts],
+        "metrics": {name: asdict(estimate) for name, estimate in assessment.estimates.items()},
+        "champion_metrics": {name: asdict(estimate) for name, estimate in assessment.champion_estimates.items()},
         "comparisons": {
-            name: {**asdict(one), "verdict": one.verdict.value, "pvalue_holm": assessment.pvalues.get(name)}
-            for name, one in assessment.comparisons.items()
+            name: {**asdict(comparison), "pvalue_holm": assessment.pvalues.get(name)}
+            for name, comparison in assessment.comparisons.items()
         },
-        "segments": [] if assessment.slices is None else assessment.slices.to_list(),
-        "segments_too_small": 0 if assessment.slices is None else assessment.slices.too_small,
+        "segments": [asdict(segment) for segment in slices.judged or slices.shown] if slices else [],
+        "segments_too_small": slices.too_small if slices else 0,
         "unseen_labels": dict(assessment.unseen_labels),
-        "thresholds": {name: asdict(one) for name, one in plan.thresholds.items()},
+        "thresholds": {name: asdict(threshold) for name, threshold in plan.thresholds.items()},
         "confidence": plan.confidence,
         "decide_on": plan.decide_on,
     }
 
 
-def to_json(assessment: Assessment) -> str:
+def to_json(assessment: ModelAssessment) -> str:
     """Return an assessment as JSON text."""
     return json.dumps(to_dict(assessment), indent=2, allow_nan=False, default=str)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Part
+    from airflow_slo_provider.evaluation.intervals.estimates import Estimate
+    from airflow_slo_provider.evaluation.verdict.assessment import AssessmentPart, ModelAssessment
+    from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 
 KIND = "golden_set"
+#: Fields of an estimate and of a comparison in the evidence.
+_ESTIMATE = ("value", "low", "high", "n", "method", "confidence", "status", "excluded")
+_COMPARISON = ("champion", "candidate", "low", "high", "pvalue", "n", "method", "margin")
 
 
-def verdict_of(outcome: Outcome) -> Verdict:
+def to_verdict(outcome: Outcome) -> Verdict:
     """Return the ledger's verdict for an outcome: ``inconclusive`` becomes ``unknown``, never a pass."""
     return Verdict.UNKNOWN if outcome is Outcome.INCONCLUSIVE else Verdict(outcome.value)
 
 
-def checks_of(
-    assessment: Assessment,
+def to_check_results(
+    assessment: ModelAssessment,
     name: str,
     *,
     model_version: str | None = None,
@@ -40,75 +43,52 @@ def checks_of(
     :param interval: the data interval of the run
     """
     shared: dict[str, Any] = {
-        "kind": KIND,
-        "model_version": model_version,
-        "checked_at": at or datetime.now(UTC),
-        "interval_start": interval[0],
+        "kind": KIND, "model_version": model_version, "checked_at": at or datetime.now(UTC), "interval_start": interval[0],
         "interval_end": interval[1],
+    }  # fmt: skip
+    overall_evidence = {
+        "outcome": assessment.verdict.value,
+        "golden_set_hash": assessment.content_hash,
+        "rows": assessment.joined.expected,
+        "coverage": assessment.joined.coverage,
+        "metrics": {metric: _pick(estimate, _ESTIMATE) for metric, estimate in assessment.estimates.items()},
+        **(evidence or {}),
     }
-    joined = assessment.joined
-    whole = CheckResult(
-        name=name,
-        verdict=verdict_of(assessment.verdict),
-        message=assessment.why,
-        evidence={
-            "outcome": assessment.verdict.value,
-            "golden_set_hash": assessment.content_hash,
-            "rows": joined.expected,
-            "coverage": joined.coverage,
-            "metrics": {one: _numbers(estimate) for one, estimate in assessment.estimates.items()},
-            **(evidence or {}),
-        },
-        **shared,
-    )
-    return [whole, *(_check(assessment, part, f"{name}/{part.name}", shared) for part in assessment.parts)]
+    verdict = to_verdict(assessment.verdict)
+    overall = CheckResult(name=name, verdict=verdict, message=assessment.why, evidence=overall_evidence, **shared)
+    return [overall, *(_check(assessment, part, f"{name}/{part.name}", shared) for part in assessment.parts)]
 
 
-def _check(assessment: Assessment, part: Part, name: str, shared: Mapping[str, Any]) -> CheckResult:
-    fields: dict[str, Any] = {"evidence": {"outcome": part.verdict.value}}
-    joined = assessment.joined
+def _check(assessment: ModelAssessment, part: AssessmentPart, name: str, shared: Mapping[str, Any]) -> CheckResult:
+    fields: dict[str, Any] = {}
+    evidence = {"outcome": part.verdict.value}
+    joined, metric = assessment.joined, part.metric or ""
     if part.name == "coverage":
-        covered = int(joined.covered.sum())
-        fields |= {
-            "value": joined.coverage, "unit": "ratio", "good": covered, "total": joined.expected,
+        fields = {
+            "value": joined.coverage, "unit": "ratio", "good": int(joined.covered.sum()), "total": joined.expected,
             "target": assessment.plan.min_coverage, "op": "gte",
         }  # fmt: skip
-    elif part.metric is not None and part.metric in assessment.comparisons and part.name.endswith(" vs champion"):
-        compared = assessment.comparisons[part.metric]
-        sign = 1 if compared.higher_is_better else -1
-        fields |= {
-            "value": _finite(compared.delta), "target": -sign * compared.margin, "op": "gte" if sign > 0 else "lte",
-            "evidence": {"outcome": part.verdict.value, **_compared(compared)},
-        }  # fmt: skip
-    elif part.metric is not None and part.metric in assessment.estimates and part.name == part.metric:
-        estimate, threshold = assessment.estimates[part.metric], assessment.plan.thresholds.get(part.metric)
-        fields |= {
-            "value": _finite(estimate.value), "target": None if threshold is None else threshold.fail,
-            "op": "gte" if estimate.higher_is_better else "lte",
-            "evidence": {"outcome": part.verdict.value, **_numbers(estimate)},
-        }  # fmt: skip
-    return CheckResult(name=name, verdict=verdict_of(part.verdict), message=part.why, **{**shared, **fields})
+    elif metric in assessment.comparisons and part.name.endswith(" vs champion"):
+        comparison = assessment.comparisons[metric]
+        sign = 1 if comparison.higher_is_better else -1
+        fields = {"value": comparison.delta, "target": -sign * comparison.margin, "op": "gte" if sign > 0 else "lte"}
+        evidence |= _pick(comparison, _COMPARISON)
+    elif metric in assessment.estimates and part.name == metric:
+        estimate, threshold = assessment.estimates[metric], assessment.plan.thresholds.get(metric)
+        target = None if threshold is None else threshold.fail
+        fields = {"value": estimate.value, "target": target, "op": "gte" if estimate.higher_is_better else "lte"}
+        evidence |= _pick(estimate, _ESTIMATE)
+    if fields and fields["value"] is not None and not math.isfinite(fields["value"]):
+        fields["value"] = None
+    verdict = to_verdict(part.verdict)
+    return CheckResult(name=name, verdict=verdict, message=part.why, evidence=evidence, **shared, **fields)
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _pick(record: Estimate | Comparison, fields: Sequence[str]) -> dict[str, Any]:
+    return {field: getattr(record, field) for field in fields}
 
 
-def _numbers(estimate: Estimate) -> dict[str, Any]:
-    return {
-        "value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n, "method": estimate.method,
-        "confidence": estimate.confidence, "status": estimate.status, "excluded": estimate.excluded,
-    }  # fmt: skip
-
-
-def _compared(compared: Comparison) -> dict[str, Any]:
-    return {
-        "champion": compared.champion, "candidate": compared.candidate, "low": compared.low, "high": compared.high,
-        "pvalue": compared.pvalue, "n": compared.n, "method": compared.method, "margin": compared.margin,
-    }  # fmt: skip
-
-
-def summary(assessment: Assessment, *, model_version: str | None = None, report_uri: str | None = None) -> dict[str, Any]:
+def summarise(assessment: ModelAssessment, *, model_version: str | None = None, report_uri: str | None = None) -> dict[str, Any]:
     """Return a summary small enough for XCom: the verdict, the metrics with their intervals, the report's location."""
     return {
         "schema_version": 1,
@@ -118,12 +98,10 @@ def summary(assessment: Assessment, *, model_version: str | None = None, report_
         "golden_set_hash": assessment.content_hash,
         "rows": assessment.joined.expected,
         "coverage": assessment.joined.coverage,
-        "metrics": {
-            name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in assessment.estimates.items()
-        },
+        "metrics": {name: _pick(estimate, _ESTIMATE[:4]) for name, estimate in assessment.estimates.items()},
         "comparisons": {
-            name: {"delta": one.delta, "low": one.low, "high": one.high, "verdict": one.verdict.value}
-            for name, one in assessment.comparisons.items()
+            name: {**_pick(comparison, ("delta", "low", "high")), "verdict": comparison.verdict.value}
+            for name, comparison in assessment.comparisons.items()
         },
         "report": report_uri,
     }

@@ -6,14 +6,18 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from airflow_slo_provider.charts.intervals import Interval, intervals
 from airflow_slo_provider.charts.plot import Plot
 from airflow_slo_provider.charts.svg import figure, legend
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, require_finite
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+    from airflow_slo_provider.evaluation.intervals.estimates import Estimate
+    from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
+    from airflow_slo_provider.evaluation.verdict.comparison import Comparison
 
 #: Line style of each model.
 _CANDIDATE, _CHAMPION = "line-0", "line-4"
@@ -21,54 +25,56 @@ _CANDIDATE, _CHAMPION = "line-0", "line-4"
 MOST_POINTS = 400
 
 
-def plots(assessment: Assessment) -> list[str]:
+def draw_plots(assessment: ModelAssessment) -> list[str]:
     """Return the plots that fit an assessment's metrics, as SVG."""
-    found = [
-        _champion(assessment),
+    plots = [
+        _comparisons(assessment),
         _segments(assessment),
         *_curves(assessment),
         _calibration(assessment),
         _residuals(assessment),
     ]
-    return [one for one in found if one]
+    return list(filter(None, plots))
 
 
-def _samples(assessment: Assessment) -> list[tuple[str, str, Sample]]:
-    made = [("candidate", _CANDIDATE, assessment.joined.sample)]
+def _samples(assessment: ModelAssessment) -> list[tuple[str, str, EvaluationSample]]:
+    samples = [("candidate", _CANDIDATE, assessment.joined.sample)]
     if assessment.champion is not None:
-        made.append(("champion", _CHAMPION, assessment.champion.sample))
-    return made
+        samples.append(("champion", _CHAMPION, assessment.champion.sample))
+    return samples
 
 
-def _champion(assessment: Assessment) -> str:
+def _comparisons(assessment: ModelAssessment) -> str:
     """Plot every comparison as a gain: right is better, also for error metrics."""
     rows, marks = [], {0.0: ""}
-    for name, one in assessment.comparisons.items():
-        if one.delta is None or one.low is None or one.high is None:
-            continue
-        sign = 1 if one.higher_is_better else -1
-        low, high = sorted((sign * one.low, sign * one.high))
-        rows.append(Interval(f"{name} (n={one.n})", sign * one.delta, low, high))
-        marks[-one.margin] = "margin" if one.margin else ""
+    for name, comparison in assessment.comparisons.items():
+        if row := _interval(f"{name} (n={comparison.n})", comparison.delta, comparison, 1 if comparison.higher_is_better else -1):
+            rows.append(row)
+            marks[-comparison.margin] = "margin" if comparison.margin else ""
     return _intervals("Gain over the champion, with interval", rows, marks)
 
 
-def _segments(assessment: Assessment) -> str:
+def _interval(label: str, value: float | None, bounds: Estimate | Comparison, sign: int, tone: str = "mark") -> Interval | None:
+    if value is None or bounds.low is None or bounds.high is None:
+        return None
+    low, high = sorted((sign * bounds.low, sign * bounds.high))
+    return Interval(label, sign * value, low, high, tone)
+
+
+def _segments(assessment: ModelAssessment) -> str:
     slices = assessment.slices
     if slices is None or not slices.shown:
         return ""
     rows = []
-    for one in slices.judged or slices.shown:
-        number: Any = one.comparison or one.estimate
-        value = number.delta if one.comparison is not None else number.value
-        if value is None or number.low is None or number.high is None:
-            continue
-        sign = -1 if one.comparison is not None and not number.higher_is_better else 1
-        low, high = sorted((sign * number.low, sign * number.high))
-        tone = "bad" if one.verdict.value == "fail" else "mark"
-        rows.append(Interval(f"{one.name} {one.metric}", sign * value, low, high, tone))
+    for segment in slices.judged or slices.shown:
+        comparison, estimate = segment.comparison, segment.estimate
+        label, tone = f"{segment.name} {segment.metric}", "bad" if segment.verdict.value == "fail" else "mark"
+        if comparison is None:
+            rows.append(_interval(label, estimate.value, estimate, 1, tone))
+        else:
+            rows.append(_interval(label, comparison.delta, comparison, 1 if comparison.higher_is_better else -1, tone))
     title = "Segments: gain over the champion" if slices.judged else "Segments"
-    return _intervals(title, rows[:60], {0.0: ""} if slices.judged else {})
+    return _intervals(title, list(filter(None, rows))[:60], {0.0: ""} if slices.judged else {})
 
 
 def _intervals(title: str, rows: list[Interval], marks: Mapping[float, str]) -> str:
@@ -81,26 +87,24 @@ def _figure(plot: Plot, models: Iterable[tuple[str, str, Any, Any]] = ()) -> str
     return figure(plot.title, drawn, *([legend(names)] if names else []))
 
 
-def _binary(assessment: Assessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
+def _binary(assessment: ModelAssessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
     if not any(name.split("@")[0] in _CLASSIFIER for name in assessment.estimates):
         return []
-    found = []
+    usable = []
     for name, kind, sample in _samples(assessment):
         try:
             positive, scores = binary_scores(sample, probabilities=probabilities)
-        except Undefined:
+        except UndefinedMetric:
             continue
         if positive.any() and not positive.all():
-            found.append((name, kind, positive, scores))
-    return found
+            usable.append((name, kind, positive, scores))
+    return usable
 
 
 _CLASSIFIER = {"roc_auc", "auc", "average_precision", "log_loss", "brier", "calibration_error"}
 
 
-def _curves(assessment: Assessment) -> list[str]:
-    import numpy as np
-
+def _curves(assessment: ModelAssessment) -> list[str]:
     models = _binary(assessment, probabilities=False)
     if not models:
         return []
@@ -110,19 +114,17 @@ def _curves(assessment: Assessment) -> list[str]:
     for _, kind, positive, scores in models:
         order = np.argsort(-scores, kind="stable")
         ends = np.append(scores[order][1:] != scores[order][:-1], True)
-        hits, said = np.cumsum(positive[order])[ends], (np.arange(len(order)) + 1)[ends]
+        hits, predicted = np.cumsum(positive[order])[ends], (np.arange(len(order)) + 1)[ends]
         total = int(positive.sum())
         keep = np.unique(np.linspace(0, len(hits) - 1, min(len(hits), MOST_POINTS)).astype(int))
-        hits, said = hits[keep], said[keep]
-        away = (said - hits) / (len(scores) - total)
-        roc.line(kind, [(0.0, 0.0), *zip(away.tolist(), (hits / total).tolist(), strict=True)])
-        recall.line(kind, list(zip((hits / total).tolist(), (hits / said).tolist(), strict=True)))
+        hits, predicted = hits[keep], predicted[keep]
+        true_rate, false_rate = (hits / total).tolist(), ((predicted - hits) / (len(scores) - total)).tolist()
+        roc.line(kind, [(0.0, 0.0), *zip(false_rate, true_rate, strict=True)])
+        recall.line(kind, list(zip(true_rate, (hits / predicted).tolist(), strict=True)))
     return [_figure(plot, models) for plot in (roc, recall)]
 
 
-def _calibration(assessment: Assessment) -> str:
-    import numpy as np
-
+def _calibration(assessment: ModelAssessment) -> str:
     models = _binary(assessment, probabilities=True)
     if not models:
         return ""
@@ -132,24 +134,23 @@ def _calibration(assessment: Assessment) -> str:
         bins = np.minimum((scores * 10).astype(int), 9)
         count = np.bincount(bins, minlength=10)
         filled = count > 0
-        said = np.bincount(bins, weights=scores, minlength=10)[filled] / count[filled]
-        seen = np.bincount(bins, weights=positive, minlength=10)[filled] / count[filled]
-        points = list(zip(said.tolist(), seen.tolist(), strict=True))
+        predicted, observed = (
+            (np.bincount(bins, weights=values, minlength=10)[filled] / count[filled]).tolist() for values in (scores, positive)
+        )
+        points = list(zip(predicted, observed, strict=True))
         plot.line(kind, points)
         plot.dots(kind, points, 3)
     return _figure(plot, models)
 
 
-def _residuals(assessment: Assessment) -> str:
-    import numpy as np
-
+def _residuals(assessment: ModelAssessment) -> str:
     if not any(name in ("rmse", "mse", "mae", "mape", "r2") for name in assessment.estimates):
         return ""
     try:
         sample = assessment.joined.sample
-        predicted = finite(sample.prediction, "predictions")
-        residual = finite(sample.truth, "targets") - predicted
-    except Undefined:
+        predicted = require_finite(sample.prediction, "predictions")
+        residual = require_finite(sample.truth, "targets") - predicted
+    except UndefinedMetric:
         return ""
     if predicted.ndim != 1 or not len(predicted):
         return ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from airflow_slo_provider.core.exposition_format import format_gauge
-from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 
-def gauges(assessment: Assessment, *, at: float) -> str:
+def format_gauges(assessment: ModelAssessment, *, at: float) -> str:
     """Return metrics with their interval's ends, coverage and verdict as gauges.
 
     :param at: evaluation time in seconds since 1970; a pushed gauge outlives its run, so its age must be visible

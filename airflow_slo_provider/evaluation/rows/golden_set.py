@@ -14,6 +14,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, to_insta
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 
@@ -70,8 +71,14 @@ class GoldenSet:
         """
         columns = None if columns is None else text_list(columns)
         for column in columns or ():
-            require(self.frame, column, self.source or "the golden set")
+            require_column(self.frame, column, self.source or "the golden set")
         return self.frame[list(feature_columns(self.frame, self.schema) if columns is None else columns)]
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Ids of the rows."""
+        ids: NDArray[Any] = self.frame[self.schema.id].to_numpy()
+        return ids
 
     @property
     def seed(self) -> int:
@@ -100,7 +107,7 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
     suffix = "." + str(path.name).rpartition(".")[2].lower()
     kind = form or FORMATS.get(suffix)
     if kind not in set(FORMATS.values()):
-        raise InvalidMeasurement(f"{path}: {kind or suffix!r} is no format of a table; write parquet, csv or jsonl")
+        raise InvalidMeasurement(f"{path}: {kind or suffix!r} is not a table format; write parquet, csv or jsonl")
     try:
         with path.open("rb") as file:
             if kind == "parquet":
@@ -118,13 +125,11 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
         raise InvalidMeasurement(f"{path}: {error}; parquet needs pyarrow: {to_install('drift')}") from error
     except pd.errors.EmptyDataError:
         raise NoData(f"{path}: the file is empty", source=str(path)) from None
-    except (ValueError, UnicodeError) as error:
+    except Exception as error:  # some of pyarrow's errors are not ValueErrors in every release
+        if not isinstance(error, ValueError) and type(error).__module__.partition(".")[0] != "pyarrow":
+            raise
         reason = strict_json.json_error_reason(error, InvalidMeasurement.default_reason)
         raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", reason=reason, source=str(path)) from error
-    except Exception as error:  # pyarrow has errors of its own, which are no ValueError in every release
-        if type(error).__module__.partition(".")[0] != "pyarrow":
-            raise
-        raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", source=str(path)) from error
 
 
 def make_golden_set(frame: pd.DataFrame, schema: Schema, source: str = "") -> GoldenSet:
@@ -136,23 +141,23 @@ def make_golden_set(frame: pd.DataFrame, schema: Schema, source: str = "") -> Go
     where = source or "the golden set"
     if frame.empty:
         raise NoData(f"{where} has no rows", source=source or None)
-    for column in dict.fromkeys([*_named(schema), *map(str, frame.columns)]):
-        require(frame, column, where)
+    for column in dict.fromkeys([*_list_columns(schema), *map(str, frame.columns)]):
+        require_column(frame, column, where)
     check_ids(frame, schema.id, where)
     frame = frame.sort_values(schema.id, key=lambda ids: ids.map(str), kind="stable").reset_index(drop=True)
     unlabelled = int(frame[schema.label].isna().sum())
     if unlabelled == len(frame):
         raise NoData(f"{where}: none of {len(frame)} rows has a label in column {schema.label!r}", source=source or None)
-    return GoldenSet(frame=frame, schema=schema, content_hash=_hash(frame, schema), unlabelled=unlabelled, source=source)
+    return GoldenSet(frame=frame, schema=schema, content_hash=_hash_content(frame, schema), unlabelled=unlabelled, source=source)
 
 
-def require(frame: pd.DataFrame, column: str, where: str) -> None:
+def require_column(frame: pd.DataFrame, column: str, where: str) -> None:
     """Check that a column exists exactly once.
 
     :raises InvalidMeasurement: with the closest name
     """
     if list(frame.columns).count(column) > 1:
-        raise InvalidMeasurement(f"{where} has more than one column {column!r}; give each a name of its own")
+        raise InvalidMeasurement(f"{where} has more than one column {column!r}; give each a different name")
     if column not in frame.columns:
         near = get_close_matches(column, [str(name) for name in frame.columns], 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, list(frame.columns)[:12]))}"
@@ -168,23 +173,23 @@ def check_ids(frame: pd.DataFrame, column: str, where: str) -> None:
     missing = int(ids.isna().sum())
     if missing:
         raise InvalidMeasurement(f"{where}: {missing} of {len(frame)} rows have no id in column {column!r}")
-    twice = ids[ids.duplicated()].unique()
-    if len(twice):
-        some = ", ".join(map(str, twice[:5]))
-        raise InvalidMeasurement(f"{where}: {len(twice)} ids occur more than once, e.g. {some}; each row needs its own")
+    repeated = ids[ids.duplicated()].unique()
+    if len(repeated):
+        examples = ", ".join(map(str, repeated[:5]))
+        raise InvalidMeasurement(f"{where}: {len(repeated)} ids occur more than once, e.g. {examples}; each row needs its own")
 
 
-def _named(schema: Schema) -> list[str]:
-    named = [schema.id, schema.label, *(schema.features or ()), *schema.segments]
-    return named + [column for column in (schema.group, schema.weight) if column]
+def _list_columns(schema: Schema) -> list[str]:
+    required = [schema.id, schema.label, *(schema.features or ()), *schema.segments]
+    return required + [column for column in (schema.group, schema.weight) if column]
 
 
-def _hash(frame: pd.DataFrame, schema: Schema) -> str:
+def _hash_content(frame: pd.DataFrame, schema: Schema) -> str:
     """Hash the content that the evaluation uses; column order, row order and file format do not matter."""
     import pandas as pd
 
     digest = hashlib.sha256()
-    for column in sorted({*_named(schema), *feature_columns(frame, schema)}):
+    for column in sorted({*_list_columns(schema), *feature_columns(frame, schema)}):
         digest.update(column.encode() + b"\0")
         values = frame[column]
         if values.isna().all():
@@ -192,8 +197,7 @@ def _hash(frame: pd.DataFrame, schema: Schema) -> str:
         if values.dtype.kind == "b" or (values.dtype.kind in "iu" and values.abs().max() < 1 << 53):
             values = values.astype("float64")  # whether 1 is written as 1 or 1.0 depends on the format
         elif values.dtype.kind not in "iuf":
-            values = pd.Series(
-                [None if gone else str(value) for value, gone in zip(values, values.isna(), strict=True)], dtype=object
-            )
+            texts = [None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
+            values = pd.Series(texts, dtype=object)
         digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return digest.hexdigest()

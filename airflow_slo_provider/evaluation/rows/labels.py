@@ -2,146 +2,142 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, array, finite, present
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from airflow_slo_provider.evaluation.rows.sample import (
+    EvaluationSample,
+    UndefinedMetric,
+    require_finite,
+    require_present,
+    to_array,
+)  # fmt: skip
 
 
-def tidy(values: NDArray[Any]) -> NDArray[Any]:
+def to_native(values: NDArray[Any]) -> NDArray[Any]:
     """Convert labels to a native numpy type if all are of one kind."""
-    import numpy as np
-
     if values.dtype.kind != "O":
         return values
     kinds = {type(value) for value in values}
     if kinds == {str} or kinds <= {int, bool, float, np.bool_, np.int64, np.float64}:
         return np.asarray(values.tolist())
-    return np.asarray([str(value) for value in values])
+    return np.asarray(list(map(str, values)))
 
 
-def true_classes(sample: Sample) -> NDArray[Any]:
+def true_classes(sample: EvaluationSample) -> NDArray[Any]:
     """Return the classes: those given, else the sorted classes of the truth (0 and 1 if only one of them occurs).
 
-    :raises Undefined: when a label is missing or there are no rows
+    :raises UndefinedMetric: when a label is missing or there are no rows
     """
-    import numpy as np
-
     if sample.n == 0:
-        raise Undefined("there are no rows")
-    truth = tidy(present(sample.truth, "labels"))
+        raise UndefinedMetric("there are no rows")
+    truth = to_native(require_present(sample.truth, "labels"))
     if sample.labels is not None:
-        return array(sample.labels)
-    found = np.unique(truth)
-    if found.dtype.kind in "biuf" and len(found) < 2 and np.isin(found, (0, 1)).all():
-        return np.asarray([0, 1], dtype=found.dtype)
-    return found
+        return to_array(sample.labels)
+    classes = np.unique(truth)
+    if classes.dtype.kind in "biuf" and len(classes) < 2 and np.isin(classes, (0, 1)).all():
+        return np.asarray([0, 1], dtype=classes.dtype)
+    return classes
 
 
-def predicted_labels(sample: Sample) -> NDArray[Any]:
+def predicted_labels(sample: EvaluationSample) -> NDArray[Any]:
     """Return the predicted label of each row: by the threshold for two classes, else the most probable class.
 
-    :raises Undefined: status ``invalid``, for NaN or for numbers that are neither labels nor probabilities
+    :raises UndefinedMetric: status ``invalid``, for NaN or for numbers that are neither labels nor probabilities
     """
-    import numpy as np
-
     classes = true_classes(sample)
     if sample.prediction.ndim == 2:
-        chosen = finite(sample.prediction, "predictions")
-        if chosen.shape[1] != len(classes):
-            raise Undefined(f"{chosen.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
+        shares = _read_shares(sample.prediction, classes, "predictions")
         if len(classes) == 2:
-            negative, positive = split(classes, sample.positive)
-            return np.asarray(np.where(chosen[:, 1 if classes[1] == positive else 0] >= sample.cut, positive, negative))
-        return np.asarray(classes[chosen.argmax(axis=1)])
-    predicted = tidy(present(sample.prediction, "predictions"))
+            negative, positive = order_classes(classes, sample.positive)
+            return np.asarray(np.where(shares[:, 1 if classes[1] == positive else 0] >= sample.cut, positive, negative))
+        return np.asarray(classes[shares.argmax(axis=1)])
+    predicted = to_native(require_present(sample.prediction, "predictions"))
     if predicted.dtype.kind != "f" or np.isin(predicted, classes).all():
         return predicted
-    values = finite(predicted, "predictions")
+    values = require_finite(predicted, "predictions")
     if len(classes) == 2 and values.min() >= 0 and values.max() <= 1:
-        negative, positive = split(classes, sample.positive)
+        negative, positive = order_classes(classes, sample.positive)
         return np.asarray(np.where(values >= sample.cut, positive, negative))
-    raise Undefined("the predictions are neither labels that occur nor probabilities of one of two classes", "invalid")
+    raise UndefinedMetric("the predictions are neither labels that occur nor probabilities of one of two classes", "invalid")
 
 
-def split(classes: NDArray[Any], positive: Any) -> tuple[Any, Any]:
+def _read_shares(values: NDArray[Any], classes: NDArray[Any], what: str) -> NDArray[np.float64]:
+    shares = require_finite(values, what)
+    if shares.shape[1] != len(classes):
+        raise UndefinedMetric(f"{shares.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
+    return shares
+
+
+def order_classes(classes: NDArray[Any], positive: Any) -> tuple[Any, Any]:
     """Return the negative and the positive class of two; by default the greater is positive.
 
-    :raises Undefined: when there are not two classes, or the positive class is not one of them
+    :raises UndefinedMetric: when there are not two classes, or the positive class is not one of them
     """
     if len(classes) != 2:
-        raise Undefined(f"there are {len(classes)} classes, {', '.join(map(str, classes[:5]))}; this metric needs two")
+        raise UndefinedMetric(f"there are {len(classes)} classes, {', '.join(map(str, classes[:5]))}; this metric needs two")
     try:
         lesser, greater = sorted(classes)  # the order of the given labels does not define which is positive
     except TypeError:
-        raise Undefined(f"the classes {classes[0]!r} and {classes[1]!r} are of different kinds", "invalid") from None
+        raise UndefinedMetric(f"the classes {classes[0]!r} and {classes[1]!r} are of different kinds", "invalid") from None
     if positive is None or positive == greater:
         return lesser, greater
     if positive == lesser:
         return greater, lesser
-    raise Undefined(f"the positive class {positive!r} is neither {lesser!r} nor {greater!r}", "invalid")
+    raise UndefinedMetric(f"the positive class {positive!r} is neither {lesser!r} nor {greater!r}", "invalid")
 
 
-def encoded(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+def encode_labels(sample: EvaluationSample) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
     """Return truth and prediction as indices into the classes that occur in either, and those classes."""
-    import numpy as np
-
-    truth, predicted = tidy(present(sample.truth, "labels")), predicted_labels(sample)
+    truth, predicted = to_native(require_present(sample.truth, "labels")), predicted_labels(sample)
     if (truth.dtype.kind in "US") != (predicted.dtype.kind in "US"):
-        raise Undefined("labels are text on one side and numbers on the other", "invalid")
-    known = np.concatenate([np.unique(truth), np.unique(predicted)] + ([true_classes(sample)] if sample.labels else []))
-    classes = np.unique(known)
+        raise UndefinedMetric("labels are text on one side and numbers on the other", "invalid")
+    classes = np.unique(np.concatenate([truth, predicted] + ([true_classes(sample)] if sample.labels else [])))
     return np.searchsorted(classes, truth), np.searchsorted(classes, predicted), classes
 
 
-def binary_scores(sample: Sample, *, probabilities: bool) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def binary_scores(sample: EvaluationSample, *, probabilities: bool) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return which rows are positive, and the score of the positive class.
 
     :param probabilities: whether the scores must lie in [0, 1]
-    :raises Undefined: when there are more than two classes, or scores are missing
+    :raises UndefinedMetric: when there are more than two classes, or scores are missing
     """
     classes = true_classes(sample)
-    negative, positive = split(classes, sample.positive)
+    negative, positive = order_classes(classes, sample.positive)
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim == 2:
         if values.shape[1] != 2:
-            raise Undefined(f"{values.shape[1]} columns of scores for two classes", "invalid")
+            raise UndefinedMetric(f"{values.shape[1]} columns of scores for two classes", "invalid")
         values = values[:, 1 if classes[1] == positive else 0]
-    scores = finite(values, "scores")
+    scores = require_finite(values, "scores")
     if probabilities and sample.n and (scores.min() < 0 or scores.max() > 1):
-        raise Undefined("scores lie outside [0, 1]; this metric needs probabilities", "invalid")
-    truth = tidy(sample.truth)
+        raise UndefinedMetric("scores lie outside [0, 1]; this metric needs probabilities", "invalid")
+    truth = to_native(sample.truth)
     is_positive = truth == positive
     if not (is_positive | (truth == negative)).all():
-        raise Undefined("a label occurs that is not among `labels`", "invalid")
+        raise UndefinedMetric("a label occurs that is not among `labels`", "invalid")
     return is_positive, scores
 
 
-def class_probabilities(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def class_probabilities(sample: EvaluationSample) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the index of each row's true class, and the probabilities, shape (n, classes); two columns for two classes.
 
-    :raises Undefined: when a label has no column, or the numbers are not probabilities
+    :raises UndefinedMetric: when a label has no column, or the numbers are not probabilities
     """
-    import numpy as np
-
     values = sample.prediction if sample.score is None else sample.score
     if values.ndim == 1 or values.shape[1] == 2:
         positive, scores = binary_scores(sample, probabilities=True)
         return positive.astype(np.intp), np.column_stack([1 - scores, scores])
     classes = true_classes(sample)
-    shares = finite(values, "probabilities")
-    if shares.shape[1] != len(classes):
-        raise Undefined(f"{shares.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
+    shares = _read_shares(values, classes, "probabilities")
     if shares.min() < 0 or shares.max() > 1 or np.abs(shares.sum(axis=1) - 1).max() > 1e-6:
-        raise Undefined("the rows of probabilities do not lie in [0, 1] and add up to 1", "invalid")
+        raise UndefinedMetric("the rows of probabilities must lie in [0, 1] and add up to 1", "invalid")
     order = np.argsort(classes)
-    truth = tidy(sample.truth)
-    place = np.searchsorted(classes[order], truth).clip(max=len(classes) - 1)
-    index = order[place]
+    truth = to_native(sample.truth)
+    index = order[np.searchsorted(classes[order], truth).clip(max=len(classes) - 1)]
     if not (classes[index] == truth).all():
         unseen = np.unique(truth[classes[index] != truth])
-        raise Undefined(f"labels without a column of probabilities: {', '.join(map(str, unseen[:5]))}", "invalid")
+        raise UndefinedMetric(f"labels without a column of probabilities: {', '.join(map(str, unseen[:5]))}", "invalid")
     return index, shares

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-from airflow_slo_provider.evaluation.rows.sample import Sample, array, make_sample
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, make_sample, to_array
 from airflow_slo_provider.exceptions import InvalidMeasurement
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,11 +40,11 @@ class Predictions:
         for name in ("prediction", "score"):
             column = getattr(self, name)
             if column is not None and len(column) != len(self.ids):
-                raise InvalidMeasurement(f"the model gave {len(column)} values ({name}) for {len(self.ids)} rows")
+                raise InvalidMeasurement(f"the model returned {len(column)} values ({name}) for {len(self.ids)} rows")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Joined:
+class JoinedPredictions:
     """Predictions joined with the labels, in the row order of the golden set.
 
     :param sample: the rows that have a label and a prediction
@@ -57,8 +56,8 @@ class Joined:
     :param extra: number of predictions for ids that the golden set does not have
     """
 
-    sample: Sample
-    ranked: Sample
+    sample: EvaluationSample
+    ranked: EvaluationSample
     covered: NDArray[np.bool_]
     expected: int
     missing: tuple[str, ...] = ()
@@ -80,7 +79,7 @@ def join(
     labels: tuple[Any, ...] | None = None,
     drop: NDArray[np.bool_] | None = None,
     ranking: bool = True,
-) -> Joined:
+) -> JoinedPredictions:
     """Join predictions with the golden set by id.
 
     :param positive: the positive class of two; by default the greater
@@ -90,94 +89,80 @@ def join(
     :param ranking: whether rows of a group are ranked, in which case their scores must be numbers
     :raises InvalidMeasurement: when an id is predicted twice
     """
-    import numpy as np
     import pandas as pd
 
     schema, frame = golden.schema, golden.frame
     # dtype object: with pandas' own text type, each look-up would convert all ids to Python texts and back.
-    said = pd.Index(_comparable(predictions.ids), dtype=object)
-    if said.has_duplicates:
-        twice = said[said.duplicated()].unique()
-        some = ", ".join(map(str, twice[:5]))
-        raise InvalidMeasurement(f"{len(twice)} ids have more than one prediction, e.g. {some}")
-    wanted = pd.Index(_comparable(frame[schema.id].to_numpy()), dtype=object)
-    place = said.get_indexer(wanted)
+    ids = pd.Index(_to_text_ids(predictions.ids), dtype=object)
+    if ids.has_duplicates:
+        repeated = ids[ids.duplicated()].unique()
+        raise InvalidMeasurement(f"{len(repeated)} ids have more than one prediction, e.g. {', '.join(map(str, repeated[:5]))}")
+    position = ids.get_indexer(pd.Index(_to_text_ids(golden.ids), dtype=object))
     labelled = frame[schema.label].notna().to_numpy()
-    prediction = _spread(predictions.prediction, place)
-    score = None if predictions.score is None else _spread(predictions.score, place)
-    predicted = (place >= 0) & _given(prediction)
+    prediction = _align(predictions.prediction, position)
+    score = None if predictions.score is None else _align(predictions.score, position)
+    predicted = (position >= 0) & _has_value(prediction)
     if score is not None:
-        predicted &= _given(score)
+        predicted &= _has_value(score)
     covered = labelled & predicted
 
-    def sample_of(kept: NDArray[np.bool_], prediction: NDArray[Any], score: NDArray[Any] | None) -> Sample:
+    def select_rows(kept: NDArray[np.bool_], prediction: NDArray[Any], score: NDArray[Any] | None) -> EvaluationSample:
         rows = np.flatnonzero(kept)
         chosen = frame.iloc[rows]
         return make_sample(
-            array(chosen[schema.label]),
-            prediction[rows],
-            score=None if score is None else score[rows],
-            groups=None if schema.group is None else array(chosen[schema.group]),
-            weight=None if schema.weight is None else array(chosen[schema.weight]),
-            labels=predictions.labels if predictions.labels is not None else labels,
-            positive=positive,
-            cut=cut,
-        )
+            chosen[schema.label], prediction[rows], score=None if score is None else score[rows],
+            groups=None if schema.group is None else chosen[schema.group],
+            weight=None if schema.weight is None else to_array(chosen[schema.weight]),
+            labels=predictions.labels if predictions.labels is not None else labels, positive=positive, cut=cut,
+        )  # fmt: skip
 
-    sample = ranked = sample_of(covered if drop is None else covered & ~drop, prediction, score)
+    sample = ranked = select_rows(covered if drop is None else covered & ~drop, prediction, score)
     if schema.group and ranking:
         # Only a ranking can include rows without a prediction; any other metric would score values that the model did not give.
-        last = _ranked_last(frame[schema.group], prediction if score is None else score, covered)
-        ranked = sample_of(labelled, last, None)
-    lacking = frame[schema.id].to_numpy()[~predicted]
-    return Joined(
+        last = _rank_missing_last(frame[schema.group], prediction if score is None else score, covered)
+        ranked = select_rows(labelled, last, None)
+    missing = golden.ids[~predicted]
+    return JoinedPredictions(
         sample=sample, ranked=ranked, covered=covered, expected=len(frame),
-        missing=tuple(map(str, lacking[:5])), unpredicted=len(lacking),
-        extra=len(said) - len(np.unique(place[place >= 0])),
+        missing=tuple(map(str, missing[:5])), unpredicted=len(missing),
+        extra=len(ids) - len(np.unique(position[position >= 0])),
     )  # fmt: skip
 
 
-def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
+def _to_text_ids(ids: NDArray[Any]) -> NDArray[Any]:
     """Return ids as text, because file formats differ in types: 7, 7.0 and "7" identify the same row."""
-    import numpy as np
-
     if ids.dtype.kind == "f" and np.isfinite(ids).all() and (ids == np.floor(ids)).all() and (np.abs(ids) < 1 << 53).all():
         ids = ids.astype(np.int64)
-    return np.asarray([str(one) for one in ids.tolist()], dtype=object)
+    return np.asarray(list(map(str, ids.tolist())), dtype=object)
 
 
-def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
-    """Place predictions at their ids' rows in the golden set; NaN or None for rows without a prediction."""
-    import numpy as np
-
+def _align(values: NDArray[Any], position: NDArray[np.intp]) -> NDArray[Any]:
+    """Move predictions to their ids' rows in the golden set; NaN or None for rows without a prediction."""
     if not len(values):
-        return np.full(len(place), np.nan)
-    found = values[place]
-    absent = place < 0
+        return np.full(len(position), np.nan)
+    aligned, absent = values[position], position < 0
     if absent.any():
-        found = found.astype(np.float64 if found.dtype.kind in "biuf" else object)
-        found[absent] = np.nan if found.dtype.kind == "f" else None
-    return found
+        aligned = aligned.astype(np.float64 if aligned.dtype.kind in "biuf" else object)
+        aligned[absent] = np.nan if aligned.dtype.kind == "f" else None
+    return aligned
 
 
-def _given(values: NDArray[Any]) -> NDArray[np.bool_]:
-    import numpy as np
+def _has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
     import pandas as pd
 
-    found: NDArray[np.bool_] = ~np.asarray(pd.isna(values))
-    return found if found.ndim == 1 else np.all(found, axis=1)
+    present: NDArray[np.bool_] = ~np.asarray(pd.isna(values))
+    return present if present.ndim == 1 else np.all(present, axis=1)
 
 
-def _ranked_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
+def _rank_missing_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
     """Rank rows without a score last in their group, as not retrieved; a group without any score keeps none."""
-    import numpy as np
     import pandas as pd
 
     if scores.ndim != 1:
-        raise InvalidMeasurement(f"{scores.shape[1]} scores a row; rows of a group are ranked by one number each")
+        raise InvalidMeasurement(f"{scores.shape[1]} scores per row; rows of a group are ranked by one number each")
     try:
         known = pd.Series(np.asarray(scores, dtype=np.float64)).where(covered)
     except (TypeError, ValueError) as error:
-        raise InvalidMeasurement(f"rows of a group are ranked by numbers, and the model gave none: {error}") from error
+        raise InvalidMeasurement(f"rows of a group are ranked by numbers, and the model returned none: {error}") from error
     lowest = known.groupby(groups.to_numpy(), dropna=False).transform("min")
     return np.asarray(known.where(covered, lowest - 1))

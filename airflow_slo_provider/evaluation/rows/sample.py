@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 #: Array elements processed together: enough to amortise a call, few enough to stay in the processor's cache.
 CHUNK = 1 << 15
 
 
-class Undefined(Exception):
+class UndefinedMetric(Exception):
     """A metric has no value on these rows.
 
     :param status: ``insufficient_data`` or ``invalid``
@@ -29,7 +28,7 @@ class Undefined(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
+class EvaluationSample:
     """Labels and predictions, row by row.
 
     :param truth: labels, numbers or relevances, shape (n,)
@@ -59,25 +58,15 @@ class Sample:
     @cached_property
     def units(self) -> NDArray[np.intp] | None:
         """The number of each row's group; None if every row is a unit of its own."""
-        import numpy as np
-
         if self.groups is None:
             return None
-        groups = self.groups
-        if groups.dtype.kind == "O":
-            groups = np.asarray([str(group) for group in groups])
+        groups = np.asarray(list(map(str, self.groups))) if self.groups.dtype.kind == "O" else self.groups
         return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
-    def take(self, rows: NDArray[Any]) -> Sample:
+    def take(self, rows: NDArray[Any]) -> EvaluationSample:
         """Return the sample of some rows, given an index or a mask."""
-
-        def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
-            return None if values is None else values[rows]
-
-        return replace(
-            self, truth=self.truth[rows], prediction=self.prediction[rows], score=of(self.score),
-            groups=of(self.groups), weight=of(self.weight),
-        )  # fmt: skip
+        columns = {name: getattr(self, name) for name in ("truth", "prediction", "score", "groups", "weight")}
+        return replace(self, **{name: values[rows] for name, values in columns.items() if values is not None})
 
 
 def make_sample(
@@ -90,102 +79,88 @@ def make_sample(
     labels: Any = None,
     positive: Any = None,
     cut: float = 0.5,
-) -> Sample:
+) -> EvaluationSample:
     """Make a sample from array-like values.
 
     :raises InvalidMeasurement: when the columns differ in length or have the wrong shape, or a weight is negative or not finite
     """
     try:
-        weight = None if weight is None else numbers(weight, "weights")
-    except Undefined as error:
+        weight = None if weight is None else to_numbers(weight, "weights")
+    except UndefinedMetric as error:
         raise InvalidMeasurement(error.reason) from None
-    made = Sample(
-        truth=array(truth), prediction=array(prediction), score=None if score is None else array(score),
-        groups=None if groups is None else array(groups), weight=weight,
+    sample = EvaluationSample(
+        truth=to_array(truth), prediction=to_array(prediction), score=None if score is None else to_array(score),
+        groups=None if groups is None else to_array(groups), weight=weight,
         labels=None if labels is None else tuple(labels), positive=positive, cut=cut,
     )  # fmt: skip
-    if made.truth.ndim != 1:
-        raise InvalidMeasurement(f"y_true has shape {made.truth.shape}; one value a row is needed")
+    if sample.truth.ndim != 1:
+        raise InvalidMeasurement(f"y_true has shape {sample.truth.shape}; one value per row is needed")
     for name in ("prediction", "score", "groups", "weight"):
-        column = getattr(made, name)
-        if column is not None and len(column) != made.n:
-            raise InvalidMeasurement(f"y_true has {made.n} rows, {name} has {len(column)}; they must be the same rows")
+        column = getattr(sample, name)
+        if column is not None and len(column) != sample.n:
+            raise InvalidMeasurement(f"y_true has {sample.n} rows, {name} has {len(column)}; they must be the same rows")
         if column is not None and column.ndim not in ((1, 2) if name in ("prediction", "score") else (1,)):
             raise InvalidMeasurement(f"{name} has shape {column.shape}")
-    if made.weight is not None and made.n:
-        import numpy as np
-
-        if not np.isfinite(made.weight).all() or (made.weight < 0).any() or not made.weight.sum() > 0:
-            raise InvalidMeasurement("weights must be finite, not negative, and not all zero")
-    return made
+    usable = weight is None or (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0)
+    if sample.n and not usable:
+        raise InvalidMeasurement("weights must be finite, not negative, and not all zero")
+    return sample
 
 
-def same_predictions(first: Sample, second: Sample) -> bool:
+def same_predictions(first: EvaluationSample, second: EvaluationSample) -> bool:
     """Return whether two models predicted the same for every row."""
-    import numpy as np
-
-    if (first.score is None) != (second.score is None):
-        return False
-    scores = first.score is None or second.score is None or np.array_equal(first.score, second.score)
-    return bool(scores and np.array_equal(first.prediction, second.prediction))
+    if first.score is None or second.score is None:
+        return first.score is second.score and np.array_equal(first.prediction, second.prediction)
+    return np.array_equal(first.score, second.score) and np.array_equal(first.prediction, second.prediction)
 
 
-def array(values: Any) -> NDArray[Any]:
+def to_array(values: Any) -> NDArray[Any]:
     """Convert array-like values to a numpy array; missing values of pandas' own types become NaN or None."""
-    import numpy as np
-
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy") and kind in "biuf":
         missing = bool(values.isna().any()) if hasattr(values, "isna") else False
         return np.asarray(values.to_numpy(dtype=float, na_value=float("nan")) if missing else values.to_numpy())
     if hasattr(values, "to_numpy"):
         return np.asarray(values.to_numpy(dtype=object) if getattr(values, "ndim", 1) == 1 else values.to_numpy())
-    made = np.asarray(values)
-    if made.dtype.kind in "US" and any(not isinstance(value, (str, bytes)) for value in values):
+    converted = np.asarray(values)
+    if converted.dtype.kind in "US" and any(not isinstance(value, (str, bytes)) for value in values):
         return np.asarray(values, dtype=object)  # numpy would convert None and 1 to the texts "None" and "1"
-    return made
+    return converted
 
 
-def numbers(values: Any, what: str) -> NDArray[np.float64]:
+def to_numbers(values: Any, what: str) -> NDArray[np.float64]:
     """Return values as float64.
 
-    :raises Undefined: status ``invalid``, when they are not numbers
+    :raises UndefinedMetric: status ``invalid``, when they are not numbers
     """
-    import numpy as np
-
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise Undefined(f"{what} are not numbers", "invalid") from None
+        raise UndefinedMetric(f"{what} are not numbers", "invalid") from None
 
 
-def finite(values: Any, what: str) -> NDArray[np.float64]:
+def require_finite(values: Any, what: str) -> NDArray[np.float64]:
     """Return values as float64, all finite.
 
-    :raises Undefined: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
+    :raises UndefinedMetric: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
     """
-    import numpy as np
-
-    made = numbers(values, what)
-    bad = int(np.count_nonzero(~np.isfinite(made)))
+    numbers = to_numbers(values, what)
+    bad = int(np.count_nonzero(~np.isfinite(numbers)))
     if bad:
-        raise Undefined(f"{bad} of {made.size} {what} are NaN or infinite", "invalid")
-    return made
+        raise UndefinedMetric(f"{bad} of {numbers.size} {what} are NaN or infinite", "invalid")
+    return numbers
 
 
-def present(values: NDArray[Any], what: str) -> NDArray[Any]:
+def require_present(values: NDArray[Any], what: str) -> NDArray[Any]:
     """Return labels, none of them missing.
 
-    :raises Undefined: status ``invalid``, when one is missing
+    :raises UndefinedMetric: status ``invalid``, when one is missing
     """
-    import numpy as np
-
+    bad = 0
     if values.dtype.kind == "f":
         bad = int(np.count_nonzero(np.isnan(values)))
     elif values.dtype.kind == "O":
         bad = sum(value is None or value != value or str(value) in ("<NA>", "NaT") for value in values)
-    else:
-        bad = 0
     if bad:
-        raise Undefined(f"{bad} of {len(values)} {what} are missing", "invalid")
+        raise UndefinedMetric(f"{bad} of {len(values)} {what} are missing", "invalid")
     return values

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
+from airflow_slo_provider.evaluation.intervals.bootstrap import (
+    REPLICATES,
+    bca,
+    compute_acceleration,
+    derive_seed,
+    one_sided_pvalue,
+)
 from airflow_slo_provider.evaluation.intervals.closed_form import (
+    compute_placements,
     delong_variance,
     mcnemar,
+    normal_pvalue,
+    normal_quantile,
     paired_difference,
-    placements,
-    two_sided,
-    z_of,
 )
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, too_few
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options
-from airflow_slo_provider.evaluation.intervals.resampling import replicate, statistic
+from airflow_slo_provider.evaluation.intervals.resampling import prepare_statistic, replicate
 from airflow_slo_provider.evaluation.metrics.curves import Curve
-from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_compared, find
-from airflow_slo_provider.evaluation.metrics.row_averages import Moments
-from airflow_slo_provider.evaluation.rows.labels import binary_scores, encoded
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample, same_predictions
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_comparison, find_metric
+from airflow_slo_provider.evaluation.metrics.row_averages import RowAverages
+from airflow_slo_provider.evaluation.rows.labels import binary_scores, encode_labels
+from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, make_sample, same_predictions
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -52,13 +58,13 @@ class Comparison:
     """
 
     metric: str
-    champion: float | None
-    candidate: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    pvalue: float | None
-    verdict: Outcome
+    champion: float | None = None
+    candidate: float | None = None
+    delta: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pvalue: float | None = None
+    verdict: Outcome = Outcome.UNKNOWN
     margin: float = 0.0
     n: int = 0
     confidence: float = 0.95
@@ -106,24 +112,20 @@ def compare(
     :raises InvalidMeasurement: when columns differ in length or have the wrong shape
     """
     check_options(confidence, replicates, "auto", decision_threshold)
-    wanted = find(metric)
-    check_compared(wanted, margin)
-
-    def sample_of(prediction: Any) -> Sample:
-        return make_sample(
-            y_true, prediction, groups=groups, weight=sample_weight, labels=labels, positive=pos_label,
-            cut=decision_threshold,
-        )  # fmt: skip
-
+    found = find_metric(metric)
+    check_comparison(found, margin)
+    options: dict[str, Any] = {
+        "groups": groups, "weight": sample_weight, "labels": labels, "positive": pos_label, "cut": decision_threshold,
+    }  # fmt: skip
     return compare_samples(
-        sample_of(champion), sample_of(candidate), wanted,
+        make_sample(y_true, champion, **options), make_sample(y_true, candidate, **options), found,
         margin=float(margin), confidence=confidence, replicates=replicates, seed=None, min_rows=min_rows, method="auto",
     )  # fmt: skip
 
 
 def compare_samples(
-    champion: Sample,
-    candidate: Sample,
+    champion: EvaluationSample,
+    candidate: EvaluationSample,
     metric: Metric,
     *,
     margin: float,
@@ -134,91 +136,82 @@ def compare_samples(
     method: str,
 ) -> Comparison:
     """Compare two checked samples of the same rows; see :func:`compare`."""
-    shared: dict[str, Any] = {
-        "metric": metric.name, "margin": margin, "n": candidate.n, "confidence": confidence,
-        "higher_is_better": metric.higher_is_better,
-    }  # fmt: skip
+    comparison = Comparison(
+        metric=metric.name, margin=margin, n=candidate.n, confidence=confidence, higher_is_better=metric.higher_is_better
+    )
     try:
-        first, second = statistic(metric, champion), statistic(metric, candidate)
+        first, second = prepare_statistic(metric, champion), prepare_statistic(metric, candidate)
         before, after = first.value(), second.value()
         for model, value in (("the champion", before), ("the candidate", after)):
             if not math.isfinite(value):
-                raise Undefined(f"{metric.name} of {model} is {value}", "invalid")
-    except Undefined as why:
-        return Comparison(
-            champion=None, candidate=None, delta=None, low=None, high=None, pvalue=None, verdict=Outcome.UNKNOWN,
-            reason=why.reason, **shared,
-        )  # fmt: skip
-    shared["n"] = second.n
+                raise UndefinedMetric(f"{metric.name} of {model} is {value}", "invalid")
+    except UndefinedMetric as error:
+        return replace(comparison, reason=error.reason)
     sign = 1.0 if metric.higher_is_better else -1.0
-    alone = method != "bootstrap" and candidate.weight is None and candidate.groups is None
-    if alone and metric.base == "accuracy":
-        low, high, pvalue, how = _mcnemar(champion, candidate, margin, confidence)
-    elif alone and metric.base == "roc_auc":
-        low, high, pvalue, how = _delong(champion, candidate, margin, confidence)
+    closed = method != "bootstrap" and candidate.weight is None and candidate.groups is None
+    if closed and metric.base == "accuracy":
+        (low, high, pvalue), method = _mcnemar(champion, candidate, margin, confidence), "mcnemar"
+    elif closed and metric.base == "roc_auc":
+        (low, high, pvalue), method = _delong(champion, candidate, margin, confidence), "delong"
     else:
-        if seed is None:
-            seed = seed_of(candidate.truth, candidate.groups)
+        seed = derive_seed(candidate.truth, candidate.groups) if seed is None else seed
         draws = replicate([first, second], replicates, seed)
-        change = sign * (draws[1] - draws[0])
-        push = 0.0
-        if isinstance(first, Moments) and isinstance(second, Moments):
-            push = acceleration_of(sign * (second.influence() - first.influence()))
-        bounds = bca(sign * (after - before), change, push, confidence)
-        low, high = bounds or (-math.inf, math.inf)
-        worse = share_beyond(change, -margin)
-        pvalue = worse if margin else min(1.0, 2 * min(worse, share_beyond(-change, 0.0)))
-        how = "bootstrap"
+        gains = sign * (draws[1] - draws[0])
+        acceleration = 0.0
+        if isinstance(first, RowAverages) and isinstance(second, RowAverages):
+            acceleration = compute_acceleration(sign * (second.influence() - first.influence()))
+        low, high = bca(sign * (after - before), gains, acceleration, confidence) or (-math.inf, math.inf)
+        worse = one_sided_pvalue(gains, -margin)
+        pvalue = worse if margin else min(1.0, 2 * min(worse, one_sided_pvalue(-gains, 0.0)))
+        method = "bootstrap"
     # `low` and `high` are bounds of the gain: positive is better, also for error metrics.
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
     if verdict is Outcome.INCONCLUSIVE and not margin and same_predictions(champion, candidate):
-        reason = "both models predict the same on every row: no difference can show, however many such rows there are"
+        reason = "both models predict the same on every row: more such rows cannot show a difference"
     few = too_few(second.n, second.rarer if isinstance(second, Curve) else None, min_rows)
-    if few and verdict is not Outcome.UNKNOWN and how != "mcnemar":
+    if few and method != "mcnemar":
         verdict, reason = Outcome.INCONCLUSIVE, few
     ends = sorted((sign * low + 0.0, sign * high + 0.0))  # + 0.0 turns -0.0 into 0.0
-    return Comparison(
-        champion=before, candidate=after, delta=after - before,
+    return replace(
+        comparison, champion=before, candidate=after, delta=after - before, n=second.n,
         low=ends[0] if math.isfinite(ends[0]) else None, high=ends[1] if math.isfinite(ends[1]) else None,
-        pvalue=pvalue, verdict=verdict, method=how, reason=reason, **shared,
+        pvalue=pvalue, verdict=verdict, method=method, reason=reason,
     )  # fmt: skip
 
 
 def _judge(low: float, high: float, pvalue: float, margin: float, confidence: float) -> tuple[Outcome, str]:
     """Judge the interval of the gain. The comparisons are written so that NaN never passes."""
-    better = low > -margin and (margin > 0 or pvalue < 1 - confidence)
-    if better:
+    if low > -margin and (margin > 0 or pvalue < 1 - confidence):
         return Outcome.PASS, ""
     if high < -margin:
         return Outcome.FAIL, "the whole interval is worse than the margin allows"
-    return (
-        Outcome.INCONCLUSIVE,
-        "the interval holds differences that would do and others that would not: more rows are needed to tell",
-    )
+    return Outcome.INCONCLUSIVE, "the interval holds acceptable and unacceptable differences: more rows are needed"
 
 
-def _mcnemar(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:
-    first, second = encoded(champion), encoded(candidate)
+def _mcnemar(
+    champion: EvaluationSample, candidate: EvaluationSample, margin: float, confidence: float
+) -> tuple[float, float, float]:
+    first, second = encode_labels(champion), encode_labels(candidate)
     was_right, is_right = first[0] == first[1], second[0] == second[1]
     lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
     low, high = paired_difference(lost, won, candidate.n, confidence)
     if not margin:
-        return low, high, mcnemar(lost, won)[1], "mcnemar"
+        return low, high, mcnemar(lost, won)[1]
     half = (high - low) / 2
-    z = ((low + high) / 2 + margin) / (half / z_of(confidence)) if half else math.inf
-    return low, high, two_sided(z) / 2 if z > 0 else 1 - two_sided(z) / 2, "mcnemar"
+    z = ((low + high) / 2 + margin) / (half / normal_quantile(confidence)) if half else math.inf
+    return low, high, normal_pvalue(z)
 
 
-def _delong(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:
-    first = placements(*binary_scores(champion, probabilities=False))
-    second = placements(*binary_scores(candidate, probabilities=False))
+def _delong(
+    champion: EvaluationSample, candidate: EvaluationSample, margin: float, confidence: float
+) -> tuple[float, float, float]:
+    first = compute_placements(*binary_scores(champion, probabilities=False))
+    second = compute_placements(*binary_scores(candidate, probabilities=False))
     gain, variance = second.area - first.area, delong_variance(first, second)
     if math.isnan(variance):
-        return -math.inf, math.inf, 1.0, "delong"
+        return -math.inf, math.inf, 1.0
     error = math.sqrt(variance)
-    low, high = gain - z_of(confidence) * error, gain + z_of(confidence) * error
-    moved = gain + margin
-    z = moved / error if error else (math.inf if moved > 0 else 0.0 if moved == 0 else -math.inf)
-    if not margin:
-        return low, high, two_sided(z), "delong"
-    return low, high, two_sided(z) / 2 if z > 0 else 1 - two_sided(z) / 2, "delong"
+    half = normal_quantile(confidence) * error
+    excess = gain + margin
+    z = excess / error if error else math.copysign(math.inf, excess) if excess else 0.0
+    return gain - half, gain + half, normal_pvalue(z, two_sided=not margin)

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
+from airflow_slo_provider.evaluation.intervals.metric_estimates import estimate_metrics
 from airflow_slo_provider.evaluation.metrics.metric_names import RANKING, Metric
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.exceptions import InvalidMeasurement
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.rows.predictions import Joined
+    from airflow_slo_provider.evaluation.rows.predictions import JoinedPredictions
 
 #: Stands for a missing value; rows without a value form a segment of their own.
 NULL = "(null)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceRule:
+class SegmentRule:
     """Rule for judging segments against the champion.
 
     :param margin: tolerated loss of a segment in the metric's own unit
@@ -44,7 +45,7 @@ class SliceRule:
         :raises ValueError: with what to write instead
         """
         if not 0 <= self.margin < math.inf:
-            raise ValueError(f"slice_margin is {self.margin}; it is what a segment may lose: 0 or more")
+            raise ValueError(f"slice_margin is {self.margin}; it is the loss that a segment may have: 0 or more")
         if metrics and self.margin >= 1 and all(metric.bounded for metric in metrics):
             raise ValueError(f"slice_margin is {self.margin:g}; nothing can lose that much: write less than 1, e.g. 0.02")
 
@@ -70,7 +71,7 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slices:
+class SegmentResults:
     """Results of all segments.
 
     :param shown: segments large enough to be measured
@@ -82,58 +83,47 @@ class Slices:
     judged: tuple[Segment, ...]
     too_small: int
 
-    def to_list(self) -> list[dict[str, Any]]:
-        """Return the segments as values that JSON can hold."""
-        made = []
-        for one in self.judged or self.shown:
-            data = asdict(one)
-            data["verdict"] = one.verdict.value
-            if one.comparison is not None:
-                data["comparison"]["verdict"] = one.comparison.verdict.value
-            made.append(data)
-        return made
 
-
-def look_at_slices(
-    rule: SliceRule,
+def assess_segments(
+    rule: SegmentRule,
     golden: GoldenSet,
     metrics: Sequence[Metric],
-    candidate: Joined,
-    champion: Joined | None,
+    candidate: JoinedPredictions,
+    champion: JoinedPredictions | None,
     *,
     min_rows: int,
-    **how: Any,
-) -> Slices:
+    **options: Any,
+) -> SegmentResults:
     """Measure each segment, and compare it with the champion on the same rows.
 
     A segment fails if "no worse than the margin" is rejected at the given confidence after Holm's adjustment over all segments
     and metrics; without the adjustment, one of many segments would look bad by chance.
     """
     shown: list[Segment] = []
-    too_small = 0
+    too_small: set[str] = set()
+    # Metrics that read the same rows are measured together.
     kinds = [[metric for metric in metrics if (metric.reads == RANKING) is ranking] for ranking in (False, True)]
-    for name, mask in _segments(golden, rule):
-        small = False
-        for alike in filter(None, kinds):  # metrics that read the same rows
-            rows = mask[_kept(golden, candidate, champion, alike[0])]
-            count = int(rows.sum())
-            if count < rule.min_rows:
-                small = True
-                continue
-            ours = alike[0].sample_of(candidate).take(rows)
-            theirs = None if champion is None else alike[0].sample_of(champion).take(rows)
-            measured = estimates(alike, ours, **how)
-            for metric in alike:
-                compared = None
-                if theirs is not None:
-                    compared = compare_samples(theirs, ours, metric, margin=rule.margin, min_rows=min_rows, **how)
-                found = measured[metric.name]
-                shown.append(Segment(name=name, metric=metric.name, rows=count, estimate=found, comparison=compared))
-        too_small += small
-    return Slices(shown=tuple(shown), judged=_judge(shown, rule, how["confidence"]), too_small=too_small)
+    for name, mask, alike in ((*segment, kind) for segment in _split(golden, rule) for kind in kinds if kind):
+        rows = mask[_select_rows(golden, candidate, champion, alike[0])]
+        count = int(rows.sum())
+        if count < rule.min_rows:
+            too_small.add(name)
+            continue
+        ours = alike[0].select_sample(candidate).take(rows)
+        theirs = None if champion is None else alike[0].select_sample(champion).take(rows)
+        measured = estimate_metrics(alike, ours, **options)
+        for metric in alike:
+            comparison = None
+            if theirs is not None:
+                comparison = compare_samples(theirs, ours, metric, margin=rule.margin, min_rows=min_rows, **options)
+            estimate = measured[metric.name]
+            shown.append(Segment(name=name, metric=metric.name, rows=count, estimate=estimate, comparison=comparison))
+    return SegmentResults(shown=tuple(shown), judged=_judge(shown, rule, options["confidence"]), too_small=len(too_small))
 
 
-def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None, metric: Metric) -> NDArray[np.bool_]:
+def _select_rows(
+    golden: GoldenSet, candidate: JoinedPredictions, champion: JoinedPredictions | None, metric: Metric
+) -> NDArray[np.bool_]:
     """Return a mask of the golden set's rows that a metric reads."""
     if golden.schema.group and metric.reads == RANKING:
         labelled: NDArray[np.bool_] = golden.frame[golden.schema.label].notna().to_numpy()
@@ -141,42 +131,39 @@ def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None, metric:
     return candidate.covered if champion is None else candidate.covered & champion.covered
 
 
-def _segments(golden: GoldenSet, rule: SliceRule) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    from airflow_slo_provider.exceptions import InvalidMeasurement
-
+def _split(golden: GoldenSet, rule: SegmentRule) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     for column in golden.schema.segments:
         values = golden.frame[column].astype(object).where(golden.frame[column].notna(), NULL).map(str)
-        kinds = sorted(values.unique())
-        if len(kinds) > rule.most:
-            raise InvalidMeasurement(f"column {column!r} has {len(kinds)} values; a column of segments has {rule.most} at most")
-        for kind in kinds:
-            yield f"{column}={kind}", (values == kind).to_numpy()
+        distinct = sorted(values.unique())
+        if len(distinct) > rule.most:
+            raise InvalidMeasurement(f"column {column!r} has {len(distinct)} values; a segment column has at most {rule.most}")
+        for value in distinct:
+            yield f"{column}={value}", (values == value).to_numpy()
 
 
-def _judge(shown: Sequence[Segment], rule: SliceRule, confidence: float) -> tuple[Segment, ...]:
-    compared = [one for one in shown if one.comparison is not None]
-    tested = [one for one in compared if one.comparison and one.comparison.pvalue is not None]
+def _judge(shown: Sequence[Segment], rule: SegmentRule, confidence: float) -> tuple[Segment, ...]:
+    compared = [(segment, segment.comparison) for segment in shown if segment.comparison is not None]
     # The comparison tests whether the candidate is good enough; a segment fails only if it is significantly too bad.
-    chances = [_chance_of_worse(one.comparison, rule.margin) for one in tested if one.comparison]
-    adjusted: Mapping[int, float] = dict(zip(map(id, tested), holm(chances), strict=True))
+    tested = [comparison for _, comparison in compared if comparison.pvalue is not None]
+    adjusted = iter(holm([_one_sided_pvalue(comparison, rule.margin) for comparison in tested]))
     judged = []
-    for one in compared:
-        found, pvalue = one.comparison, adjusted.get(id(one))
-        if found is None or found.delta is None or pvalue is None:
-            verdict, why = Outcome.UNKNOWN, found.reason if found else ""
-        else:
-            gain = found.delta if found.higher_is_better else -found.delta
-            verdict = Outcome.PASS
-            if not gain >= -rule.margin:
-                verdict = Outcome.FAIL if pvalue < 1 - confidence else Outcome.WARN
-            why = f"{found.metric} {found.delta:+.4g} on {one.rows} rows, margin {rule.margin:g}, p {pvalue:.3g} after Holm"
-        judged.append(replace(one, pvalue=pvalue, verdict=verdict, why=why))
+    for segment, comparison in compared:
+        if comparison.pvalue is None or comparison.delta is None:
+            judged.append(replace(segment, verdict=Outcome.UNKNOWN, why=comparison.reason))
+            continue
+        pvalue, delta = next(adjusted), comparison.delta
+        gain = delta if comparison.higher_is_better else -delta
+        verdict = Outcome.PASS
+        if not gain >= -rule.margin:
+            verdict = Outcome.FAIL if pvalue < 1 - confidence else Outcome.WARN
+        why = f"{segment.metric} {delta:+.4g} on {segment.rows} rows, margin {rule.margin:g}, p {pvalue:.3g} after Holm"
+        judged.append(replace(segment, pvalue=pvalue, verdict=verdict, why=why))
     return tuple(judged)
 
 
-def _chance_of_worse(comparison: Comparison, margin: float) -> float:
+def _one_sided_pvalue(comparison: Comparison, margin: float) -> float:
     """Return the one-sided p-value for "no worse than the margin"."""
-    pvalue = comparison.pvalue if comparison.pvalue is not None else 1.0
+    pvalue = 1.0 if comparison.pvalue is None else comparison.pvalue
     if margin:
         return 1 - pvalue if math.isfinite(pvalue) else 1.0
     # Without a margin the comparison's p-value is two-sided.

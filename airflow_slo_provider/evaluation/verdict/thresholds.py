@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate, too_few
-from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_judged
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_direction
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 
 
@@ -24,46 +24,43 @@ class Threshold:
     warn: float | None = None
 
 
-def threshold_of(value: Any, metric: Metric) -> Threshold:
+def read_threshold(value: Any, metric: Metric) -> Threshold:
     """Read a threshold: a number, a mapping with ``fail`` and ``warn``, or a :class:`Threshold`.
 
     :raises ValueError: when it is not a threshold, is outside the metric's range, or ``warn`` is easier to reach than ``fail``;
         and when the metric does not define whether higher is better
     """
-    check_judged(metric)
+    check_direction(metric)
+    name = f"threshold of {metric.name}"
     if isinstance(value, Threshold):
-        made = value
+        threshold = value
     elif isinstance(value, Mapping):
-        unknown = set(value) - {"fail", "warn"}
-        if unknown or "fail" not in value:
-            raise ValueError(f"threshold of {metric.name}: {dict(value)}; write a number, or {{'fail': ..., 'warn': ...}}")
-        made = Threshold(_number(value["fail"], metric), None if value.get("warn") is None else _number(value["warn"], metric))
+        if set(value) - {"fail", "warn"} or "fail" not in value:
+            raise ValueError(f"{name}: {dict(value)}; write a number, or {{'fail': ..., 'warn': ...}}")
+        warn = value.get("warn")
+        threshold = Threshold(_to_finite(value["fail"], name), None if warn is None else _to_finite(warn, name))
     else:
-        made = Threshold(_number(value, metric))
-    for level in (made.fail, made.warn):
+        threshold = Threshold(_to_finite(value, name))
+    for level in (threshold.fail, threshold.warn):
         if metric.bounded and level is not None and not 0 <= level <= 1:
-            raise ValueError(f"threshold of {metric.name} is {level:g}; write a number from 0 to 1")
-    if made.warn is not None and (made.warn < made.fail if metric.higher_is_better else made.warn > made.fail):
-        better = "above" if metric.higher_is_better else "below"
-        raise ValueError(f"threshold of {metric.name}: warn {made.warn:g} must lie {better} fail {made.fail:g}")
-    return made
+            raise ValueError(f"{name} is {level:g}; write a number from 0 to 1")
+    fail, warn = threshold.fail, threshold.warn
+    if warn is not None and (warn < fail if metric.higher_is_better else warn > fail):
+        raise ValueError(f"{name}: warn {warn:g} must lie {'above' if metric.higher_is_better else 'below'} fail {fail:g}")
+    return threshold
 
 
-def margin_of(value: Any) -> float | dict[str, float]:
+def read_margin(value: Any) -> float | dict[str, float]:
     """Read a margin: a number, or one per metric.
 
     :raises ValueError: when it is not a number
     """
     if isinstance(value, Mapping):
-        return {str(name): _finite(one, f"margin of {name}") for name, one in value.items()}
-    return _finite(value, "margin")
+        return {str(name): _to_finite(margin, f"margin of {name}") for name, margin in value.items()}
+    return _to_finite(value, "margin")
 
 
-def _number(value: Any, metric: Metric) -> float:
-    return _finite(value, f"threshold of {metric.name}")
-
-
-def _finite(value: Any, what: str) -> float:
+def _to_finite(value: Any, what: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -89,31 +86,22 @@ def judge(
     if value is None or not math.isfinite(value):
         return Outcome.UNKNOWN, estimate.reason or "there is no value"
     sign = 1 if estimate.higher_is_better else -1
-    word = "reaches" if sign > 0 else "stays within"
-    missed = "is below" if sign > 0 else "is above"
-    gain = sign * (value - threshold.fail)
-    if decide_on == VALUE:
-        outcome, why = (Outcome.PASS, f"{value:.6g} {word} {threshold.fail:g}") if gain >= 0 else (
-            Outcome.FAIL, f"{value:.6g} {missed} {threshold.fail:g}")  # fmt: skip
-    elif estimate.low is None or estimate.high is None:
-        return Outcome.INCONCLUSIVE, f"{value:.6g} has no interval: {estimate.reason or 'too few rows'}"
-    else:
-        span = f"[{estimate.low:.6g}, {estimate.high:.6g}]"
-        least = estimate.low if sign > 0 else estimate.high
-        most = estimate.high if sign > 0 else estimate.low
+    least = most = value
+    suffix = ""
+    if decide_on != VALUE:
+        if estimate.low is None or estimate.high is None:
+            return Outcome.INCONCLUSIVE, f"{value:.6g} has no interval: {estimate.reason or 'too few rows'}"
         few = too_few(estimate.n, estimate.rarer, min_rows)
         if few and estimate.method not in ("wilson", "exact"):
             return Outcome.INCONCLUSIVE, few
-        if sign * (least - threshold.fail) >= 0:
-            outcome, why = Outcome.PASS, f"{value:.6g} {word} {threshold.fail:g} with its whole interval {span}"
-        elif sign * (most - threshold.fail) < 0:
-            outcome, why = Outcome.FAIL, f"{value:.6g} {missed} {threshold.fail:g} with its whole interval {span}"
-        else:
-            share = f"{estimate.confidence:.4g}"
-            return (
-                Outcome.INCONCLUSIVE,
-                f"{value:.6g}, but the {share} interval {span} holds {threshold.fail:g}: more rows are needed",
-            )
-    if outcome is Outcome.PASS and threshold.warn is not None and sign * (value - threshold.warn) < 0:
+        least, most = (estimate.low, estimate.high)[::sign]
+        suffix = f" with its whole interval [{estimate.low:.6g}, {estimate.high:.6g}]"
+    if sign * (most - threshold.fail) < 0:
+        return Outcome.FAIL, f"{value:.6g} is {'below' if sign > 0 else 'above'} {threshold.fail:g}{suffix}"
+    if not sign * (least - threshold.fail) >= 0:  # also for NaN, which must not pass
+        interval = f"the {estimate.confidence:.4g} interval [{estimate.low:.6g}, {estimate.high:.6g}]"
+        return Outcome.INCONCLUSIVE, f"{value:.6g}, but {interval} holds {threshold.fail:g}: more rows are needed"
+    why = f"{value:.6g} {'reaches' if sign > 0 else 'stays within'} {threshold.fail:g}{suffix}"
+    if threshold.warn is not None and sign * (value - threshold.warn) < 0:
         return Outcome.WARN, f"{why}, and misses the warning level {threshold.warn:g}"
-    return outcome, why
+    return Outcome.PASS, why

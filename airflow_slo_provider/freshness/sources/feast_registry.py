@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from airflow_slo_provider.core.timestamps import read_timestamp
-from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
-from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, in_path, mapping
+from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, quote_segment, read_object, shape_error
 
 
 def last_materialisation(project: str, feature_views: Sequence[str]) -> Steps:
@@ -26,23 +25,23 @@ def last_materialisation(project: str, feature_views: Sequence[str]) -> Steps:
     ends: dict[str, datetime | None] = {}
     where = ""
     for name in feature_views:
-        call = Call(f"/api/v1/feature_views/{in_path(name)}", {"project": project, "allow_cache": "false"})
+        call = Call(f"/api/v1/feature_views/{quote_segment(name)}", {"project": project, "allow_cache": "false"})
         reply = yield call
         where = reply.where
-        answer = mapping(reply, call, missing=f"there is no feature view {name} in project {project}")
+        answer = read_object(reply, call, missing=f"there is no feature view {name} in project {project}")
         ends[name] = _last_end(answer, name, call, reply)
     source = f"materialisations in the Feast registry {where}".rstrip()
     evidence = {"project": project, "feature_views": list(feature_views), "measures": "materialisation"}
     if len(ends) == 1:
         ((name, end),) = ends.items()
-        note = "materialised up to then" if end else "the registry knows no materialisation of it"
+        note = "materialised up to then" if end else "the registry has no materialisation of it"
         return Observation(what=f"feature view {name}", source=source, observed_at=end, note=note, evidence=evidence)
     return Observation(what=f"feature views of {project}", source=source, groups=ends, evidence=evidence)
 
 
 def _last_end(answer: Mapping[str, object], name: str, call: Call, reply: Reply) -> datetime | None:
     if "spec" not in answer:
-        raise QueryError(f"the answer to {call.path} is no feature view: {reply.text[:200]}", reason="wrong_shape")
+        raise shape_error(f"the answer to {call.path} is not a feature view: {reply.text[:200]}", reply)
     meta = answer.get("meta")
     intervals = meta.get("materializationIntervals") if isinstance(meta, Mapping) else None
     ends = [

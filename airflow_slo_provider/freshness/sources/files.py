@@ -28,7 +28,7 @@ class Storage(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesQuestion:
+class FileQuery:
     """A query for the modification time of files.
 
     :param path: path or glob, also of a marker: ``s3://bucket/features/dt=*/_SUCCESS``
@@ -51,36 +51,33 @@ class FilesQuestion:
         :param storage: the file system or object store
         :raises QueryError: when the storage has no modification times
         """
-        found = [(path, _moment(path, changed)) for path, changed in storage.files(self.path)]
-        what, source = f"path {self.path}", f"{self.which} of {len(found)} files of {self.path}"
-        evidence = {"path": self.path, "files": len(found)}
+        files = [(_read_modified(path, modified), path) for path, modified in storage.files(self.path)]
+        about: dict[str, Any] = {
+            "what": f"path {self.path}",
+            "source": f"{self.which} of {len(files)} files of {self.path}",
+            "evidence": {"path": self.path, "files": len(files)},
+        }
+        choose = max if self.which == "newest" else min
         if self.by_directory:
             groups: dict[str, datetime | None] = {}
-            for path, moment in found:
+            for modified, path in files:
                 directory = path.rpartition("/")[0]
-                before = groups.get(directory)
-                groups[directory] = moment if before is None else self._choose(before, moment)
-            return Observation(what=what, source=source, groups=groups, note="no file matches", evidence=evidence)
-        if not found:
-            return Observation(what=what, source=source, note="no file matches", evidence=evidence)
-        moment = found[0][1]
-        for _, other in found[1:]:
-            moment = self._choose(moment, other)
-        path = next(path for path, other in found if other == moment)
-        return Observation(what=what, source=source, observed_at=moment, note=f"file {path}", evidence=evidence)
-
-    def _choose(self, one: datetime, other: datetime) -> datetime:
-        return max(one, other) if self.which == "newest" else min(one, other)
+                groups[directory] = choose(modified, groups.get(directory) or modified)
+            return Observation(**about, groups=groups, note="no file matches")
+        if not files:
+            return Observation(**about, note="no file matches")
+        modified, path = choose(files, key=lambda file: file[0])
+        return Observation(**about, observed_at=modified, note=f"file {path}")
 
 
-def _moment(path: str, changed: Any) -> datetime:
-    if isinstance(changed, datetime):
-        if changed.utcoffset() is None:
-            raise InvalidMeasurement(f"{path}: the storage says {changed}, without a time zone", reason="no_timezone")
+def _read_modified(path: str, modified: Any) -> datetime:
+    if isinstance(modified, datetime):
+        if modified.utcoffset() is None:
+            raise InvalidMeasurement(f"{path}: the storage returns {modified}, without a time zone", reason="no_timezone")
         try:
-            return in_utc(changed)
+            return in_utc(modified)
         except ValueError as error:
-            raise InvalidMeasurement(f"{path}: the storage says {error}", reason="bad_timestamp") from None
-    if isinstance(changed, (int, float)) and not isinstance(changed, bool) and changed > 0:
-        return read_seconds(changed, what=f"{path}: time of the last change")
-    raise QueryError(f"{path}: the storage does not say when it was last changed", reason="no_timestamp")
+            raise InvalidMeasurement(f"{path}: the storage returns {error}", reason="bad_timestamp") from None
+    if isinstance(modified, (int, float)) and not isinstance(modified, bool) and modified > 0:
+        return read_seconds(modified, what=f"{path}: time of the last change")
+    raise QueryError(f"{path}: the storage has no time of its last change", reason="no_timestamp")

@@ -57,35 +57,32 @@ class _Session:
     def _needs_login(self) -> bool:
         return self._token is None and self.settings.token_login is not None
 
-    def _refused(self, answer: HttpAnswer) -> bool:
+    def _token_expired(self, answer: HttpAnswer) -> bool:
         """Whether the answer shows that the token has expired."""
         return answer.status == 401 and self.settings.token_login is not None
 
-    def _login(self) -> dict[str, Any]:
-        login, password = self.settings.token_login or ("", "")
-        body = {"username": login, "password": password}
+    def _login_request(self) -> dict[str, Any]:
+        body = dict(zip(("username", "password"), self.settings.token_login or ("", ""), strict=True))
         return {"method": "POST", "path": self.settings.token_path or "", "json": body}
 
-    def _take_token(self, answer: HttpAnswer) -> None:
+    def _read_token(self, answer: HttpAnswer) -> None:
         try:
             token = read_json(answer.body, source=self.settings.address, status=answer.status)["access_token"]
         except (KeyError, TypeError, QueryError):
+            status, advice = answer.status, "check the connection's login and password"
             raise QueryError(
-                f"the server answers {answer.status} to a login at {self.settings.token_path}; "
-                "check the connection's login and password",
-                reason="unauthorized" if answer.status in (400, 401, 403, 422) else status_reason(answer.status),
-                transient=answer.status in TRANSIENT_STATUSES,
-                http_status=answer.status,
-                source=self.settings.address,
-            ) from None
+                f"the server answers {status} to a login at {self.settings.token_path}; {advice}",
+                reason="unauthorized" if status in (400, 401, 403, 422) else status_reason(status),
+                transient=status in TRANSIENT_STATUSES, http_status=status, source=self.settings.address,
+            ) from None  # fmt: skip
         self._token = str(token)
         remember(self._token)
 
-    def _get(self, call: Call) -> dict[str, Any]:
+    def _get_request(self, call: Call) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else None
         return {"method": "GET", "path": call.path, "params": dict(call.params), "headers": headers}
 
-    def _reply(self, answer: HttpAnswer) -> Reply:
+    def _read_reply(self, answer: HttpAnswer) -> Reply:
         where = self.settings.address
         if answer.status == 200 and (fault := age_fault(answer.headers)):
             raise QueryError(fault, reason=CACHED, transient=True, source=where)
@@ -109,12 +106,12 @@ class ApiClient(_Session):
         :raises QueryError: when there is no answer
         """
         if self._needs_login():
-            self._take_token(self._http.request(**self._login()))
-        answer = self._http.request(**self._get(call))
-        if self._refused(answer):
-            self._take_token(self._http.request(**self._login()))
-            answer = self._http.request(**self._get(call))
-        return self._reply(answer)
+            self._read_token(self._http.request(**self._login_request()))
+        answer = self._http.request(**self._get_request(call))
+        if self._token_expired(answer):
+            self._read_token(self._http.request(**self._login_request()))
+            answer = self._http.request(**self._get_request(call))
+        return self._read_reply(answer)
 
 
 class AsyncApiClient(_Session):
@@ -140,14 +137,14 @@ class AsyncApiClient(_Session):
         if self._needs_login():
             await self._log_in(None)
         used = self._token
-        answer = await self._http.request(**self._get(call))
-        if self._refused(answer):
+        answer = await self._http.request(**self._get_request(call))
+        if self._token_expired(answer):
             await self._log_in(used)
-            answer = await self._http.request(**self._get(call))
-        return self._reply(answer)
+            answer = await self._http.request(**self._get_request(call))
+        return self._read_reply(answer)
 
     async def _log_in(self, stale: str | None) -> None:
         """Log in, unless another task has already done so."""
         async with self._logging_in:
             if self._token == stale:
-                self._take_token(await self._http.request(**self._login()))
+                self._read_token(await self._http.request(**self._login_request()))

@@ -61,18 +61,14 @@ def run(steps: Steps, send: Callable[[Call], Reply]) -> Observation:
         return _observation(end)
 
 
-async def arun(steps: Steps, send: Callable[[Call], Awaitable[Reply]]) -> Observation:
+async def run_async(steps: Steps, send: Callable[[Call], Awaitable[Reply]]) -> Observation:
     """Run steps to their end in an event loop."""
     try:
         call = next(steps)
+        while True:
+            call = steps.send(await send(call))
     except StopIteration as end:
         return _observation(end)
-    while True:
-        reply = await send(call)
-        try:
-            call = steps.send(reply)
-        except StopIteration as end:
-            return _observation(end)
 
 
 def _observation(end: StopIteration) -> Observation:
@@ -81,21 +77,21 @@ def _observation(end: StopIteration) -> Observation:
     return end.value
 
 
-def in_path(name: str) -> str:
+def quote_segment(name: str) -> str:
     """Quote a name as one segment of a path."""
     return quote(name, safe="")
 
 
-def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
+def status_error(reply: Reply, call: Call, what: str = "") -> QueryError:
     """Build the error for an answer with an unexpected status.
 
     :param reply: the answer
     :param call: the request
     :param what: name of the missing object, for status 404
     """
-    words = f"{what}; the server answers" if what else "the server answers"
+    prefix, hint = (f"{what}; ", "") if what else ("", _HINTS.get(reply.status, ""))
     return QueryError(
-        f"{words} {reply.status} to {call.path}{'' if what else _HINTS.get(reply.status, '')}: {reply.text[:300]}",
+        f"{prefix}the server answers {reply.status} to {call.path}{hint}: {reply.text[:300]}",
         reason=status_reason(reply.status),
         transient=reply.status in TRANSIENT_STATUSES,
         http_status=reply.status,
@@ -103,7 +99,7 @@ def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
     )
 
 
-def mapping(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), missing: str = "") -> Mapping[str, Any]:
+def read_object(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), missing: str = "") -> Mapping[str, Any]:
     """Return the JSON object of an answer.
 
     :param reply: the answer
@@ -113,20 +109,20 @@ def mapping(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), mis
     :raises QueryError: for another status, or an answer that is not a JSON object
     """
     if reply.status not in accepted:
-        raise refusal(reply, call, missing if reply.status == 404 else "")
-    return an_object(reply.body, call, reply)
+        raise status_error(reply, call, missing if reply.status == 404 else "")
+    return require_object(reply.body, call, reply)
 
 
-def an_object(value: Any, call: Call, reply: Reply) -> Mapping[str, Any]:
+def require_object(value: Any, call: Call, reply: Reply) -> Mapping[str, Any]:
     """Check that ``value``, a part of an answer, is a JSON object, and return it.
 
     :raises QueryError: when it is not
     """
     if not isinstance(value, Mapping):
-        raise QueryError(
-            f"the answer to {call.path} is not what this API answers: {reply.text[:200]}",
-            reason="wrong_shape",
-            http_status=reply.status,
-            source=reply.where,
-        )
+        raise shape_error(f"the answer to {call.path} does not match this API: {reply.text[:200]}", reply)
     return value
+
+
+def shape_error(message: str, reply: Reply) -> QueryError:
+    """Build the error for an answer of an unexpected shape."""
+    return QueryError(message, reason="wrong_shape", http_status=reply.status, source=reply.where)

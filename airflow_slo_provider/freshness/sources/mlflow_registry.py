@@ -11,9 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 from airflow_slo_provider.core.timestamps import read_seconds, read_timestamp
-from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
-from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, mapping
+from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, read_object, require_object, shape_error
 
 _BASE = "/api/2.0/mlflow"
 
@@ -36,32 +35,35 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
     # MLflow answers 400 INVALID_PARAMETER_VALUE for an unknown alias, and 404 for an unknown model.
     if reply.status == 400 and code == "INVALID_PARAMETER_VALUE" and "not found" in reply.text:
         return Observation(what=what, source=source, note=f"there is no alias {alias} of model {model}")
-    answer = mapping(reply, call, missing=f"there is no model {model}")
-    version = an_object(answer.get("model_version"), call, reply)
+    answer = read_object(reply, call, missing=f"there is no model {model}")
+    version = require_object(answer.get("model_version"), call, reply)
     number = str(version.get("version"))
-    note, moment = f"version {number} was made then", None
+    note, observed_at = f"version {number} was created then", None
     if version.get("status", "READY") != "READY":  # PENDING_REGISTRATION, FAILED_REGISTRATION: its files may be missing
         note = f"version {number} is not ready: {version['status']}"
     elif promotion_tag is None:
-        moment = read_seconds(Fraction(_milliseconds(version, call, reply), 1000), what="creation_timestamp")
+        observed_at = read_seconds(Fraction(_read_milliseconds(version, call, reply), 1000), what="creation_timestamp")
     else:
-        text = _tag(version, promotion_tag)
+        text = _read_tag(version, promotion_tag)
         note = f"version {number} was promoted then" if text else f"version {number} has no tag {promotion_tag}"
-        moment = read_timestamp(text, zone=None, what=f"tag {promotion_tag}")
+        observed_at = read_timestamp(text, zone=None, what=f"tag {promotion_tag}")
     return Observation(
-        what=what, source=source, observed_at=moment, note=note, model_version=number, evidence={"model": model, "alias": alias}
+        what=what,
+        source=source,
+        observed_at=observed_at,
+        note=note,
+        model_version=number,
+        evidence={"model": model, "alias": alias},
     )
 
 
-def _milliseconds(version: Mapping[str, Any], call: Call, reply: Reply) -> int:
+def _read_milliseconds(version: Mapping[str, Any], call: Call, reply: Reply) -> int:
     try:
         return int(version["creation_timestamp"])
     except (KeyError, OverflowError, TypeError, ValueError):
-        raise QueryError(
-            f"the answer to {call.path} has no creation_timestamp: {reply.text[:200]}", reason="wrong_shape", source=reply.where
-        ) from None
+        raise shape_error(f"the answer to {call.path} has no creation_timestamp: {reply.text[:200]}", reply) from None
 
 
-def _tag(version: Mapping[str, Any], name: str) -> str | None:
-    tags = version.get("tags") or []
+def _read_tag(version: Mapping[str, Any], name: str) -> str | None:
+    tags = version.get("tags") or ()
     return next((str(tag["value"]) for tag in tags if tag.get("key") == name and tag.get("value")), None)

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_slo_provider.core.timestamps import EPOCH, read_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.group_names import by_name
+from airflow_slo_provider.freshness.group_names import name_groups
 from airflow_slo_provider.freshness.observation import Observation
 
 GIVES = ("timestamp", "age")
 
 
-class Sample(Protocol):
+class SeriesSample(Protocol):
     """One value of one series; ``value`` is None for NaN and the infinities."""
 
     @property
@@ -30,7 +30,7 @@ class Sample(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrometheusQuestion:
+class PrometheusQuery:
     """A PromQL query that returns a timestamp or an age.
 
     :param query: PromQL; without ``group_by`` it must return exactly one series
@@ -46,11 +46,9 @@ class PrometheusQuestion:
 
     def __post_init__(self) -> None:
         if self.gives not in GIVES:
-            raise ValueError(
-                f"query_gives is {self.gives!r}: say whether the query's number is a timestamp (seconds since 1970) or an age"
-            )
+            raise ValueError(f"query_gives is {self.gives!r}; write timestamp (seconds since 1970) or age (seconds)")
 
-    def read(self, samples: Sequence[Sample], *, at: datetime, where: str, what: str = "query") -> Observation:
+    def read(self, samples: Sequence[SeriesSample], *, at: datetime, where: str, what: str = "query") -> Observation:
         """Convert the samples of the query's result to an observation.
 
         :param samples: the samples of the result
@@ -60,33 +58,29 @@ class PrometheusQuestion:
         :raises QueryError: for two series where one is expected
         :raises InvalidMeasurement: for a number that is not a valid timestamp or age
         """
-        source, evidence = f"query {self.query}, {where}", {"query": self.query}
+        about: dict[str, Any] = {"what": what, "source": f"query {self.query}, {where}", "evidence": {"query": self.query}}
         if self.group_by:
-            groups = by_name(
-                (([sample.labels.get(label, "") for label in self.group_by], self._moment(sample, at)) for sample in samples),
-                twice=lambda name: self._two(f"two series belong to the group {name or '(no label)'}"),
+            groups = name_groups(
+                (([sample.labels.get(label, "") for label in self.group_by], self._read_time(sample, at)) for sample in samples),
+                repeated=lambda name: self._ambiguous(f"two series belong to the group {name or '(no label)'}"),
             )
-            note = "the query answers no series"
-            return Observation(what=what, source=source, groups=groups, note=note, evidence=evidence)
+            return Observation(**about, groups=groups, note="the query returns no series")
         if len(samples) > 1:
-            raise self._two(f"the query answers {len(samples)} series where one is expected")
-        moment = self._moment(samples[0], at) if samples else None
-        note = "" if moment else f"the query answers {samples[0].text}" if samples else "the query answers no series"
-        return Observation(what=what, source=source, observed_at=moment, note=note, evidence=evidence)
+            raise self._ambiguous(f"the query returns {len(samples)} series where one is expected")
+        timestamp = self._read_time(samples[0], at) if samples else None
+        note = "" if timestamp else f"the query returns {samples[0].text if samples else 'no series'}"
+        return Observation(**about, observed_at=timestamp, note=note)
 
-    def _moment(self, sample: Sample, at: datetime) -> datetime | None:
+    def _read_time(self, sample: SeriesSample, at: datetime) -> datetime | None:
         if sample.value is None:
             return None
-        moment = read_seconds(sample.value, what="query")
+        timestamp = read_seconds(sample.value, what="query")
         try:
-            return moment if self.gives == "timestamp" else at - (moment - EPOCH)
+            return timestamp if self.gives == "timestamp" else at - (timestamp - EPOCH)
         except OverflowError:
-            raise InvalidMeasurement(
-                f"the query answers an age of {sample.text} seconds, which is beyond the years 1 to 9999",
-                reason="bad_timestamp", query=self.query,
-            ) from None  # fmt: skip
+            message = f"the query returns an age of {sample.text} seconds, which is beyond the years 1 to 9999"
+            raise InvalidMeasurement(message, reason="bad_timestamp", query=self.query) from None
 
-    def _two(self, message: str) -> QueryError:
-        return QueryError(
-            f"{message}; aggregate with max(), or name labels with group_by", reason="wrong_shape", query=self.query
-        )
+    def _ambiguous(self, message: str) -> QueryError:
+        advice = "aggregate with max(), or name labels with group_by"
+        return QueryError(f"{message}; {advice}", reason="wrong_shape", query=self.query)

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_slo_provider.core.timestamps import EPOCH, read_seconds, read_timestamp
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.group_names import by_name, plain_name
+from airflow_slo_provider.freshness.group_names import join_cells, name_groups
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.sql.runner import SQLRunner
 
@@ -25,7 +25,7 @@ _BRACKETS = frozenset({"mssql", "sqlserver"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableQuestion:
+class TableQuery:
     """A query for the latest timestamp of a table.
 
     :param table: name of the table, with a schema if needed: ``features`` or ``warehouse.features``; exactly as in the database
@@ -63,20 +63,19 @@ class TableQuestion:
         """
         query = self.text(dialect)
         _, rows = runner(query, {})
-        source = f"MAX({self.timestamp_column}) of table {self.table}, {where}"
-        what = f"table {self.table}"
+        what, source = f"table {self.table}", f"MAX({self.timestamp_column}) of table {self.table}, {where}"
         column = f"column {self.timestamp_column}"
         if not self.group_by:
-            moment = read_timestamp(_only(rows, 1, query)[0], zone=self.zone, what=column)
-            note = "" if moment else f"the table is empty, or {self.timestamp_column} is NULL in every row"
-            return Observation(what=what, source=source, observed_at=moment, note=note, evidence={"query": query})
-        groups = _groups(rows, len(self.group_by), self.zone, column, query)
+            timestamp = read_timestamp(_read_single_cell(rows, 1, query), zone=self.zone, what=column)
+            note = "" if timestamp else f"the table is empty, or {self.timestamp_column} is NULL in every row"
+            return Observation(what=what, source=source, observed_at=timestamp, note=note, evidence={"query": query})
+        groups = _read_groups(rows, len(self.group_by), self.zone, column, query)
         evidence = {"query": query, "group_by": list(self.group_by)}
         return Observation(what=what, source=source, groups=groups, note="the table is empty", evidence=evidence)
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueryQuestion:
+class CustomQuery:
     """A custom SQL query that returns a timestamp or an age.
 
     :param query: one SELECT. Without groups it must return one row with one column; with groups the groups' columns, by name,
@@ -102,29 +101,24 @@ class QueryQuestion:
         :raises InvalidMeasurement: for a cell that is not a timestamp
         """
         columns, rows = runner(self.query, {})
-        source = f"a query, {where}"
-        evidence = {"query": self.query}
+        about: dict[str, Any] = {"what": what, "source": f"a query, {where}", "evidence": {"query": self.query}}
         if not self.group_by:
-            cell = _only(rows, len(columns), self.query)[0] if rows else None
-            moment = self._moment(cell, now)
-            note = "" if moment else "the query answers NULL" if rows else "the query answers no row"
-            return Observation(what=what, source=source, observed_at=moment, note=note, evidence=evidence)
+            timestamp = self._read_time(_read_single_cell(rows, len(columns), self.query) if rows else None, now)
+            note = "" if timestamp else f"the query returns {'NULL' if rows else 'no row'}"
+            return Observation(**about, observed_at=timestamp, note=note)
         names = [str(column).lower() for column in columns]
         missing = [name for name in self.group_by if name.lower() not in names]
         if missing or len(names) != len(self.group_by) + 1:
-            raise QueryError(
-                f"the query answers the columns {', '.join(map(str, columns))}; "
-                f"return {', '.join(self.group_by)} and one column with the {self.gives}",
-                reason="wrong_shape",
-                query=self.query,
-            )
-        places = [names.index(name.lower()) for name in self.group_by]
-        (last,) = set(range(len(names))) - set(places)
-        ordered = [(*(row[place] for place in places), self._moment(row[last], now)) for row in rows]
-        groups = _groups(ordered, len(places), self.zone, "query", self.query)
-        return Observation(what=what, source=source, groups=groups, note="the query answers no row", evidence=evidence)
+            advice = f"return {', '.join(self.group_by)} and one column with the {self.gives}"
+            message = f"the query returns the columns {', '.join(map(str, columns))}; {advice}"
+            raise QueryError(message, reason="wrong_shape", query=self.query)
+        indexes = [names.index(name.lower()) for name in self.group_by]
+        (last,) = set(range(len(names))) - set(indexes)
+        ordered = [(*(row[index] for index in indexes), self._read_time(row[last], now)) for row in rows]
+        groups = _read_groups(ordered, len(indexes), self.zone, "query", self.query)
+        return Observation(**about, groups=groups, note="the query returns no row")
 
-    def _moment(self, cell: Any, now: datetime) -> datetime | None:
+    def _read_time(self, cell: Any, now: datetime) -> datetime | None:
         if self.gives == "timestamp" or cell is None:
             return read_timestamp(cell, zone=self.zone, what="query")
         try:
@@ -134,15 +128,11 @@ class QueryQuestion:
             seconds = read_seconds(cell if not isinstance(cell, str) else float(cell), what="query (age in seconds)")
             return now - (seconds - EPOCH)
         except (TypeError, ValueError):
-            raise QueryError(
-                f"the query answers {cell!r:.80}, which is no age in seconds", reason="wrong_shape", query=self.query
-            ) from None
+            message = f"the query returns {cell!r:.80}, which is not an age in seconds"
+            raise QueryError(message, reason="wrong_shape", query=self.query) from None
         except OverflowError:
-            raise InvalidMeasurement(
-                f"the query answers an age of {cell!r:.80}, which is beyond the years 1 to 9999",
-                reason="bad_timestamp",
-                query=self.query,
-            ) from None
+            message = f"the query returns an age of {cell!r:.80}, which is beyond the years 1 to 9999"
+            raise InvalidMeasurement(message, reason="bad_timestamp", query=self.query) from None
 
 
 def quote(name: str, dialect: str | None) -> str:
@@ -151,7 +141,7 @@ def quote(name: str, dialect: str | None) -> str:
     :raises ValueError: for an empty name or one with a control character
     """
     if not name or not name.strip() or any(ord(letter) < 32 for letter in name):
-        raise ValueError(f"{name!r} is no name of a table or column")
+        raise ValueError(f"{name!r} is not a name of a table or column")
     if dialect in _FOLD_UP and name.islower():
         name = name.upper()
     if dialect in _BACKTICKS:
@@ -161,20 +151,19 @@ def quote(name: str, dialect: str | None) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _only(rows: Sequence[Sequence[Any]], columns: int, query: str) -> Sequence[Any]:
+def _read_single_cell(rows: Sequence[Sequence[Any]], columns: int, query: str) -> Any:
     if len(rows) != 1 or columns != 1:
-        raise QueryError(
-            f"the query answers {len(rows)} rows of {columns} columns where one row of one column is expected; "
-            "aggregate with MAX, or name the columns of the groups with group_by",
-            reason="wrong_shape",
-            query=query,
-        )
-    return rows[0]
+        advice = "aggregate with MAX, or name the columns of the groups with group_by"
+        message = f"the query returns {len(rows)} rows of {columns} columns where one row of one column is expected; {advice}"
+        raise QueryError(message, reason="wrong_shape", query=query)
+    return rows[0][0]
 
 
-def _groups(rows: Sequence[Sequence[Any]], names: int, zone: tzinfo | None, what: str, query: str) -> dict[str, datetime | None]:
-    def twice(name: str) -> QueryError:
+def _read_groups(
+    rows: Sequence[Sequence[Any]], names: int, zone: tzinfo | None, what: str, query: str
+) -> dict[str, datetime | None]:
+    def repeated(name: str) -> QueryError:
         return QueryError(f"group {name} has two rows; aggregate with GROUP BY", reason="wrong_shape", query=query)
 
-    read = ((row[:names], read_timestamp(row[names], zone=zone, what=f"{what}, group {plain_name(row[:names])}")) for row in rows)
-    return by_name(read, twice=twice)
+    read = ((row[:names], read_timestamp(row[names], zone=zone, what=f"{what}, group {join_cells(row[:names])}")) for row in rows)
+    return name_groups(read, repeated=repeated)

@@ -16,7 +16,7 @@ from airflow_slo_provider.runtime.recording.observations import record_observati
 
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness.sources.http_steps import Steps
-    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 
 #: Path at which Airflow's API issues a token for login and password.
 TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
@@ -105,13 +105,13 @@ def can_poll_in_trigger(source: FreshnessSource) -> bool:
     return source.kind in ("external_dag_id", "model", "feature_view") or is_prometheus(source)
 
 
-def prometheus_query(source: FreshnessSource) -> PrometheusQuestion:
+def prometheus_query(source: FreshnessSource) -> PrometheusQuery:
     """Return the domain object for a PromQL query.
 
     :param source: the source
     :raises QueryError: if ``query_gives`` is missing or ``timezone`` is set
     """
-    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
 
     more = source.arguments
     if more.get("query_gives") is None or more.get("timezone"):
@@ -119,7 +119,7 @@ def prometheus_query(source: FreshnessSource) -> PrometheusQuestion:
         if more.get("timezone"):
             problem = "timezone= is not valid for a Prometheus query: its numbers are seconds since 1970 or an age"
         raise QueryError(problem, reason="bad_query", query=more["query"])
-    return PrometheusQuestion(query=more["query"], gives=more["query_gives"], group_by=text_list(more.get("group_by")))
+    return PrometheusQuery(query=more["query"], gives=more["query_gives"], group_by=text_list(more.get("group_by")))
 
 
 def http_steps(source: FreshnessSource) -> Steps:
@@ -169,7 +169,7 @@ def _prometheus(source: FreshnessSource) -> Observation:
 def _sql(source: FreshnessSource) -> Observation:
     from airflow_slo_provider.core.database_faults import database_error
     from airflow_slo_provider.core.timestamps import read_zone
-    from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion
+    from airflow_slo_provider.freshness.sources.sql import CustomQuery, TableQuery
     from airflow_slo_provider.runtime.connections.sql import HookRunner
 
     more, where = source.arguments, f"connection {source.conn_id}"
@@ -178,18 +178,18 @@ def _sql(source: FreshnessSource) -> Observation:
     try:
         zone = read_zone(more.get("timezone"))
         if source.kind == "table":
-            table = TableQuestion(table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone)
+            table = TableQuery(table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone)
             return table.observe(runner, dialect=runner.dialect, where=where)
-        query = QueryQuestion(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
+        query = CustomQuery(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
         return query.observe(runner, now=datetime.now(UTC), where=where)
     except Exception as error:
         raise database_error(error, source=where) from None
 
 
 def _files(source: FreshnessSource) -> Observation:
-    from airflow_slo_provider.freshness.sources.files import FilesQuestion
+    from airflow_slo_provider.freshness.sources.files import FileQuery
     from airflow_slo_provider.runtime.files.object_storage import ObjectStorage
 
     more = source.arguments
-    files = FilesQuestion(path=more["path"], which=more.get("which", "newest"), by_directory=more.get("group_by") == "directory")
+    files = FileQuery(path=more["path"], which=more.get("which", "newest"), by_directory=more.get("group_by") == "directory")
     return files.observe(ObjectStorage(conn_id=source.conn_id))

@@ -280,8 +280,8 @@ CELLS = (
         where="freshness of data from the future",
         sees="the check fails as `clock_skew`; it is never fresh",
         tests=(
-            "tests/unit/freshness/test_assess.py::test_a_group_in_the_future_is_not_fresh",
-            "tests/unit/freshness/test_judge.py::test_a_timestamp_in_the_future_is_a_failure_of_its_own",
+            "tests/unit/freshness/test_freshness_assessment.py::test_group_with_future_timestamp_is_not_fresh",
+            "tests/unit/freshness/test_age_verdict.py::test_future_timestamp_fails_with_clock_skew",
         ),
     ),
     Cell(

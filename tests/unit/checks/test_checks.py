@@ -14,7 +14,7 @@ import pytest
 
 from airflow_slo_provider.__main__ import main
 from airflow_slo_provider.checks import kinds as registry
-from airflow_slo_provider.checks.envelope import seal, seal_error, unseal
+from airflow_slo_provider.checks.envelope import deserialise, serialise, serialise_error
 from airflow_slo_provider.exceptions import CheckError, QueryError
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult, Verdict
@@ -34,45 +34,46 @@ def sql_spec(log: RequestLog, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("good", "bad", "verdict"), [(1000, 0, "pass"), (999, 1, "pass"), (980, 20, "fail"), (0, 0, "unknown")])
-def test_error_budgets_of_a_database(log: RequestLog, good: int, bad: int, verdict: str) -> None:
+def test_slo_check_of_a_database_returns_budget(log: RequestLog, good: int, bad: int, verdict: str) -> None:
     log.write(good, bad)
-    (result,) = registry.run("slo", sql_spec(log))
+    (result,) = registry.run_check("slo", sql_spec(log))
     assert (result.kind, result.name, result.verdict) == ("error_budget", "answered", verdict)
     assert (result.good, result.total) == ((good, good + bad) if good else (None, None))
     assert result.target == 0.99
 
 
-def test_the_policy_counts_where_it_is_stricter(log: RequestLog) -> None:
+def test_slo_check_with_stricter_policy_takes_its_verdict(log: RequestLog) -> None:
     log.write(994, 6)
     early = "\n  rules:\n    - name: half\n      action: freeze\n      when: {signal: remainingBudget, enter: 0.5}\n"
-    assert registry.run("slo", sql_spec(log))[0].verdict is Verdict.PASS
-    (result,) = registry.run("slo", sql_spec(log, documents=sql_documents(early)))
+    assert registry.run_check("slo", sql_spec(log))[0].verdict is Verdict.PASS
+    (result,) = registry.run_check("slo", sql_spec(log, documents=sql_documents(early)))
     assert result.verdict is Verdict.FAIL
     assert "rule half: 40 % of the error budget is left" in result.message
 
 
-def test_a_source_is_named_by_its_document_or_its_type(log: RequestLog) -> None:
+def test_source_is_found_by_document_or_type(log: RequestLog) -> None:
     log.write(100, 0)
     for name in ("source", "SQL"):
         spec = {"documents": sql_documents(), "sources": {name: {"url": f"sqlite:///{log.path}"}}}
-        assert registry.run("slo", spec)[0].verdict is Verdict.PASS
-    (result,) = registry.run("slo", {"documents": sql_documents(), "sources": {"other": {"url": "sqlite://"}}})
+        assert registry.run_check("slo", spec)[0].verdict is Verdict.PASS
+    (result,) = registry.run_check("slo", {"documents": sql_documents(), "sources": {"other": {"url": "sqlite://"}}})
     assert result.verdict is Verdict.UNKNOWN
     assert "no source is named source or SQL" in result.message
 
 
-def test_of_prometheus() -> None:
+def test_slo_check_of_prometheus_returns_counts_or_error() -> None:
     with FaultyPrometheus("ok") as server:
-        (result,) = registry.run("slo", {"documents": prometheus_documents(), "sources": {"Prometheus": {"url": server.url}}})
+        sources = {"Prometheus": {"url": server.url}}
+        (result,) = registry.run_check("slo", {"documents": prometheus_documents(), "sources": sources})
         assert (result.verdict, result.good, result.total) == (Verdict.PASS, 1000, 1000)
     with FaultyPrometheus("503") as server:
         sources = {"Prometheus": {"url": server.url, "retries": 0}}
-        (result,) = registry.run("slo", {"documents": prometheus_documents(), "sources": sources})
+        (result,) = registry.run_check("slo", {"documents": prometheus_documents(), "sources": sources})
         assert result.verdict is Verdict.UNKNOWN
         assert result.evidence["error"]["transient"]
 
 
-def test_of_the_ledger(tmp_path: Path) -> None:
+def test_slo_check_of_the_ledger_returns_counts(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     now = datetime.now(UTC)
     with open_ledger(url) as ledger:
@@ -81,39 +82,39 @@ def test_of_the_ledger(tmp_path: Path) -> None:
             ledger.record([check], RunKey("d", f"r{hours}", "t"))
     documents = sql_documents().replace(data_source("SQL", "request_log"), data_source("Ledger", None))
     documents = documents.replace(f'query: "{SQL}"', "kind: golden_set\n            check: m")
-    (result,) = registry.run("slo", {"documents": documents, "sources": {"Ledger": {"url": url}}})
+    (result,) = registry.run_check("slo", {"documents": documents, "sources": {"Ledger": {"url": url}}})
     assert result.evidence["status"] != "QUERY_ERROR", result.message
     assert (result.verdict is Verdict.UNKNOWN, result.total) == (False, 20)
     named = {"Ledger": {"url": url, "environment": "production"}}
-    (result,) = registry.run("slo", {"documents": documents, "sources": named})
+    (result,) = registry.run_check("slo", {"documents": documents, "sources": named})
     assert result.verdict is Verdict.UNKNOWN, "another environment's checks count for nothing here"
 
 
-def test_a_gate_does_not_take_it_for_its_own_last_decision(log: RequestLog, tmp_path: Path) -> None:
+def test_slo_check_is_not_read_as_a_gate_decision(log: RequestLog, tmp_path: Path) -> None:
     log.write(900, 100)
-    (result,) = registry.run("slo", sql_spec(log))
+    (result,) = registry.run_check("slo", sql_spec(log))
     assert policy_state(result.evidence) is not None
     with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         ledger.record([result], RunKey("d", "r", "t"))
         assert ledger.latest("slo", "answered") is None
 
 
-def test_secrets_come_from_the_environment(log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_in_sources_are_read_from_the_environment(log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
     log.write(100, 0)
     spec = {"documents": sql_documents(), "sources": {"SQL": {"url": "sqlite:///${LOG_FILE}"}}}
-    with pytest.raises(CheckError, match="the environment has no LOG_FILE"):
-        registry.run("slo", spec)
+    with pytest.raises(CheckError, match="there is no environment variable LOG_FILE"):
+        registry.run_check("slo", spec)
     monkeypatch.setenv("LOG_FILE", str(log.path))
-    assert registry.run("slo", spec)[0].verdict is Verdict.PASS
+    assert registry.run_check("slo", spec)[0].verdict is Verdict.PASS
 
 
-def test_a_password_is_in_no_message(tmp_path: Path) -> None:
+def test_password_of_a_source_is_not_in_messages(tmp_path: Path) -> None:
     for source in (
         {"SQL": {"url": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"}},
         {"SQL": {"url": "nonsense://u:hunter2@127.0.0.1/x"}},
         {"SQL": {"url": "sqlite://", "password": "hunter2"}},
     ):
-        (result,) = registry.run("slo", {"documents": sql_documents(), "sources": source})
+        (result,) = registry.run_check("slo", {"documents": sql_documents(), "sources": source})
         assert result.verdict is Verdict.UNKNOWN
         assert "hunter2" not in json.dumps(result.to_dict())
 
@@ -129,26 +130,24 @@ def test_a_password_is_in_no_message(tmp_path: Path) -> None:
         ({"at": "2026-11-24T05:00:00"}, "no time zone"),
     ],
 )
-def test_a_spec_that_cannot_be_used(
-    log: RequestLog, change: dict[str, Any], text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_spec_is_rejected(log: RequestLog, change: dict[str, Any], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "slo", "--spec", json.dumps(sql_spec(log, **change))]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert text in error["message"]
     assert not error["transient"]
 
 
-def test_at_an_instant_of_a_selection(log: RequestLog) -> None:
+def test_slo_check_at_a_timestamp_with_selection_returns_selected(log: RequestLog) -> None:
     then = datetime(2026, 11, 20, 12, tzinfo=UTC)
     log.write(10, 90, at=then - timedelta(hours=1))
     log.write(100, 0)
     documents = sql_documents() + slo("other")
-    found = registry.run("slo", sql_spec(log, documents=documents, select=["other"], at=then.isoformat()))
+    found = registry.run_check("slo", sql_spec(log, documents=documents, select=["other"], at=then.isoformat()))
     assert [(one.name, one.verdict, one.checked_at) for one in found] == [("other", Verdict.FAIL, then)]
 
 
 @pytest.mark.parametrize(("good", "bad", "code"), [(100, 0, 0), (90, 10, 1), (0, 0, 1)])
-def test_the_shell_sees_the_verdict(log: RequestLog, good: int, bad: int, code: int, tmp_path: Path) -> None:
+def test_command_exit_code_is_the_verdict(log: RequestLog, good: int, bad: int, code: int, tmp_path: Path) -> None:
     log.write(good, bad)
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps(sql_spec(log)))
@@ -158,20 +157,20 @@ def test_the_shell_sees_the_verdict(log: RequestLog, good: int, bad: int, code: 
     assert len(json.loads(done.stdout)["results"]) == 1
 
 
-def test_for_the_sidecar_the_command_always_ends_well(log: RequestLog, tmp_path: Path) -> None:
+def test_command_with_xcom_ends_with_zero(log: RequestLog, tmp_path: Path) -> None:
     left = tmp_path / "return.json"
     log.write(90, 10)
     assert main(["check", "slo", "--spec", json.dumps(sql_spec(log)), "--xcom", str(left)]) == 0
-    assert [one.verdict for one in unseal(json.loads(left.read_text()))] == [Verdict.FAIL]
+    assert [one.verdict for one in deserialise(json.loads(left.read_text()))] == [Verdict.FAIL]
     assert main(["check", "slo", "--spec", "{}", "--xcom", str(left)]) == 0
     with pytest.raises(CheckError, match="no documents"):
-        unseal(json.loads(left.read_text()))
+        deserialise(json.loads(left.read_text()))
 
 
 class TestEnvelope:
-    def test_there_and_back(self) -> None:
+    def test_results_are_serialised_and_deserialised(self) -> None:
         result = CheckResult(kind="drift", name="m", verdict=Verdict.WARN, value=0.5, evidence={"a": [1]})
-        assert unseal(json.loads(json.dumps(seal([result])))) == [result]
+        assert deserialise(json.loads(json.dumps(serialise([result])))) == [result]
 
     @pytest.mark.parametrize(
         ("error", "reason", "transient"),
@@ -185,9 +184,9 @@ class TestEnvelope:
             (URLError("no route to host"), "crashed", True),  # its own `reason` is a text too
         ],
     )
-    def test_errors(self, error: Exception, reason: str, transient: bool) -> None:
+    def test_errors_are_serialised_and_raised(self, error: Exception, reason: str, transient: bool) -> None:
         with pytest.raises(CheckError) as read:
-            unseal(json.loads(json.dumps(seal_error(error))))
+            deserialise(json.loads(json.dumps(serialise_error(error))))
         assert (read.value.reason, read.value.transient) == (reason, transient)
 
     @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ class TestEnvelope:
             ({"envelope_version": 1, "results": [{"kind": "x", "name": "n", "verdict": "good"}]}, "bad_result"),
         ],
     )
-    def test_what_is_none_is_no_pass(self, content: Any, reason: str) -> None:
+    def test_invalid_envelope_is_an_error(self, content: Any, reason: str) -> None:
         with pytest.raises(CheckError) as refused:
-            unseal(content)
+            deserialise(content)
         assert refused.value.reason == reason

@@ -6,29 +6,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.checks.kinds import run
+from airflow_slo_provider.checks.kinds import run_check
 from airflow_slo_provider.exceptions import CheckError, QueryError
 
 
-def test_drift_in_a_pod(tmp_path) -> None:
+def test_drift_check_of_files_returns_results(tmp_path) -> None:
     rng = np.random.default_rng(1)
     for name, shift in (("before", 0), ("after", 1)):
         pd.DataFrame({"x": rng.normal(shift, 1, 1000), "id": range(1000)}).to_csv(tmp_path / f"{name}.csv", index=False)
     spec = {"reference": str(tmp_path / "before.csv"), "current": str(tmp_path / "after.csv"), "ignore": ["id"]}
-    found = run("drift", {**spec, "name": "churn", "report": str(tmp_path / "r.html"), "model_version": "3"})
+    found = run_check("drift", {**spec, "name": "churn", "report": str(tmp_path / "r.html"), "model_version": "3"})
     assert [(one.name, str(one.verdict), one.model_version) for one in found] == [
         ("churn", "fail", "3"),
         ("churn.x", "fail", "3"),
     ]
     assert (tmp_path / "r.html").exists()
-    assert str(run("drift", {**spec, "states": {"drift": "warn"}})[0].verdict) == "warn"
-    few = run("drift", {**spec, "where": [["id", "<", 50]]})
+    assert str(run_check("drift", {**spec, "states": {"drift": "warn"}})[0].verdict) == "warn"
+    few = run_check("drift", {**spec, "where": [["id", "<", 50]]})
     assert str(few[0].verdict) == "unknown"
     with pytest.raises(CheckError, match="unknown key 'tresholds'"):
-        run("drift", {**spec, "tresholds": {}})
+        run_check("drift", {**spec, "tresholds": {}})
     with pytest.raises(CheckError, match="no current"):
-        run("drift", {"reference": "a"})
+        run_check("drift", {"reference": "a"})
     with pytest.raises(CheckError, match="no gate 'psy'"):
-        run("drift", {**spec, "thresholds": {"psy": 1}})
+        run_check("drift", {**spec, "thresholds": {"psy": 1}})
     with pytest.raises(QueryError, match="no file matches"):
-        run("drift", {**spec, "current": str(tmp_path / "absent.csv")})
+        run_check("drift", {**spec, "current": str(tmp_path / "absent.csv")})

@@ -32,14 +32,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GoldenFil
     sys.modules.pop("a_model_of_this_test", None)
 
 
-def test_the_models_own_function(files: GoldenFiles) -> None:
+def test_golden_set_check_calls_the_models_function(files: GoldenFiles) -> None:
     spec = {
         "golden_set": files.golden,
         "predictor": {"function": "a_model_of_this_test:predict", "batch_size": 100},
         "metrics": "accuracy",
         "thresholds": {"accuracy": 0.6},
     }
-    whole = registry.run("golden_set", spec)[0]
+    whole = registry.run_check("golden_set", spec)[0]
     assert (whole.name, whole.verdict) == ("golden set.csv", Verdict.PASS)
     assert whole.evidence["metrics"]["accuracy"]["value"] > 0.6
 
@@ -58,31 +58,33 @@ def test_the_models_own_function(files: GoldenFiles) -> None:
         ({"thresholds": {"accuracy": 90}}, "write a number from 0 to 1"),
         ({"predictor": {"function": "a_model_of_this_test:nothing"}}, "there is no function"),
         ({"predictor": {"function": "no_such_model:predict"}}, "needs no_such_model"),
-        ({"predictor": {"pickle": {"path": "x"}}}, "is none: write a column"),
+        ({"predictor": {"pickle": {"path": "x"}}}, "is not a predictor; write a column"),
         ({"predictor": {"model_file": {"path": "x.pkl"}}}, "trusted"),
         ({"predictor": {"file": {"where": "x"}}}, "unexpected keyword argument"),
-        ({"predictor": 3}, "is none: write a column"),
+        ({"predictor": 3}, "is not a predictor; write a column"),
         ({"metrics": ["acuracy"]}, "acuracy"),
         ({"golden_set": "/nowhere.csv"}, "no such file"),
     ],
 )
-def test_what_cannot_be_used(files: GoldenFiles, change: dict[str, Any], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_golden_set_check_of_invalid_spec_is_rejected(
+    files: GoldenFiles, change: dict[str, Any], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = {"golden_set": files.golden, "predictor": files.predictions(0, "p.csv"), "metrics": ["accuracy"], **change}
     assert main(["check", "golden_set", "--spec", json.dumps(spec)]) == 2
     assert text in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
-def test_a_first_model_passes_by_its_thresholds_and_none_by_nothing(files: GoldenFiles) -> None:
+def test_first_model_needs_thresholds(files: GoldenFiles) -> None:
     spec = {
         "golden_set": files.golden, "predictor": files.predictions(0, "p.csv"), "metrics": ["accuracy"],
         "champion": "", "champion_may_be_missing": True,
     }  # fmt: skip
-    assert registry.run("golden_set", spec)[0].verdict is Verdict.UNKNOWN
-    assert registry.run("golden_set", {**spec, "thresholds": {"accuracy": 0.9}})[0].verdict is Verdict.PASS
+    assert registry.run_check("golden_set", spec)[0].verdict is Verdict.UNKNOWN
+    assert registry.run_check("golden_set", {**spec, "thresholds": {"accuracy": 0.9}})[0].verdict is Verdict.PASS
 
 
-def test_a_missing_model_names_the_image_s_fault(files: GoldenFiles) -> None:
+def test_golden_set_check_without_library_names_it(files: GoldenFiles) -> None:
     spec = {"golden_set": files.golden, "predictor": {"function": "no_such_model:predict"}, "metrics": ["accuracy"]}
     with pytest.raises(CheckError) as refused:
-        registry.run("golden_set", spec)
+        registry.run_check("golden_set", spec)
     assert refused.value.reason == "missing_library"

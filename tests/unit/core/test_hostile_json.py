@@ -123,7 +123,7 @@ def test_json_with_too_many_values_is_refused_within_200_MB(reader: str, tmp_pat
 
 @pytest.mark.parametrize("data", [CLOSED, OPEN, BOMB], ids=["closed", "open", "bomb"])
 def test_hostile_json_with_a_reader_default_is_ignored(data: bytes, tmp_path: Path) -> None:
-    from airflow_slo_provider.checks.kinds import named_in
+    from airflow_slo_provider.checks.kinds import name_result
     from airflow_slo_provider.deployment.kubernetes.api import _message
     from airflow_slo_provider.deployment.kubernetes.changes import _read
     from airflow_slo_provider.incidents.serving import read_decision
@@ -132,7 +132,7 @@ def test_hostile_json_with_a_reader_default_is_ignored(data: bytes, tmp_path: Pa
     file.write_bytes(data)
     decision = read_decision(file)
     assert (decision.action, decision.experiments) == ("unknown", False)
-    assert named_in("drift", data.decode()) == ("pod_check", None)
+    assert name_result("drift", data.decode()) == ("pod_check", None)
     assert _read(data.decode()) == []
     assert len(_message(data)) < 1_000
 

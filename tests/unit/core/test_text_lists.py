@@ -10,7 +10,7 @@ import pytest
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registries.known_good import good_versions
 from airflow_slo_provider.drift import compare, profile
-from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics, select_compared_metrics
 from airflow_slo_provider.results import CheckResult
 from airflow_slo_provider.tracing.analysis.collector import Collector
 
@@ -33,7 +33,7 @@ def test_domain_functions_accept_a_single_text() -> None:
     assert list(profile(frame, "age").columns) == ["age"]
     found = compare(frame, frame, columns="age", tests="psi", label="age", categorical="age")
     assert list(found.columns) == ["age"]
-    assert to_compare(find_all("accuracy"), thresholds=(), compare_on="accuracy", champion=True) == ("accuracy",)
+    assert select_compared_metrics(find_metrics("accuracy"), thresholds=(), compare_on="accuracy", champion=True) == ("accuracy",)
     assert Collector(version_keys="model")._keys == ("model",)
     check = CheckResult(kind="golden_set", name="fraud", verdict="pass", model_version="7")  # type: ignore[arg-type]
     assert good_versions([check], checks="fraud") == ["7"]

@@ -30,11 +30,11 @@ def golden(rows: pd.DataFrame | None = None, **schema: Any) -> GoldenSet:
     return make_golden_set(frame() if rows is None else rows, Schema(**{"segments": ("region",), **schema}))
 
 
-def said(rows: pd.DataFrame, prediction: Any, **more: Any) -> Predictions:
+def make_predictions(rows: pd.DataFrame, prediction: Any, **more: Any) -> Predictions:
     return Predictions(ids=rows["id"].to_numpy(), prediction=np.asarray(prediction), **more)
 
 
-def wrong(labels: Any, share: float, seed: int = 1) -> np.ndarray:
+def mislabel(labels: Any, share: float, seed: int = 1) -> np.ndarray:
     """Predicted labels, a share of them wrong."""
     labels = np.asarray(labels)
     flip = np.random.default_rng(seed).random(len(labels)) < share

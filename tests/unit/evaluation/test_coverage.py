@@ -22,7 +22,7 @@ def within(simulated: int, covered: int) -> None:
     assert 0.925 <= share <= 0.975, f"the interval held the truth in {share:.1%} of {simulated} sets"
 
 
-def test_accuracy_holds() -> None:
+def test_interval_of_accuracy_covers_truth() -> None:
     rng, held = np.random.default_rng(1), 0
     for _ in range(SETS):
         right = rng.random(200) < 0.9
@@ -31,7 +31,7 @@ def test_accuracy_holds() -> None:
     within(SETS, held)
 
 
-def test_area_holds() -> None:
+def test_interval_of_area_covers_truth() -> None:
     rng, held, truth = np.random.default_rng(2), 0, float(ndtr(1.2 / np.sqrt(2)))
     for _ in range(SETS):
         y = rng.integers(0, 2, 200)
@@ -40,7 +40,7 @@ def test_area_holds() -> None:
     within(SETS, held)
 
 
-def test_area_near_one_claims_no_more_than_it_knows() -> None:
+def test_interval_of_area_near_one_covers_truth() -> None:
     """Where the symmetric interval's lower end lies above the truth in 9 sets of 100."""
     rng, held, above, truth, sets = np.random.default_rng(7), 0, 0, 0.97, 1000
     shift = np.sqrt(2) * ndtri(truth)
@@ -53,7 +53,7 @@ def test_area_near_one_claims_no_more_than_it_knows() -> None:
     assert above / sets <= 0.045
 
 
-def test_average_precision_holds() -> None:
+def test_interval_of_average_precision_covers_truth() -> None:
     rng, held, sets = np.random.default_rng(8), 0, 200
 
     def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def test_average_precision_holds() -> None:
     within(sets, held)
 
 
-def test_rmse_holds() -> None:
+def test_interval_of_rmse_covers_truth() -> None:
     rng, held = np.random.default_rng(3), 0
     for _ in range(SETS):
         found = evaluate(rng.normal(size=200), np.zeros(200), "rmse", replicates=500)["rmse"]
@@ -75,7 +75,7 @@ def test_rmse_holds() -> None:
     within(SETS, held)
 
 
-def test_ndcg_holds() -> None:
+def test_interval_of_ndcg_covers_truth() -> None:
     rng = np.random.default_rng(4)
 
     def queries(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,7 +93,7 @@ def test_ndcg_holds() -> None:
 
 
 @pytest.mark.parametrize("metric", ["mae", "accuracy", "roc_auc", "average_precision"])
-def test_rows_of_a_group_are_one_witness(metric: str) -> None:
+def test_interval_of_grouped_rows_covers_truth(metric: str) -> None:
     """Ten rows a query that err together: as single rows they made an interval that held the truth in 40 % of the sets."""
     rng, held, sets = np.random.default_rng(9), 0, 200
 
@@ -114,7 +114,7 @@ def test_rows_of_a_group_are_one_witness(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "brier"])
-def test_an_equally_good_candidate_is_rarely_promoted(metric: str) -> None:
+def test_equally_good_candidate_rarely_passes(metric: str) -> None:
     rng, promoted, sets = np.random.default_rng(5), 0, 400
     for _ in range(sets):
         shared = rng.normal(size=300)
@@ -125,7 +125,7 @@ def test_an_equally_good_candidate_is_rarely_promoted(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "roc_auc"])
-def test_a_champion_that_is_better_by_twice_the_margin_stays(metric: str) -> None:
+def test_candidate_worse_by_twice_the_margin_rarely_passes(metric: str) -> None:
     rng, replaced, sets, margin = np.random.default_rng(6), 0, 400, 0.02
     for _ in range(sets):
         y = rng.integers(0, 2, 2000)

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.intervals.closed_form import exact, mcnemar, paired_difference, wilson
+from airflow_slo_provider.evaluation.intervals.closed_form import clopper_pearson, mcnemar, paired_difference, wilson
 from tests.support import acceptance
 
 
@@ -18,34 +18,34 @@ def cases() -> dict[str, Any]:
     return {case["id"]: case for case in json.loads(acceptance("drift", "evaluation.json").read_text())}
 
 
-def test_area_and_average_precision() -> None:
+def test_area_and_average_precision_match_published_values() -> None:
     case = cases()["sk_auc"]
     found = evaluate(case["y"], case["score"], ["roc_auc", "auc", "average_precision"])
     assert found["roc_auc"].value == found["auc"].value == pytest.approx(case["expect"]["auc"], abs=1e-12)
     assert found["average_precision"].value == pytest.approx(case["expect"]["average_precision"], abs=1e-12)
 
 
-def test_regression() -> None:
+def test_regression_metrics_match_published_values() -> None:
     case = cases()["sk_rmse"]
     found = evaluate(case["y"], case["pred"], list(case["expect"]))
     assert {name: one.value for name, one in found.items()} == pytest.approx(case["expect"], abs=1e-12)
 
 
-def test_ndcg_of_wikipedia() -> None:
+def test_ndcg_matches_wikipedia_example() -> None:
     case = cases()["wiki_ndcg"]
     found = evaluate(case["rel"], case["score"], "ndcg", groups=["q"] * 6)["ndcg"]
     assert found.value == pytest.approx(case["expect"]["ndcg"], abs=case["tol"])
     assert found.n == 1
 
 
-def test_ndcg_with_ties_is_averaged() -> None:
+def test_ndcg_with_ties_is_average_over_orders() -> None:
     case = cases()["ndcg_partial_ties"]
     assert evaluate(case["rel"], case["score"], "ndcg")["ndcg"].value == pytest.approx(
         case["expect"]["ndcg_tie_averaged"], abs=case["tol"]
     )
 
 
-def test_mcnemar_of_the_approval_table() -> None:
+def test_mcnemar_matches_approval_table() -> None:
     case = cases()["mcnemar"]
     b, c, expect = case["b"], case["c"], case["expect"]
     statistic, p = mcnemar(b, c)
@@ -59,7 +59,7 @@ def test_mcnemar_of_the_approval_table() -> None:
     assert (found.method, found.verdict) == ("mcnemar", "fail")
 
 
-def test_few_discordant_pairs_are_tested_exactly() -> None:
+def test_mcnemar_of_few_discordant_pairs_is_exact() -> None:
     # R: binom.test(3, 12)$p.value
     assert mcnemar(3, 9)[1] == pytest.approx(0.145996094, abs=1e-9)
     assert mcnemar(0, 0) == (0.0, 1.0)
@@ -87,14 +87,16 @@ def ovarian() -> dict[str, Any]:
     ("test", "area", "low", "high"),
     [("kg", 0.7258, 0.5243, 0.9273), ("protein", 0.6478, 0.4518, 0.8439), ("albumin", 0.7366, 0.5549, 0.9182)],
 )
-def test_delong_intervals_as_printed(ovarian: dict[str, Any], test: str, area: float, low: float, high: float) -> None:
+def test_delong_intervals_match_published_values(
+    ovarian: dict[str, Any], test: str, area: float, low: float, high: float
+) -> None:
     found = evaluate(ovarian["y"], ovarian[test], "roc_auc")["roc_auc"]
     assert (found.value, found.low, found.high) == pytest.approx((area, low, high), abs=5e-5)
     assert found.method == "delong"
 
 
 @pytest.mark.parametrize(("test", "delta", "pvalue"), [("protein", -0.0780, 0.4561), ("albumin", 0.0108, 0.9102)])
-def test_delong_differences_as_printed(ovarian: dict[str, Any], test: str, delta: float, pvalue: float) -> None:
+def test_delong_differences_match_published_values(ovarian: dict[str, Any], test: str, delta: float, pvalue: float) -> None:
     found = compare(ovarian["y"], ovarian["kg"], ovarian[test], "roc_auc")
     assert (found.delta, found.pvalue) == pytest.approx((delta, pvalue), abs=5e-5)
     assert (found.method, found.verdict) == ("delong", "inconclusive")
@@ -105,7 +107,7 @@ def test_delong_differences_as_printed(ovarian: dict[str, Any], test: str, delta
     # Newcombe 1998, Statistics in Medicine 17, table I, method 3 (Wilson) and method 5 (Clopper-Pearson) below.
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_as_printed(good: int, total: int, low: float, high: float) -> None:
+def test_wilson_interval_matches_published_values(good: int, total: int, low: float, high: float) -> None:
     assert wilson(good, total) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -113,14 +115,14 @@ def test_wilson_as_printed(good: int, total: int, low: float, high: float) -> No
     ("good", "total", "low", "high"),
     [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)],
 )
-def test_clopper_pearson_as_printed(good: int, total: int, low: float, high: float) -> None:
-    assert exact(good, total) == pytest.approx((low, high), abs=5e-5)
+def test_clopper_pearson_interval_matches_published_values(good: int, total: int, low: float, high: float) -> None:
+    assert clopper_pearson(good, total) == pytest.approx((low, high), abs=5e-5)
     assert evaluate([1] * total, [1] * good + [0] * (total - good), "accuracy", method="exact")["accuracy"].low == pytest.approx(
         low, abs=5e-5
     )
 
 
-def test_the_interval_of_a_paired_difference() -> None:
+def test_paired_difference_matches_published_interval() -> None:
     # By hand from the formula of Bonett and Price 2012: (f + 1) / (n + 2) in each discordant cell.
     low, high = paired_difference(10, 20, 98)
     p, q, n = 11 / 100, 21 / 100, 100
@@ -128,7 +130,7 @@ def test_the_interval_of_a_paired_difference() -> None:
     assert (low, high) == pytest.approx((q - p - half, q - p + half), abs=1e-6)
 
 
-def test_holm_as_r_adjusts() -> None:
+def test_holm_matches_r() -> None:
     # R: p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.005), "holm")
     assert holm([0.01, 0.02, 0.03, 0.04, 0.005]) == pytest.approx([0.04, 0.06, 0.06, 0.06, 0.025])
     assert holm([]) == []

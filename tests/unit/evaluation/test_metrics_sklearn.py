@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
-from airflow_slo_provider.evaluation.metrics.curves import curve
-from airflow_slo_provider.evaluation.metrics.metric_names import find
+from airflow_slo_provider.evaluation.metrics.curves import make_curve
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric
 from airflow_slo_provider.evaluation.rows.sample import make_sample
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
@@ -19,7 +19,7 @@ linear = pytest.importorskip("sklearn.linear_model")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def weights(n: int) -> Any:
+def draw_weights(n: int) -> Any:
     return np.random.default_rng(0).random(n)
 
 
@@ -30,11 +30,11 @@ def same(found: Any, expected: float) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_two_classes(weighted: bool) -> None:
+def test_metrics_of_two_classes_match_sklearn(weighted: bool) -> None:
     rows, y = datasets.load_breast_cancer(return_X_y=True)
     model = linear.LogisticRegression(max_iter=50).fit(rows[:100], y[:100])
     label, share = model.predict(rows), model.predict_proba(rows)[:, 1]
-    w = weights(len(y)) if weighted else None
+    w = draw_weights(len(y)) if weighted else None
     of_labels = {
         "accuracy": sklearn_metrics.accuracy_score,
         "balanced_accuracy": sklearn_metrics.balanced_accuracy_score,
@@ -60,11 +60,11 @@ def test_two_classes(weighted: bool) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", ["load_iris", "load_wine", "load_digits"])
-def test_many_classes(name: str, weighted: bool) -> None:
+def test_metrics_of_many_classes_match_sklearn(name: str, weighted: bool) -> None:
     rows, y = getattr(datasets, name)(return_X_y=True)
     model = linear.LogisticRegression(max_iter=40).fit(rows[::3], y[::3])
     shares, label = model.predict_proba(rows), model.predict(rows)
-    w = weights(len(y)) if weighted else None
+    w = draw_weights(len(y)) if weighted else None
     metrics = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss", "brier"]
     found = evaluate(y, shares, metrics, sample_weight=w, replicates=200)
     for one in ("precision", "recall", "f1"):
@@ -76,10 +76,10 @@ def test_many_classes(name: str, weighted: bool) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_numbers(weighted: bool) -> None:
+def test_regression_metrics_match_sklearn(weighted: bool) -> None:
     rows, y = datasets.load_diabetes(return_X_y=True)
     predicted = linear.LinearRegression().fit(rows[:99], y[:99]).predict(rows)
-    w = weights(len(y)) if weighted else None
+    w = draw_weights(len(y)) if weighted else None
     found = evaluate(y, predicted, ["rmse", "mse", "mae", "mape", "r2"], sample_weight=w, replicates=200)
     same(found["rmse"], sklearn_metrics.root_mean_squared_error(y, predicted, sample_weight=w))
     same(found["mse"], sklearn_metrics.mean_squared_error(y, predicted, sample_weight=w))
@@ -88,8 +88,8 @@ def test_numbers(weighted: bool) -> None:
     same(found["r2"], sklearn_metrics.r2_score(y, predicted, sample_weight=w))
 
 
-def test_a_variance_far_from_zero_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_slo_provider.evaluation.intervals.metric_estimates.seed_of", lambda *_: 5)
+def test_r2_of_large_mean_keeps_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_slo_provider.evaluation.intervals.metric_estimates.derive_seed", lambda *_: 5)
     rng = np.random.default_rng(1)
     y = 1e9 + rng.normal(size=500)
     predicted = y + rng.normal(size=500) / 2
@@ -101,7 +101,7 @@ def test_a_variance_far_from_zero_is_not_lost(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("ties", [6, 1000])
-def test_curves_with_ties(ties: int) -> None:
+def test_curves_with_ties_match_sklearn(ties: int) -> None:
     rng = np.random.default_rng(2)
     y, score = rng.integers(0, 2, 700), rng.integers(0, ties, 700)
     found = evaluate(y, score, ["roc_auc", "average_precision"], replicates=200)
@@ -110,7 +110,7 @@ def test_curves_with_ties(ties: int) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, None])
-def test_ndcg(k: int | None) -> None:
+def test_ndcg_matches_sklearn(k: int | None) -> None:
     rng = np.random.default_rng(3)
     groups, relevance, score = np.repeat(np.arange(150), 12), rng.integers(0, 4, 1800), rng.integers(0, 6, 1800)
     order = rng.permutation(1800)
@@ -124,7 +124,7 @@ def test_ndcg(k: int | None) -> None:
     same(found, float(np.mean(expected)))
 
 
-def test_text_labels_and_a_positive_class() -> None:
+def test_text_labels_with_positive_class_match_sklearn() -> None:
     y = np.array(["benign", "malign", "malign", "benign", "malign"] * 10)
     label = np.array(["benign", "malign", "benign", "malign", "malign"] * 10)
     for positive in ("benign", "malign"):
@@ -136,10 +136,10 @@ def test_text_labels_and_a_positive_class() -> None:
 
 @pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
 @pytest.mark.parametrize("ties", [5, 1_000_000])
-def test_the_influence_of_a_row_is_the_derivative(metric: str, ties: int) -> None:
+def test_influence_of_a_row_is_the_derivative(metric: str, ties: int) -> None:
     rng = np.random.default_rng(4)
     y, score, step = rng.integers(0, 2, 60), rng.integers(0, ties, 60), 1e-5
-    made = curve(find(metric), make_sample(y, score))
+    made = make_curve(find_metric(metric), make_sample(y, score))
     order = np.arange(60) if made.order is None else made.order
     slopes = []
     for row in order:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics.metric_names import find
+from airflow_slo_provider.evaluation.intervals.latency import estimate_latency
+from airflow_slo_provider.evaluation.metrics.metric_names import find_metric
 from airflow_slo_provider.evaluation.models.context import PredictionContext
-from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, predictor_of
-from airflow_slo_provider.evaluation.models.protocols import steps_of
+from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, make_predictor
+from airflow_slo_provider.evaluation.models.protocols import parse_path
 from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 from airflow_slo_provider.evaluation.rows.predictions import Predictions, join
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
@@ -53,7 +53,7 @@ def http_model(protocol: str, **more: Any) -> HttpModel:
 
 
 @pytest.mark.parametrize("protocol", MODELS)
-def test_a_model_server(server: ModelServer, protocol: str) -> None:
+def test_model_server_answers_in_every_protocol(server: ModelServer, protocol: str) -> None:
     told: list[tuple[int, int]] = []
     server.delay = 0.01
     here = PredictionContext(
@@ -70,7 +70,7 @@ def test_a_model_server(server: ModelServer, protocol: str) -> None:
     assert found.seconds > 0
 
 
-def test_what_is_sent(server: ModelServer) -> None:
+def test_requests_to_a_model_server_have_the_documented_form(server: ModelServer) -> None:
     rows = frame(3)
     http_model("oip_v2").predict(golden(rows), context_of(server))
     http_model("json").predict(golden(rows), context_of(server))
@@ -80,7 +80,7 @@ def test_what_is_sent(server: ModelServer) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["oip_v2", "mlflow"])
-def test_one_request_in_twenty_fails_in_every_way(server: ModelServer, protocol: str) -> None:
+def test_model_server_with_every_fault_is_retried(server: ModelServer, protocol: str) -> None:
     server.faults, server.every = FAULTS, 20
     found = http_model(protocol, batch_size=2, concurrency=8).predict(golden(), context_of(server))
     scores = found.prediction if found.score is None else found.score[:, 1]
@@ -89,7 +89,7 @@ def test_one_request_in_twenty_fails_in_every_way(server: ModelServer, protocol:
     assert server.requests == 200 + found.retried
 
 
-def test_latencies_hold_the_attempts_that_failed(server: ModelServer) -> None:
+def test_latencies_include_failed_attempts(server: ModelServer) -> None:
     """Whoever asks the model waits for them too: the second request gets no answer, the third one answers its batch."""
     server.faults, server.every = ("hang",), 2
     found = http_model("oip_v2", concurrency=1, timeout=0.5).predict(golden(frame(14)), context_of(server))
@@ -97,7 +97,7 @@ def test_latencies_hold_the_attempts_that_failed(server: ModelServer) -> None:
     assert found.latencies[1] >= 0.5
 
 
-def test_airflows_timeout_ends_the_queue(server: ModelServer) -> None:
+def test_task_timeout_cancels_queued_batches(server: ModelServer) -> None:
     """Requests that are under way end; the 40 that wait for them are never sent."""
     server.delay, rows = 0.2, golden(frame(40))
     with airflow_timeout(0.5):
@@ -105,7 +105,7 @@ def test_airflows_timeout_ends_the_queue(server: ModelServer) -> None:
     assert 0 < server.requests < 20
 
 
-def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
+def test_task_timeout_ends_retries(server: ModelServer) -> None:
     """A batch that is to be asked again is not."""
     server.faults, server.every, rows = ("status",), 1, golden(frame(14))
     with airflow_timeout(0.5):
@@ -121,13 +121,13 @@ def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
         ("short", "wrong_answer", "for 7 rows"),
         ("not_json", "not_json", "not JSON"),
         ("no_outputs", "wrong_answer", "no outputs"),
-        ("nan", "wrong_answer", "null or NaN"),
+        ("nan", "wrong_answer", "null, NaN"),
         ("drip", "timeout", "1 s"),
         ("reset", "connection_reset", "connection broke"),
         ("cut", "truncated", "broke off"),
     ],
 )
-def test_a_server_that_never_recovers_fails_the_whole(server: ModelServer, fault: str, reason: str, text: str) -> None:
+def test_model_server_that_never_recovers_raises(server: ModelServer, fault: str, reason: str, text: str) -> None:
     server.faults, server.every = (fault,), 1
     with pytest.raises(QueryError, match=text) as error:
         http_model("oip_v2", retries=1, concurrency=2).predict(golden(frame(14)), context_of(server))
@@ -135,20 +135,20 @@ def test_a_server_that_never_recovers_fails_the_whole(server: ModelServer, fault
     assert "(2 attempts)" in str(error.value)
 
 
-def test_one_bad_batch_fails_the_whole(server: ModelServer) -> None:
+def test_one_bad_batch_raises(server: ModelServer) -> None:
     poison = golden().frame["amount"].iloc[123]
     server.score = lambda row: float("nan") if row[0] == poison else score(row)
-    with pytest.raises(QueryError, match="1 of 7 predictions are null or NaN"):
+    with pytest.raises(QueryError, match="1 of 7 predictions are null, NaN"):
         http_model("mlflow", retries=1).predict(golden(), context_of(server))
 
 
-def test_a_refused_request_is_not_repeated(server: ModelServer) -> None:
+def test_refused_request_is_not_retried(server: ModelServer) -> None:
     with pytest.raises(QueryError, match="HTTP 404: no such model") as error:
         HttpModel("x", "/nowhere", "mlflow", retries=3, concurrency=1).predict(golden(frame(7)), context_of(server))
     assert (error.value.reason, error.value.transient, server.requests) == ("not_found", False, 1)
 
 
-def test_no_server() -> None:
+def test_unreachable_model_server_raises_transient_error() -> None:
     with pytest.raises(QueryError, match="the server refused the connection") as error:
         http_model("mlflow", retries=0).predict(
             golden(), PredictionContext(server=lambda _: HttpSettings(url="http://127.0.0.1:1"))
@@ -156,7 +156,7 @@ def test_no_server() -> None:
     assert error.value.transient
 
 
-def test_bad_words_in_a_dag() -> None:
+def test_predictor_with_invalid_arguments_is_rejected() -> None:
     for arguments, text in (
         ({"protocol": "grpc"}, "oip_v2, mlflow, json"),
         ({"protocol": "json"}, "needs a request"),
@@ -169,19 +169,19 @@ def test_bad_words_in_a_dag() -> None:
         with pytest.raises(ValueError, match="trusted=True"):
             model("model.joblib")
     with pytest.raises(ValueError, match="predictor is 7"):
-        predictor_of(7)
+        make_predictor(7)
     with pytest.raises(ValueError, match=r"write MlflowModel\('models:/fraud@champion', trusted=True\)"):
-        predictor_of("models:/fraud@champion")
+        make_predictor("models:/fraud@champion")
 
 
-def test_paths_into_an_answer() -> None:
-    assert steps_of("$.a['b c'][*][0].d") == ["a", "b c", "*", 0, "d"]
-    for wrong in ("a.b", "$..a", "$.a[?(@.b)]"):
+def test_path_into_an_answer_is_parsed_or_rejected() -> None:
+    assert parse_path("$.a['b c'][*][0].d") == ["a", "b c", "*", 0, "d"]
+    for invalid in ("a.b", "$..a", "$.a[?(@.b)]"):
         with pytest.raises(ValueError):
-            steps_of(wrong)
+            parse_path(invalid)
 
 
-def test_a_column_and_a_file(tmp_path: Path) -> None:
+def test_column_and_file_are_read_as_predictions(tmp_path: Path) -> None:
     rows = frame(50)
     rows["pred"], rows["p"] = rows["label"], 0.5
     whole = golden(rows, ignored=("pred", "p"))
@@ -195,20 +195,20 @@ def test_a_column_and_a_file(tmp_path: Path) -> None:
         PredictionFile(str(path), id_column="key").predict(whole, PredictionContext())
     with pytest.raises(NoData, match="no such file"):
         PredictionFile(str(tmp_path / "none.csv")).predict(whole, PredictionContext())
-    assert isinstance(predictor_of("pred"), Column)
-    assert isinstance(predictor_of(str(path)), PredictionFile)
+    assert isinstance(make_predictor("pred"), Column)
+    assert isinstance(make_predictor(str(path)), PredictionFile)
 
 
-def test_a_function() -> None:
+def test_function_is_called_in_batches() -> None:
     found = Function(lambda rows: (rows["amount"] > 0.5).astype(int), batch_size=64).predict(golden(), PredictionContext())
     assert (found.prediction == (golden().frame["amount"] > 0.5)).all()
     assert len(found.latencies) == 7
-    assert "0x" not in repr(predictor_of(test_a_function))
+    assert "0x" not in repr(make_predictor(test_function_is_called_in_batches))
     with pytest.raises(InvalidMeasurement, match="for 400 rows"):
         Function(lambda rows: [1, 2, 3]).predict(golden(), PredictionContext())
 
 
-def test_a_model_in_a_file(tmp_path: Path) -> None:
+def test_model_file_is_loaded_and_called(tmp_path: Path) -> None:
     joblib, linear = pytest.importorskip("joblib"), pytest.importorskip("sklearn.linear_model")
     rows = golden().features()
     model = linear.LogisticRegression().fit(rows, golden().frame["label"])
@@ -219,7 +219,7 @@ def test_a_model_in_a_file(tmp_path: Path) -> None:
     assert found.score == pytest.approx(model.predict_proba(rows))
     assert found.labels == (0, 1)
     path.write_bytes(b"no model")
-    with pytest.raises(InvalidMeasurement, match="not a model that can be loaded"):
+    with pytest.raises(InvalidMeasurement, match="the model cannot be loaded"):
         ModelFile(str(path), trusted=True).predict(golden(), PredictionContext())
     with pytest.raises(QueryError, match="no such model file"):
         ModelFile(str(tmp_path / "none.joblib"), trusted=True).predict(golden(), PredictionContext())
@@ -230,15 +230,15 @@ def timed(latencies: Any, seconds: float = 2.0) -> Predictions:
     return Predictions(ids=np.arange(len(many)), prediction=many, latencies=many, seconds=seconds)
 
 
-def test_latency_is_a_metric() -> None:
+def test_latency_and_throughput_are_estimated() -> None:
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(400):
-        found = latency_estimate(find("latency_p95"), timed(rng.exponential(size=200)))
+        found = estimate_latency(find_metric("latency_p95"), timed(rng.exponential(size=200)))
         held += found.low <= -np.log(0.05) <= found.high
     assert 0.93 <= held / 400 <= 0.99
-    assert latency_estimate(find("latency_p50"), timed([1, 2, 3, 4, 5])).value == 3
-    few = latency_estimate(find("latency_p99"), timed([1, 2, 3]))
+    assert estimate_latency(find_metric("latency_p50"), timed([1, 2, 3, 4, 5])).value == 3
+    few = estimate_latency(find_metric("latency_p99"), timed([1, 2, 3]))
     assert (few.value, few.high) == (3, None)
-    assert latency_estimate(find("throughput"), timed(range(10))).value == 5
-    assert latency_estimate(find("latency_p99"), Predictions(ids=np.arange(1), prediction=np.ones(1))).value is None
+    assert estimate_latency(find_metric("throughput"), timed(range(10))).value == 5
+    assert estimate_latency(find_metric("latency_p99"), Predictions(ids=np.arange(1), prediction=np.ones(1))).value is None

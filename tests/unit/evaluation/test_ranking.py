@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
-from airflow_slo_provider.evaluation.metrics.ranking import _order_within
+from airflow_slo_provider.evaluation.metrics.ranking import _sort_within_groups
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -44,7 +44,7 @@ def recall(k: int) -> Callable[[list[int]], float]:
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
-def test_ties_are_averaged_over_all_orders(k: int) -> None:
+def test_ranking_metric_with_ties_is_average_over_orders(k: int) -> None:
     rng = np.random.default_rng(k)
     for _ in range(25):
         n = int(rng.integers(2, 7))
@@ -58,7 +58,7 @@ def test_ties_are_averaged_over_all_orders(k: int) -> None:
 
 
 @pytest.mark.parametrize("metric", ["ndcg@10", "map@10", "mrr", "recall@10", "ndcg_exp@10"])
-def test_a_constant_model_does_not_win(metric: str) -> None:
+def test_constant_scores_gain_nothing_from_row_order(metric: str) -> None:
     """The file lists the relevant rows first: whoever keeps its order for ties gives 1.0 here."""
     relevance = np.tile([3, 2, 1] + [0] * 27, 50)
     groups = np.repeat(np.arange(50), 30)
@@ -70,7 +70,7 @@ def test_a_constant_model_does_not_win(metric: str) -> None:
     assert informed.value == 1.0
 
 
-def test_a_query_without_a_relevant_row_is_left_out_and_counted() -> None:
+def test_query_without_relevant_row_is_excluded_and_counted() -> None:
     found = evaluate([1, 0, 0, 0], [2, 1, 2, 1], "ndcg@5", ["a", "a", "b", "b"])["ndcg@5"]
     assert (found.value, found.n, found.excluded) == (1.0, 1, 1)
     assert "1 of 2 groups have no relevant row" in found.reason
@@ -78,23 +78,23 @@ def test_a_query_without_a_relevant_row_is_left_out_and_counted() -> None:
     assert (none.value, none.status) == (None, "insufficient_data")
 
 
-def test_a_query_without_predictions_counts_nothing() -> None:
+def test_query_without_predictions_counts_zero() -> None:
     found = evaluate([1, 0, 1, 0], [2, 1, np.nan, np.nan], ["ndcg@5", "mrr", "map@5", "recall@1"], ["a", "a", "b", "b"])
     assert {name: one.value for name, one in found.items()} == dict.fromkeys(found, 0.5)
     assert "1 groups have no prediction and count 0" in found["mrr"].reason
 
 
-def test_a_half_predicted_query_is_no_number() -> None:
+def test_query_with_some_predictions_is_invalid() -> None:
     found = evaluate([1, 0, 1, 0], [2, 1, 3, np.nan], "ndcg", ["a", "a", "b", "b"])["ndcg"]
     assert (found.value, found.status) == (None, "invalid")
 
 
-def test_a_negative_relevance_is_an_error() -> None:
+def test_negative_relevance_is_rejected() -> None:
     with pytest.raises(InvalidMeasurement, match="1 relevances are negative"):
         evaluate([1, -1], [2, 1], "ndcg", ["a", "a"])
 
 
-def test_intervals_are_over_queries_not_rows() -> None:
+def test_ranking_interval_resamples_queries() -> None:
     rng = np.random.default_rng(5)
     groups, relevance = np.repeat(np.arange(80), 20), rng.integers(0, 2, 1600)
     score = rng.normal(size=1600) + relevance
@@ -108,7 +108,7 @@ def test_intervals_are_over_queries_not_rows() -> None:
 
 
 @pytest.mark.parametrize(("rows", "groups"), [(1, 1), (50, 7), (5000, 300), (5000, 4999)])
-def test_the_order_is_lexsorts(rows: int, groups: int) -> None:
+def test_sort_within_groups_equals_lexsort(rows: int, groups: int) -> None:
     rng = np.random.default_rng(rows)
     group, key = rng.integers(0, groups, rows), rng.integers(0, 5, rows).astype(float)
-    assert np.array_equal(_order_within(group, key), np.lexsort((key, group)))
+    assert np.array_equal(_sort_within_groups(group, key), np.lexsort((key, group)))

@@ -41,7 +41,7 @@ def report(tmp_path, catalog, name, ages):
     return found
 
 
-def test_the_documents_hold_the_three_targets(catalog):
+def test_example_documents_have_three_targets(catalog):
     assert {one.name: timedelta(seconds=float(one.objectives[0].value)) for one in catalog.slos} == {
         name: max_age for name, (_, max_age) in SLOS.items()
     }
@@ -49,7 +49,7 @@ def test_the_documents_hold_the_three_targets(catalog):
 
 
 @pytest.mark.parametrize("name", SLOS)
-def test_a_stale_hour_costs_its_share_of_the_budget(tmp_path, catalog, name):
+def test_stale_hour_spends_its_share_of_the_budget(tmp_path, catalog, name):
     max_age = SLOS[name][1]
     ages = [max_age] * HOURS
     for number in (5, 100, 300):
@@ -60,14 +60,14 @@ def test_a_stale_hour_costs_its_share_of_the_budget(tmp_path, catalog, name):
     assert found.remaining == 1 - Fraction(3) / (Fraction(1, 100) * HOURS)
 
 
-def test_unknown_ages_hours_nobody_looked_and_clocks_that_are_wrong_all_count_as_bad(tmp_path, catalog):
+def test_unknown_missing_and_skewed_checks_count_as_bad(tmp_path, catalog):
     ages = [HOUR / 2] * HOURS
     ages[10], ages[20], ages[30] = "?", None, -2 * HOUR
     found = report(tmp_path, catalog, "features-fresh", ages)
     assert (found.good, found.total) == (HOURS - 3, HOURS)
 
 
-def test_without_any_check_nothing_is_known(tmp_path, catalog):
+def test_freshness_slo_without_checks_is_unknown(tmp_path, catalog):
     found = report(tmp_path, catalog, "model-fresh", [])
     assert found.status == "NO_DATA"
     assert found.budget is None

@@ -99,51 +99,51 @@ def settings(server, **arguments):
     return ApiSettings(**{"url": server.url, "basic": ("u", PASSWORD), "token_path": "/auth/token", **arguments})
 
 
-def test_an_answer(server, ask):
+def test_request_returns_reply(server, ask):
     (reply,) = ask(settings(server, basic=None, token_path=None), Call("/open/a%2Fb", {"q": "x y&z"}))
     assert (reply.status, reply.body, reply.where) == (200, {"hello": [1, 2]}, server.url)
     assert server.seen == [("/prefix/open/a%2Fb?q=x+y%26z", None)] or server.seen == [("/prefix/open/a%2Fb?q=x%20y%26z", None)]
 
 
-def test_it_logs_in_once(server, ask):
+def test_client_with_token_path_logs_in_once(server, ask):
     assert [reply.status for reply in ask(settings(server), Call("/a"), Call("/b"), Call("/c"))] == [200] * 3
     assert server.logins == 1
 
 
-def test_it_logs_in_again_when_the_token_has_expired(server, ask):
+def test_expired_token_is_renewed(server, ask):
     server.token_uses = 2
     assert [reply.status for reply in ask(settings(server), *[Call("/a")] * 5)] == [200] * 5
     assert server.logins == 3
 
 
-def test_a_wrong_password_is_told_without_it(server, ask):
+def test_rejected_login_raises_without_password(server, ask):
     with pytest.raises(QueryError, match="check the connection's login and password") as caught:
         ask(settings(server, basic=("u", "hunter2")), Call("/a"))
     assert (caught.value.reason, caught.value.transient, caught.value.http_status) == ("unauthorized", False, 401)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_fixed_token_and_basic_authentication(server, ask):
+def test_fixed_token_and_basic_authentication_are_sent(server, ask):
     assert ask(settings(server, bearer="fixed"), Call("/a"))[0].status == 200
     assert server.logins == 0
     ask(settings(server, token_path=None), Call("/open"))
     assert server.seen[-1][1].startswith("Basic ")
 
 
-def test_what_a_server_says_is_cleaned_of_secrets(server, ask):
+def test_secrets_in_server_text_are_redacted(server, ask):
     (reply,) = ask(settings(server, bearer="fixed-token"), Call("/text"))
     assert (reply.status, reply.body) == (500, None)
     assert PASSWORD not in reply.text
     assert "fixed-token" not in reply.text
 
 
-def test_silence_is_a_fault_that_may_pass(server, ask):
+def test_silent_server_raises_transient_error(server, ask):
     with pytest.raises(QueryError, match="no answer within") as caught:
         ask(settings(server, bearer="fixed", timeout=(1.0, 0.3)), Call("/slow"))
     assert (caught.value.reason, caught.value.transient) == ("timeout", True)
 
 
-def test_nobody_there(ask):
+def test_unreachable_server_raises_transient_error(ask):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         url = f"http://u:hunter2@127.0.0.1:{one.getsockname()[1]}"
@@ -153,19 +153,19 @@ def test_nobody_there(ask):
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_server_without_tls(server, ask):
+def test_server_without_tls_raises(server, ask):
     with pytest.raises(QueryError) as caught:
         ask(ApiSettings(url=server.url.replace("http://", "https://")), Call("/a"))
     assert caught.value.reason in ("tls", "connection_reset", "connection_refused")
 
 
-def test_a_missing_ca_file(server, ask):
+def test_missing_ca_file_raises(server, ask):
     with pytest.raises(QueryError, match=r"ca\.pem does not exist") as caught:
         ask(settings(server, verify="/nowhere/ca.pem"), Call("/a"))
     assert (caught.value.reason, caught.value.transient) == ("tls", False)
 
 
-def test_many_tasks_of_one_loop_log_in_once(server):
+def test_concurrent_tasks_log_in_once(server):
     async def many():
         async with AsyncApiClient(settings(server)) as client:
             return await asyncio.gather(*(client.send(Call("/a")) for _ in range(20)))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion, quote
+from airflow_slo_provider.freshness.sources.sql import CustomQuery, TableQuery, quote
 from airflow_slo_provider.sql.runner import DbApiRunner
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def run(database):
 
 
 def table(**arguments):
-    return TableQuestion(**{"table": "features", "timestamp_column": "ts", **arguments})
+    return TableQuery(**{"table": "features", "timestamp_column": "ts", **arguments})
 
 
 def fill(database, *moments, kind="TEXT"):
@@ -46,20 +46,20 @@ def fill(database, *moments, kind="TEXT"):
         ("REAL", lambda moment: moment.timestamp(), None),
     ],
 )
-def test_every_form_of_timestamp(database, run, kind, write, zone):
+def test_timestamp_in_every_form_is_observed(database, run, kind, write, zone):
     fill(database, write(NOW - 5 * HOUR), None, write(NOW - 2 * HOUR), write(NOW - 9 * HOUR), kind=kind)
     found = table(zone=zone).observe(run, dialect="sqlite", where="here")
     assert found.observed_at == NOW - 2 * HOUR
     assert found.source == "MAX(ts) of table features, here"
 
 
-def test_naive_text_is_an_error_without_a_zone(database, run):
+def test_naive_text_without_zone_is_invalid(database, run):
     fill(database, "2026-11-24 10:00:00")
     with pytest.raises(InvalidMeasurement, match="column ts: 2026-11-24 10:00:00 has no time zone"):
         table().observe(run, dialect="sqlite", where="here")
 
 
-def test_a_mixture_of_zones_never_reads_fresher_than_it_is(database, run):
+def test_mixed_zones_are_never_fresher(database, run):
     # As text the first is greater; in time the second is later.
     fill(database, "2026-11-24T13:00:00+05:00", "2026-11-24T11:59:00+00:00")
     found = table().observe(run, dialect="sqlite", where="here")
@@ -67,14 +67,14 @@ def test_a_mixture_of_zones_never_reads_fresher_than_it_is(database, run):
 
 
 @pytest.mark.parametrize("rows", [(), (None, None)])
-def test_empty_tables_and_nulls_are_unknown(database, run, rows):
+def test_empty_table_or_null_is_unknown(database, run, rows):
     fill(database, *rows)
     found = table().observe(run, dialect="sqlite", where="here")
     assert found.observed_at is None
     assert "empty, or ts is NULL in every row" in found.note
 
 
-def test_groups(database, run):
+def test_rows_are_grouped_by_column(database, run):
     fill(database, (NOW - HOUR).isoformat(), (NOW - 2 * HOUR).isoformat(), None)
     database.execute("INSERT INTO features VALUES ('e1', ?), (NULL, ?)", [NOW.isoformat()] * 2)
     found = table(group_by=("entity",)).observe(run, dialect="sqlite", where="here")
@@ -82,14 +82,14 @@ def test_groups(database, run):
     assert found.observed_at is None  # one of them is not known
 
 
-def test_groups_of_several_columns(database, run):
+def test_rows_are_grouped_by_several_columns(database, run):
     database.execute("CREATE TABLE features (a TEXT, b INTEGER, ts INTEGER)")
     database.executemany("INSERT INTO features VALUES (?, ?, ?)", [("x", 1, 10), ("x", 1, 20), ("x", 2, 5)])
     found = table(group_by=("a", "b")).observe(run, dialect="sqlite", where="here")
     assert {name: moment.timestamp() for name, moment in found.groups.items()} == {"x/1": 20, "x/2": 5}
 
 
-def test_groups_that_would_share_a_name_are_quoted(database, run):
+def test_groups_with_the_same_name_are_quoted(database, run):
     database.execute("CREATE TABLE features (a, b, ts INTEGER)")
     rows = [("x/y", "z", 1), ("x", "y/z", 2), (None, "q", 3), ("NULL", "q", 4), (1, "r", 5), ("1", "r", 6), ("plain", "s", 7)]
     database.executemany("INSERT INTO features VALUES (?, ?, ?)", rows)
@@ -105,7 +105,7 @@ def test_groups_that_would_share_a_name_are_quoted(database, run):
     }
 
 
-def test_a_group_may_be_what_python_takes_for_no_key():
+def test_unhashable_group_is_accepted():
     rows = [(["a", "b"], 1), ({"c": 1}, 2), (["a"], 3)]
     found = query("SELECT", group_by=("g",)).observe(lambda text, parameters: (["g", "t"], rows), now=NOW, where="x")
     assert list(found.groups) == ["['a', 'b']", "{'c': 1}", "['a']"]
@@ -113,13 +113,13 @@ def test_a_group_may_be_what_python_takes_for_no_key():
         query("SELECT", group_by=("g",)).observe(lambda text, parameters: (["g", "t"], rows * 2), now=NOW, where="x")
 
 
-def test_a_name_that_looks_like_another_one_quoted_takes_nobodys_place():
+def test_group_named_like_a_quoted_one_is_rejected():
     rows = [("x/y", "z", 1), ("x", "y/z", 2), ("'x/y'", "'z'", 3)]
     with pytest.raises(QueryError, match="group 'x/y'/'z' has two rows"):
         query("SELECT", group_by=("a", "b")).observe(lambda text, parameters: (["a", "b", "t"], rows), now=NOW, where="x")
 
 
-def test_a_missing_column_is_an_error_and_not_a_text(database, run):
+def test_missing_column_raises(database, run):
     # "nope" in double quotes would be the text 'nope' in SQLite.
     fill(database, NOW.isoformat())
     for question in (table(timestamp_column="nope"), table(group_by=("nope",)), table(table="nope")):
@@ -130,11 +130,11 @@ def test_a_missing_column_is_an_error_and_not_a_text(database, run):
 @pytest.mark.parametrize(
     "name", ["select", "a b", 'quo"te', "back`tick", "semi;colon", "x); DROP TABLE features; --", "ünïcode", "50%"]
 )
-def test_names_are_quoted(database, run, name):
+def test_names_in_a_statement_are_quoted(database, run, name):
     written = "`" + name.replace("`", "``") + "`"
     database.execute(f"CREATE TABLE {written} ({written} TEXT, {'`g:1`'} TEXT)")
     database.execute(f"INSERT INTO {written} VALUES (?, 'x')", [NOW.isoformat()])
-    found = TableQuestion(table=name, timestamp_column=name, group_by=("g:1",)).observe(run, dialect="sqlite", where="here")
+    found = TableQuery(table=name, timestamp_column=name, group_by=("g:1",)).observe(run, dialect="sqlite", where="here")
     assert found.groups == {"x": NOW}
 
 
@@ -149,22 +149,22 @@ def test_names_are_quoted(database, run, name):
         (None, "x", '"x"'),
     ],
 )
-def test_quotes_of_each_database(dialect, name, quoted):
+def test_name_is_quoted_for_each_dialect(dialect, name, quoted):
     assert quote(name, dialect) == quoted
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "a\x00b"])
-def test_names_no_database_has(name):
+def test_invalid_name_is_rejected(name):
     with pytest.raises(ValueError):
         quote(name, "sqlite")
 
 
-def test_a_schema_is_quoted_by_itself():
+def test_schema_and_table_are_quoted_separately():
     assert table(table="dwh.features").text("postgresql") == 'SELECT MAX("ts") FROM "dwh"."features"'
 
 
 def query(text, **arguments):
-    return QueryQuestion(query=text, **arguments)
+    return CustomQuery(query=text, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -175,39 +175,39 @@ def query(text, **arguments):
         "SELECT 1 AS a, 2 AS b UNION ALL SELECT 3, 4",
     ],
 )
-def test_a_query_with_two_rows_or_columns_is_an_error(run, text):
+def test_query_with_two_rows_or_columns_raises(run, text):
     with pytest.raises(QueryError, match="one row of one column is expected") as caught:
         query(text).observe(run, now=NOW, where="here")
     assert (caught.value.reason, caught.value.transient) == ("wrong_shape", False)
 
 
-@pytest.mark.parametrize(("text", "note"), [("SELECT NULL", "answers NULL"), ("SELECT 1 WHERE 1 = 0", "no row")])
-def test_a_query_with_no_answer_is_unknown(run, text, note):
+@pytest.mark.parametrize(("text", "note"), [("SELECT NULL", "returns NULL"), ("SELECT 1 WHERE 1 = 0", "no row")])
+def test_query_without_result_is_unknown(run, text, note):
     found = query(text).observe(run, now=NOW, where="here")
     assert found.observed_at is None
     assert note in found.note
 
 
-def test_a_query_may_answer_an_age(run):
+def test_query_that_returns_an_age_is_observed(run):
     assert query("SELECT 90.5", gives="age").observe(run, now=NOW, where="x").observed_at == NOW - timedelta(seconds=90.5)
     assert query("SELECT '60'", gives="age").observe(run, now=NOW, where="x").observed_at == NOW - timedelta(seconds=60)
     for text in ("SELECT 'old'", "SELECT '1 day'"):
-        with pytest.raises(QueryError, match="no age in seconds"):
+        with pytest.raises(QueryError, match="not an age in seconds"):
             query(text, gives="age").observe(run, now=NOW, where="x")
 
 
 @pytest.mark.parametrize("age", [90_000_000_000, timedelta(days=999_999_999), timedelta(days=-999_999_999)])
-def test_an_age_of_more_than_all_years_is_an_error_of_ours(age):
+def test_age_out_of_range_is_invalid(age):
     with pytest.raises(InvalidMeasurement, match="beyond the years 1 to 9999") as caught:
         query("SELECT age", gives="age").observe(lambda text, parameters: (["age"], [(age,)]), now=NOW, where="x")
     assert (caught.value.reason, caught.value.query) == ("bad_timestamp", "SELECT age")
 
 
-def test_an_age_below_zero_is_a_clock_that_is_wrong(run):
+def test_negative_age_is_in_the_future(run):
     assert query("SELECT -7200", gives="age").observe(run, now=NOW, where="x").observed_at == NOW + 2 * HOUR
 
 
-def test_a_query_with_groups(run):
+def test_query_with_groups_is_observed(run):
     text = "SELECT 100 AS written, 'a' AS Entity UNION ALL SELECT 200, 'b'"
     found = query(text, group_by=("entity",)).observe(run, now=NOW, where="x")
     assert {name: moment.timestamp() for name, moment in found.groups.items()} == {"a": 100, "b": 200}
@@ -220,7 +220,7 @@ def test_a_query_with_groups(run):
 @pytest.mark.parametrize(
     "text", ["DELETE FROM features", "SELECT 1; SELECT 2", "UPDATE features SET ts = 1", "SELECT :date_from"]
 )
-def test_a_query_only_reads_and_has_no_window(run, text):
+def test_query_that_writes_or_has_a_window_is_rejected(run, text):
     with pytest.raises(QueryError) as caught:
         query(text).observe(run, now=NOW, where="x")
     assert caught.value.reason == "bad_query"

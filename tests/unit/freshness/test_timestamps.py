@@ -32,7 +32,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
         "1769860800.000",
     ],
 )
-def test_moments_that_say_all(value):
+def test_timestamp_with_zone_is_read(value):
     for zone in (None, UTC, BERLIN):
         found = read_timestamp(value, zone=zone, what="x")
         assert found == NOON
@@ -40,7 +40,7 @@ def test_moments_that_say_all(value):
 
 
 @pytest.mark.parametrize("value", [datetime(2026, 1, 31, 12), "2026-01-31 12:00:00", "2026-01-31T12:00:00", "2026-01-31T12:00"])
-def test_a_naive_moment_needs_a_zone(value):
+def test_naive_timestamp_without_zone_is_rejected(value):
     with pytest.raises(InvalidMeasurement, match="no time zone; set it with timezone=") as caught:
         read_timestamp(value, zone=None, what="x")
     assert caught.value.reason == "no_timezone"
@@ -48,12 +48,12 @@ def test_a_naive_moment_needs_a_zone(value):
     assert read_timestamp(value, zone=BERLIN, what="x") == NOON - timedelta(hours=1)
 
 
-def test_of_an_hour_that_happens_twice_the_earlier_counts():
+def test_repeated_hour_is_read_as_the_earlier():
     assert read_timestamp("2026-10-25 02:30:00", zone=BERLIN, what="x") == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", [date(2026, 1, 31), "2026-01-31"])
-def test_a_day_is_its_beginning(value):
+def test_date_is_read_as_its_start(value):
     assert read_timestamp(value, zone=UTC, what="x") == datetime(2026, 1, 31, tzinfo=UTC)
     with pytest.raises(InvalidMeasurement):
         read_timestamp(value, zone=None, what="x")
@@ -62,7 +62,7 @@ def test_a_day_is_its_beginning(value):
 @pytest.mark.parametrize(
     "value", ["yesterday", "", "nope", "12:00", float("nan"), float("inf"), True, b"2026", ["2026-01-31"], {}]
 )
-def test_anything_else_is_an_error(value):
+def test_value_that_is_not_a_timestamp_is_rejected(value):
     with pytest.raises(InvalidMeasurement) as caught:
         read_timestamp(value, zone=UTC, what="column ts")
     assert caught.value.reason == "bad_timestamp"
@@ -70,7 +70,7 @@ def test_anything_else_is_an_error(value):
 
 
 @pytest.mark.parametrize("value", [1769860800000, "1769860800000", 1769860800000000])
-def test_milliseconds_are_not_taken_for_the_far_future(value):
+def test_milliseconds_are_rejected(value):
     with pytest.raises(InvalidMeasurement, match="milliseconds"):
         read_timestamp(value, zone=None, what="x")
 
@@ -94,14 +94,14 @@ EDGE = timezone(timedelta(hours=-12))
         ("sNaN", None),
     ],
 )
-def test_a_moment_out_of_all_range_is_an_error_of_ours(value, zone):
+def test_timestamp_out_of_range_is_invalid(value, zone):
     with pytest.raises(InvalidMeasurement, match="column ts: ") as caught:
         read_timestamp(value, zone=zone, what="column ts")
     assert (caught.value.reason, caught.value.transient) == ("bad_timestamp", False)
 
 
 @pytest.mark.parametrize("value", ["2026-03-29 02:30:00", datetime(2026, 3, 29, 2, 30)])
-def test_a_time_that_clocks_jump_over_is_in_another_zone(value):
+def test_skipped_time_is_rejected(value):
     with pytest.raises(InvalidMeasurement, match="x: 2026-03-29 02:30:00 does not exist in Europe/Berlin") as caught:
         read_timestamp(value, zone=BERLIN, what="x")
     assert caught.value.reason == "bad_timestamp"
@@ -110,20 +110,20 @@ def test_a_time_that_clocks_jump_over_is_in_another_zone(value):
 
 
 @pytest.mark.parametrize("value", [date(2018, 11, 4), "2018-11-04", "2018-11-04 00:00:00"])
-def test_a_day_whose_midnight_is_jumped_over_still_begins(value):
+def test_date_with_skipped_midnight_is_read(value):
     assert read_timestamp(value, zone=ZoneInfo("America/Sao_Paulo"), what="x") == datetime(2018, 11, 4, 3, tzinfo=UTC)
 
 
-def test_nothing_stays_nothing():
+def test_none_is_read_as_none():
     assert read_timestamp(None, zone=None, what="x") is None
 
 
-def test_eight_digits_are_no_date():
+def test_eight_digits_are_read_as_seconds():
     # datetime.fromisoformat would take them; as seconds they are old, and never fresher than they should be.
     assert read_timestamp("20260131", zone=UTC, what="x") == datetime.fromtimestamp(20260131, UTC)
 
 
-def test_zones():
+def test_zone_name_is_read_or_rejected():
     assert read_zone(None) is None
     assert read_zone("UTC") is UTC
     assert read_zone("Europe/Berlin") == BERLIN

@@ -78,21 +78,21 @@ def _store(kind: str) -> Any:
 
 def _freshness(url: str, limits: Any) -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
-    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_steps import Call, read_object
 
     call = Call("/api")
     with ApiClient(ApiSettings(**_http(url, limits))) as client:
-        mapping(client.send(call), call)
+        read_object(client.send(call), call)
 
 
 def _freshness_async(url: str, limits: Any) -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiSettings, AsyncApiClient
-    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_steps import Call, read_object
 
     async def ask() -> None:
         call = Call("/api")
         async with AsyncApiClient(ApiSettings(**_http(url, limits))) as client:
-            mapping(await client.send(call), call)
+            read_object(await client.send(call), call)
 
     asyncio.run(ask())
 
@@ -101,12 +101,12 @@ def _model(url: str, limits: Any) -> None:
     import numpy as np
     import pandas as pd
 
-    from airflow_slo_provider.evaluation.models.model_server import ask_all
+    from airflow_slo_provider.evaluation.models.model_server import request_predictions
     from airflow_slo_provider.evaluation.models.protocols import make_protocol
     from airflow_slo_provider.http.settings import HttpSettings
 
     server, rows = HttpSettings(**_http(url, limits)), pd.DataFrame({"amount": [1.0]})
-    ask_all(
+    request_predictions(
         server, "/predict", make_protocol("mlflow"), rows,
         ids=np.array(["a"]), batch_size=1, concurrency=1, retries=0, timeout=limits[0][1],
     )  # fmt: skip

@@ -237,7 +237,7 @@ class TestLabels:
         assert CheckResult.from_dict(labelled.to_dict()) == labelled
         assert "labels" not in check().to_dict()
         for wrong in ({"a": 1}, {1: "a"}, {"": "a"}):
-            with pytest.raises(ValueError, match="is not text by text"):
+            with pytest.raises(ValueError, match="must have a name and a value that are text"):
                 check(labels=wrong)
 
     def test_exposition_has_one_series_per_group(self, ledger: Ledger) -> None:

@@ -28,7 +28,7 @@ def thousand(stale: int) -> Observation:
     return seen(**ages)
 
 
-def test_the_sentence_says_what_how_old_the_limit_and_from_where():
+def test_message_has_subject_age_limit_and_source():
     found = assess(
         Observation(what="dag etl", source="Airflow API x", observed_at=NOW - 1.5 * HOUR, note="run r"), NOW, Limits(HOUR)
     )
@@ -37,13 +37,13 @@ def test_the_sentence_says_what_how_old_the_limit_and_from_where():
     )
 
 
-def test_the_sentence_of_the_unknown_says_why():
+def test_message_of_unknown_age_has_reason():
     found = assess(Observation(what="dag etl", source="s", note="it never succeeded"), NOW, Limits(HOUR))
     assert found.message == "dag etl: age unknown, limit 1 h: it never succeeded; from s"
     assert found.freshness.verdict is Verdict.UNKNOWN
 
 
-def test_thirteen_of_a_thousand_are_named_worst_first():
+def test_stale_groups_are_named_worst_first():
     found = assess(thousand(13), NOW, Limits(HOUR, quantile=0.99))
     assert found.freshness.verdict is Verdict.FAIL
     assert found.counts == (987, 1000)
@@ -68,18 +68,18 @@ def test_thirteen_of_a_thousand_are_named_worst_first():
         (301, 0.7, "fail"),
     ],
 )
-def test_the_share_is_exact(stale, quantile, verdict):
+def test_quantile_of_groups_is_exact(stale, quantile, verdict):
     # 0.7 * 1000 is 700 here, and not 699.9999...
     assert assess(thousand(stale), NOW, Limits(HOUR, quantile=quantile)).freshness.verdict == verdict
 
 
-def test_a_maximum_would_have_hidden_it():
+def test_age_of_groups_is_the_oldest_not_the_newest():
     assert assess(thousand(13), NOW, Limits(HOUR)).freshness.age == 14 * HOUR
     newest = max(moment for moment in thousand(13).groups.values())
     assert assess(Observation(what="x", source="s", observed_at=newest), NOW, Limits(HOUR)).freshness.fresh
 
 
-def test_a_group_without_a_timestamp_is_not_fresh():
+def test_group_without_timestamp_is_not_fresh():
     found = assess(seen(a=0.1, b=None), NOW, Limits(HOUR))
     assert (found.freshness.verdict, found.counts, found.worst) == (Verdict.FAIL, (1, 2), (("b", None),))
     assert found.result("n").value is None
@@ -87,14 +87,14 @@ def test_a_group_without_a_timestamp_is_not_fresh():
     assert assess(seen(a=0.1, b=None), NOW, Limits(HOUR, quantile=0.5)).freshness.verdict is Verdict.PASS
 
 
-def test_groups_of_which_nothing_is_known_and_no_groups_are_unknown():
+def test_groups_without_timestamps_and_no_groups_are_unknown():
     for groups in ({}, {"a": None}, {"a": None, "b": None}):
         found = assess(seen(**groups), NOW, Limits(HOUR, quantile=0.5))
         assert found.freshness.verdict is Verdict.UNKNOWN
         assert not found.freshness.fresh
 
 
-def test_a_group_in_the_future_is_not_fresh():
+def test_group_with_future_timestamp_is_not_fresh():
     found = assess(seen(a=0.1, b=-3), NOW, Limits(HOUR))
     assert (found.freshness.verdict, found.freshness.reason) == (Verdict.FAIL, Reason.CLOCK_SKEW)
     assert "b (3 h in the future)" in found.message
@@ -102,7 +102,7 @@ def test_a_group_in_the_future_is_not_fresh():
     assert assess(seen(a=0.1, b=-3), NOW, Limits(HOUR, quantile=0.5)).freshness.fresh
 
 
-def test_groups_warn():
+def test_groups_above_warn_age_warn():
     found = assess(seen(a=0.1, b=0.8), NOW, Limits(HOUR, HOUR / 2))
     assert (found.freshness.verdict, found.freshness.reason) == (Verdict.WARN, Reason.AGEING)
 
@@ -111,7 +111,7 @@ def test_groups_warn():
     minutes=st.lists(st.none() | st.integers(-180, 300), max_size=30),
     quantile=st.fractions(Fraction(1, 100), 1, max_denominator=100),
 )
-def test_a_pass_means_that_the_share_really_is_fresh(minutes, quantile):
+def test_passing_quantile_has_enough_fresh_groups(minutes, quantile):
     moments = {str(n): None if age is None else NOW - timedelta(minutes=age) for n, age in enumerate(minutes)}
     found = assess(Observation(what="x", source="s", groups=moments), NOW, Limits(HOUR, quantile=quantile))
     good = sum(1 for age in minutes if age is not None and -1 <= age <= 60)
@@ -120,7 +120,7 @@ def test_a_pass_means_that_the_share_really_is_fresh(minutes, quantile):
     assert len(found.worst) == len(minutes) - good
 
 
-def test_the_record():
+def test_check_result_of_an_assessment_is_complete():
     observation = Observation(
         what="model churn@champion", source="registry", observed_at=NOW - HOUR, model_version="7", evidence={"alias": "champion"}
     )
@@ -138,13 +138,13 @@ def test_the_record():
     json.dumps(result.to_dict())
 
 
-def test_the_record_of_a_clock_that_is_wrong_has_no_value_that_would_count_as_fresh():
+def test_check_result_with_clock_skew_has_no_value():
     result = assess(Observation(what="x", source="s", observed_at=NOW + HOUR), NOW, Limits(HOUR)).result("n")
     assert (result.verdict, result.value, result.evidence["reason"]) == (Verdict.FAIL, None, "clock_skew")
     assert "1 h in the future" in result.message
 
 
-def test_the_record_of_groups_counts_them_and_stays_small():
+def test_check_result_of_groups_has_counts_and_is_bounded():
     result = assess(thousand(500), NOW, Limits(HOUR, quantile=0.99)).result("n")
     assert (result.good, result.total) == (500, 1000)
     assert len(result.evidence["worst"]) == 50
@@ -153,12 +153,12 @@ def test_the_record_of_groups_counts_them_and_stays_small():
 
 
 @pytest.mark.parametrize("quantile", [0, -0.1, 1.1, "none", float("nan"), True, "inf"])
-def test_quantiles_that_are_none(quantile):
+def test_invalid_quantile_is_rejected(quantile):
     with pytest.raises(ValueError, match="quantile"):
         Limits(HOUR, quantile=quantile)
 
 
-def test_an_observation_has_a_zone():
+def test_naive_observation_is_rejected():
     with pytest.raises(ValueError, match="no time zone"):
         Observation(what="x", source="s", observed_at=datetime(2026, 1, 1))
     with pytest.raises(ValueError, match="group a"):

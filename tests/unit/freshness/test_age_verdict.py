@@ -29,34 +29,34 @@ HOUR, SECOND, TICK = timedelta(hours=1), timedelta(seconds=1), timedelta(microse
         (timedelta(days=9000), Verdict.FAIL, "stale"),
     ],
 )
-def test_each_limit_includes_its_own_age(age, verdict, reason):
+def test_age_equal_to_limit_is_within_it(age, verdict, reason):
     found = judge(NOW - age, NOW, 4 * HOUR, 2 * HOUR)
     assert (found.age, found.verdict, found.reason) == (age, verdict, reason)
     assert found.fresh == (verdict in (Verdict.PASS, Verdict.WARN))
 
 
-def test_without_a_warning_age_nothing_warns():
+def test_judge_without_warn_age_never_warns():
     assert judge(NOW - 4 * HOUR, NOW, 4 * HOUR).verdict is Verdict.PASS
 
 
-def test_nobody_knows_is_never_a_pass():
+def test_unknown_timestamp_is_unknown():
     found = judge(None, NOW, timedelta(days=1000))
     assert (found.age, found.verdict, found.reason, found.fresh) == (None, Verdict.UNKNOWN, Reason.UNKNOWN, False)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=1) + TICK, HOUR, timedelta(days=365)])
-def test_a_timestamp_in_the_future_is_a_failure_of_its_own(ahead):
+def test_future_timestamp_fails_with_clock_skew(ahead):
     found = judge(NOW + ahead, NOW, timedelta(days=1000))
     assert (found.age, found.verdict, found.reason, found.fresh) == (-ahead, Verdict.FAIL, "clock_skew", False)
 
 
 @pytest.mark.parametrize("ahead", [TICK, 30 * SECOND, timedelta(minutes=1)])
-def test_clocks_may_differ_a_little(ahead):
+def test_future_timestamp_within_tolerance_is_fresh(ahead):
     found = judge(NOW + ahead, NOW, timedelta(0))
     assert (found.age, found.verdict) == (timedelta(0), Verdict.PASS)
 
 
-def test_the_tolerance_is_a_parameter():
+def test_tolerance_parameter_is_applied():
     assert judge(NOW + SECOND, NOW, HOUR, tolerance=timedelta(0)).reason is Reason.CLOCK_SKEW
     assert judge(NOW + HOUR, NOW, HOUR, tolerance=HOUR).verdict is Verdict.PASS
 
@@ -77,12 +77,12 @@ def test_the_tolerance_is_a_parameter():
     ],
     ids=repr,
 )
-def test_what_cannot_be_meant_is_refused(arguments):
+def test_invalid_arguments_are_rejected(arguments):
     with pytest.raises(ValueError):
         judge(*arguments)
 
 
-def test_zones_do_not_matter_and_the_clock_on_the_wall_does_not_count():
+def test_age_is_computed_in_utc():
     tokyo, berlin = timezone(timedelta(hours=9)), ZoneInfo("Europe/Berlin")
     assert judge((NOW - HOUR).astimezone(tokyo), NOW.astimezone(berlin), HOUR).age == HOUR
     # On the wall, three hours pass from 1:30 to 4:30; the night in October is an hour longer.
@@ -92,7 +92,7 @@ def test_zones_do_not_matter_and_the_clock_on_the_wall_does_not_count():
     assert judge(before, after, 3 * HOUR).verdict is Verdict.FAIL
 
 
-def test_the_result_is_frozen():
+def test_freshness_is_frozen():
     with pytest.raises(FrozenInstanceError):
         judge(NOW, NOW, HOUR).age = None
 
@@ -102,7 +102,7 @@ limits = st.timedeltas(timedelta(0), timedelta(days=4000))
 
 
 @given(observed=st.none() | moments, now=moments, max_age=limits, share=st.floats(0, 1))
-def test_a_pass_is_never_older_than_the_limit(observed, now, max_age, share):
+def test_passing_age_is_within_the_limit(observed, now, max_age, share):
     found = judge(observed, now, max_age, max_age * share)
     if found.fresh:
         assert observed is not None
@@ -115,6 +115,6 @@ def test_a_pass_is_never_older_than_the_limit(observed, now, max_age, share):
         assert observed is None
 
 
-def test_a_moment_out_of_all_range_is_named():
+def test_timestamp_out_of_range_is_rejected():
     with pytest.raises(ValueError, match=r"observed_at .* is beyond the years 1 to 9999"):
         judge(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))), NOW, timedelta(hours=4))
