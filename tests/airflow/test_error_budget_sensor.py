@@ -67,7 +67,7 @@ class TestWhatItWaitsFor:
             documents = sql_documents(POLICY, slo(), slo("other", query=low, annotations=annotation))
             ran = run_task(sensor(documents, min_remaining="0.5"), connections=request_log.connection)
             assert ran.state == state
-            assert ("other: 10 % of its budget is left, and 50 % is asked for" in ran.log) is (state == "failed")
+            assert ("other: 10 % of its budget is left, and 50 % is required" in ran.log) is (state == "failed")
 
     def test_its_own_last_look_is_its_past(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """Frozen while it waits, it waits until the exit level, as a gate would."""
@@ -116,7 +116,7 @@ class TestUnknownBudgets:
         assert run_task(sensor(documents), connections=request_log.connection).state == "success"
         ran = run_task(sensor(documents, min_remaining=0), connections=request_log.connection)
         assert ran.state == "failed"
-        assert "nothing is known of its budget" in ran.log
+        assert "its budget is unknown" in ran.log
 
     def test_a_ledger_that_cannot_be_read(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:1/ledger")
@@ -213,7 +213,7 @@ class TestBackfill:
         assert ran.state == state
         assert ran.xcoms["decision"]["at"] == "2026-03-02T00:00:00+00:00"
         if state == "failed":
-            assert "the past does not recover" in str(ran.error)
+            assert "a past budget cannot recover" in str(ran.error)
 
 
 def _moment(deferral: Any) -> datetime:

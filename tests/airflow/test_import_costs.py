@@ -153,6 +153,7 @@ def test_every_operator_is_made_there() -> None:
         "DriftDataFields",
         "FreshnessFields",
         "FreshnessSensor",
+        "RequiredDocuments",
         "TextFields",
     }
     needs_a_playbook = {"ManualStepOperator", "OpenIncidentOperator", "StepApprovalOperator"}

@@ -284,7 +284,7 @@ class TestApproval:
     def test_nobodys_answer_is_the_default(self, ledger_file: LedgerFile):
         ran, check = self.answered("Reject", None, ledger_file)
         assert type(ran.error).__name__ == "DownstreamTasksSkipped"
-        assert check.evidence["message"] == "by nobody within 0:05:00: that means no"
+        assert check.evidence["message"] == "by default, because nobody answered within 0:05:00"
         assert check.evidence["found"]["timed_out"] is True
 
 

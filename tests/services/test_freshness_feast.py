@@ -121,7 +121,7 @@ def test_what_does_not_exist_is_an_error(view, project):
 
 def test_a_trigger_asks_the_same(feast):
     async def once():
-        async with aclosing(polls().answers(ask("spend"), 0.2)) as answers:
+        async with aclosing(polls().observations(ask("spend"), 0.2)) as answers:
             return await anext(answers)
 
     assert asyncio.run(asyncio.wait_for(once(), 20)) == look(ask("spend"))

@@ -17,7 +17,7 @@ from airflow_slo_provider.runtime.freshness.checks import look
 from airflow_slo_provider.runtime.freshness.source_parameters import question
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, PipelineFreshnessSensor
 from airflow_slo_provider.triggers import shared_polls
-from airflow_slo_provider.triggers.freshness import MOST_FAULTS, FreshnessTrigger, trigger_for
+from airflow_slo_provider.triggers.freshness import MAX_ERRORS, FreshnessTrigger, trigger_for
 from airflow_slo_provider.triggers.shared_polls import polls
 from tests.airflow.running import resume, run_task
 from tests.services.prometheus_server import free_port, running_prometheus
@@ -199,7 +199,7 @@ class TestTrigger:
 
         monkeypatch.setattr(shared_polls, "_ask", counted)
         assert asyncio.run(first_event(make("vector(1)", interval=0.1))) == {"status": "error", "reason": "connection_refused"}
-        assert len(looks) == MOST_FAULTS == 3
+        assert len(looks) == MAX_ERRORS == 3
 
     def test_it_fires_when_the_sensors_timeout_is_over(self, prometheus):
         trigger = trigger_for(
@@ -253,7 +253,7 @@ class TestTrigger:
             return await asyncio.wait_for(asyncio.gather(*listening), 30)
 
         async def collect(asked, interval):
-            async with aclosing(polls().answers(asked, interval)) as answers:
+            async with aclosing(polls().observations(asked, interval)) as answers:
                 answer = await anext(answers)
             assert not isinstance(answer, MeasurementError), answer
             return datetime.now(UTC) - answer.observed_at

@@ -73,7 +73,7 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
         self.if_drift, self.if_ok, self.if_warning, self.if_unknown = if_drift, if_ok, if_warning, if_unknown
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return everything downstream, regardless of ``on_states``."""
         return downstream_of(task)
 

@@ -153,9 +153,9 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         self.check_results: list[Any] = []
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return everything downstream if a state may skip; a failure needs no check, because Airflow handles it."""
-        return super().blockable(task) if _skips(task) else ()
+        return super().tasks_to_block(task) if _skips(task) else ()
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:
@@ -167,7 +167,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
 
         :param context: Airflow's task context
         """
-        self.check_dag_again()
+        self.recheck_dag()
         report, found = self._find(context)
         context["ti"].xcom_push(key="drift", value=found)
         # Pushed before failing, so that the result is visible on the failed task.

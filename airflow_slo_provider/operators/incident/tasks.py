@@ -88,7 +88,7 @@ class OpenIncidentOperator(BlockingOperator):
             check_mapped_branch(task)
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return nothing to check: the blocked tasks depend on the incident, and a post-mortem runs after any outcome."""
         return ()
 
@@ -101,7 +101,7 @@ class OpenIncidentOperator(BlockingOperator):
         from airflow_slo_provider.runtime.incidents.current_incident import claim, current_incident
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
-        self.check_dag_again()
+        self.recheck_dag()
         withhold_events(self)
         ti = context["ti"]
         incident = current_incident(context)
@@ -143,7 +143,7 @@ class OpenIncidentOperator(BlockingOperator):
                 self.log.exception("A notification could not be sent")
 
     def _skip_all(self, context: Any, *, keep: tuple[type, ...], reason: str) -> None:
-        exempt = self.exempt()
+        exempt = self.exempt_tasks()
         # The steps behind a barrier depend on this task as well, so a mapped task need not fail to block the barrier itself.
         mapped = context["ti"].map_index >= 0
         tasks = [
@@ -211,12 +211,6 @@ class PostmortemOperator(TextFields):
         self.path = path
         self.slos = slos
         self._set_in_dag = set_in_dag(self, "path", "slos")
-
-    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
-        if isinstance(content, str) and "\n" in content:
-            return content
-        return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Collect the records, measure the impact, and write and record the post-mortem.

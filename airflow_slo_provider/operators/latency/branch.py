@@ -69,7 +69,7 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
         :param context: Airflow's task context
         :param event: event of the trigger; not used
         """
-        self.check_dag_again()
+        self.recheck_dag()
         self._wait(self._interval(context)[1])
         return BlockingBranchOperator.execute(self, context)
 
