@@ -119,7 +119,7 @@ class TestScale:
         operator.replicas = rendered
         ran = run_task(operator)
         assert (ran.state, world.emulator.writes()) == ("failed", 0)
-        assert f"replicas is {rendered!r}, which is no whole number" in str(ran.error)
+        assert f"replicas is {rendered!r}, not a whole number" in str(ran.error)
 
     def test_a_whole_float_is_a_number(self, world: World, ledger: Ledger) -> None:
         released(world, 1)

@@ -116,7 +116,7 @@ def test_another_run_that_began_before_only_reports(world: World, ledger: Ledger
         ({"to": "{{ 'latest' }}"}, "is no revision"),
         ({"to": "99"}, "unable to find specified revision 99 in history"),
         ({"bad_revision": "{{ none }}"}, "bad_revision was given and is 'None'"),
-        ({"bad_revision": "{{ 'r7' }}"}, "which is no whole number"),
+        ({"bad_revision": "{{ 'r7' }}"}, "not a whole number"),
         ({"bad_revision": "{{ 1 }}"}, "the world has moved"),
         ({"bad_version": "1"}, "the world has moved"),
         ({"name": "nope"}, 'deployments.apps "nope" not found'),

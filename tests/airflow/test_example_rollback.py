@@ -128,7 +128,7 @@ def test_another_run_takes_care_already(incidents, capsys):
     assert (second.state, second.in_state("success")) == ("success", {"playbook.open", "playbook.others"}), second.states
     assert second.in_state("skipped") == set(second.states) - {"playbook.open", "playbook.others"}
     assert (incidents.champion, incidents.post_mortem()) == ("2", written)
-    assert f"Run {first.run_id} takes care of recommender-answers-1 already; nothing is done here" in "".join(capsys.readouterr())
+    assert f"Run {first.run_id} already handles recommender-answers-1; this run changes nothing" in "".join(capsys.readouterr())
     with open_ledger(f"sqlite:///{incidents.home / 'slo_ledger.db'}", test_run=True) as ledger:
         runs = {row.key.run_id for row in ledger.checks("incident")}
     assert runs == {first.run_id}, "the page of incidents shows one, not a second that is open for ever"

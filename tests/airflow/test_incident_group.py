@@ -72,7 +72,7 @@ def test_values_become_parameters_and_what_is_missing_is_left_to_a_person():
     recovered = dag.get_task("playbook.recovered")
     assert isinstance(recovered, RecoveredSensor) and recovered.slos == "/opt/slos"
     latency = dag.get_task("playbook.latency")
-    assert isinstance(latency, ManualStepOperator) and latency.reason == "service not given"
+    assert isinstance(latency, ManualStepOperator) and latency.reason == "service not set"
     approve = dag.get_task("playbook.approve")
     assert isinstance(approve, StepApprovalOperator)
     assert (approve.defaults, approve.response_timeout) == (["Reject"], timedelta(minutes=10))
@@ -109,14 +109,14 @@ def test_names_that_a_playbook_does_not_have_are_refused(arguments: dict[str, An
     [
         ("airflow_slo_provider.operators.nowhere.Operator", r"playbook.yaml:28: .*step act: operator .* cannot be imported"),
         ("airflow_slo_provider.operators.incident.NoSuchOperator", r"playbook.yaml:28: .*has no NoSuchOperator"),
-        ("airflow_slo_provider.incidents.Incident", r"playbook.yaml:28: .*is no operator"),
-        ("airflow.providers.standard.operators.bash.BashOperator", r"playbook.yaml:28: .*refuses its parameters"),
+        ("airflow_slo_provider.incidents.Incident", r"playbook.yaml:28: .*is not an operator"),
+        ("airflow.providers.standard.operators.bash.BashOperator", r"playbook.yaml:28: .*rejects its parameters"),
         (
             "airflow_slo_provider.operators.policy_actions.ServingDecisionOperator\n"
             "      with: {decision_path: /x, action: explode, reason: why}",
-            r"playbook.yaml:28: .*refuses its parameters: playbook.act: action='explode'",
+            r"playbook.yaml:28: .*rejects its parameters: playbook.act: action='explode'",
         ),
-        ("airflow.providers.standard.operators.empty.EmptyOperator\n      with: {colour: red}", "refuses its parameters"),
+        ("airflow.providers.standard.operators.empty.EmptyOperator\n      with: {colour: red}", "rejects its parameters"),
     ],
 )
 def test_an_operator_that_cannot_be_made_is_told_with_file_and_line(operator: str, said: str, tmp_path: Path):

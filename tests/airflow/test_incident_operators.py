@@ -103,7 +103,7 @@ class TestOpening:
         second = run_task(opening(), run_id="second", conf=conf(incident()))
         again = run_task(opening(), run_id="first", try_number=2, conf=conf(incident()))
         assert (first.skipped, second.skipped, again.skipped) == (set(), {"act", "post_mortem"}, set())
-        assert "Run first takes care of answered-1 already" in second.log
+        assert "Run first already handles answered-1" in second.log
         assert {row.key.run_id for row in ledger_file.checks("incident")} == {"first"}, "what nobody would close is not opened"
 
     def test_nothing_known_is_told_and_nothing_is_done(self, ledger_file: LedgerFile):
@@ -426,7 +426,7 @@ class TestRecovery:
 
     def test_no_data_is_no_recovery(self, ledger_file: LedgerFile, request_log: RequestLog):
         ran = self.looked(request_log)
-        assert ran.state == "up_for_reschedule" and "which is no recovery" in ran.log
+        assert ran.state == "up_for_reschedule" and "which is not a recovery" in ran.log
 
     def test_an_unknown_slo_fails_at_once(self, ledger_file: LedgerFile, request_log: RequestLog):
         ran = self.looked(request_log, slo="nobody")

@@ -132,10 +132,10 @@ def test_somebody_moved_the_champion(registry: DirectoryRegistry, files: GoldenF
         ({"verdict": "fail"}, "ended with fail"),
         ({"verdict": "inconclusive"}, "ended with inconclusive"),
         ({"verdict": "pass", "model_version": "3"}, "the evaluation is of version 3"),
-        ({"verdict": "pass", "model_version": None}, "does not say of which version it is; give its task model_version="),
-        ({"verdict": "pass"}, "does not say of which version it is"),
-        ("", "is text, as a template gives it"),
-        ("None", "is text, as a template gives it"),
+        ({"verdict": "pass", "model_version": None}, "the evaluation names no version; set model_version= of its task"),
+        ({"verdict": "pass"}, "the evaluation names no version"),
+        ("", "is text, as a template renders it"),
+        ("None", "is text, as a template renders it"),
     ],
 )
 def test_what_did_not_pass_is_not_promoted(
@@ -153,7 +153,7 @@ def test_an_evaluation_that_is_not_there_is_none_that_passed(
     with DAG("d", schedule=None):
         move = promotion(evaluation=EmptyOperator(task_id="evaluate").output)
     ran = run_task(move, connections=connection(tmp_path))
-    assert refused(ran, files, "its evaluation is not there")["reason"] == "evaluation"
+    assert refused(ran, files, "its evaluation is missing")["reason"] == "evaluation"
     assert registry.alias("fraud", "champion") == "1"
 
 

@@ -61,7 +61,7 @@ def test_a_mapped_parameter_that_is_nothing_fails(kind: Any, more: dict[str, Any
 
 @pytest.mark.parametrize("by_rows", [True, False])
 def test_a_mapped_evaluation_and_champion_that_are_nothing_refuse(by_rows: bool):
-    for name, said in (("evaluation", "its evaluation is not there"), ("expected_champion", "expected_champion was given")):
+    for name, said in (("evaluation", "its evaluation is missing"), ("expected_champion", "expected_champion was given")):
         found = ran(PromoteModelOperator, {name: None}, by_rows=by_rows, **PROMOTE)
         assert (found.state, said in str(found.error)) == ("failed", True), found.error
 

@@ -207,7 +207,7 @@ class TestPolicyActs:
         path.write_text(json.dumps(later))
         task = ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test")
         ran = run_task(task)
-        assert isinstance(ran.error, ReasonedError) and ran.error.transient and "it stays" in str(ran.error)
+        assert isinstance(ran.error, ReasonedError) and ran.error.transient and "is not changed" in str(ran.error)
         assert json.loads(path.read_text()) == later
         path.write_text(json.dumps({**later, "valid_until": now.isoformat()}))  # expired: it holds no longer
         assert run_task(task).state == "success"

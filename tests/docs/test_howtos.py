@@ -229,7 +229,7 @@ def test_the_first_champion_and_the_next(serving: str, said: str, tmp_path: Path
     pulled = {comms.GetXComSequenceSlice: comms.XComSequenceSliceResult(root=[serving])}
     evaluated = run_task(tasks["evaluate"], answers=pulled)
     assert evaluated.state == "success", evaluated.log
-    assert ("the thresholds alone decide" in evaluated.log) == (not serving)
+    assert ("only the thresholds decide" in evaluated.log) == (not serving)
     known = {("evaluate", "return_value"): evaluated.xcoms["return_value"]}
     assert said in run_task(tasks["promote"], xcoms=known, answers=pulled, connections=world.connections).log
 
