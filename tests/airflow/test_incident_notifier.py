@@ -287,7 +287,8 @@ def test_airflow_takes_it_in_a_deadline_alert_and_as_a_callback():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [({}, "tells nobody"), ({"notifier": Inner(), "notifier_arguments": {}}, "by its dotted name")]
+    ("arguments", "said"),
+    [({}, "has no channel"), ({"notifier": Inner(), "notifier_arguments": {}}, "the dotted name of a notifier")],
 )
 def test_wrong_arguments(arguments: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):

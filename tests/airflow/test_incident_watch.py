@@ -16,7 +16,7 @@ import pytest
 from airflow_slo_provider.incidents.incident_state import Seen, Sighting
 from airflow_slo_provider.triggers import incident_watch
 from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
-from airflow_slo_provider.triggers.incident_watch import Look
+from airflow_slo_provider.triggers.incident_watch import PollResult
 
 MANY = 6
 
@@ -24,11 +24,11 @@ MANY = 6
 @pytest.fixture(autouse=True)
 def own_ledger(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
-    monkeypatch.setattr(incident_watch, "APART", 0.1)
+    monkeypatch.setattr(incident_watch, "EVENT_INTERVAL", 0.1)
 
 
-def burning() -> Look:
-    return Look(datetime.now(UTC), [Sighting(f"slo-{one}", Seen.BURNING, severity="page") for one in range(MANY)])
+def burning() -> PollResult:
+    return PollResult(datetime.now(UTC), [Sighting(f"slo-{one}", Seen.BURNING, severity="page") for one in range(MANY)])
 
 
 class Looks:
@@ -37,7 +37,7 @@ class Looks:
     def __init__(self) -> None:
         self.began = self.broken_off = self.closed = 0
 
-    async def __call__(self) -> AsyncIterator[Look]:
+    async def __call__(self) -> AsyncIterator[PollResult]:
         try:
             yield burning()
             self.began += 1
@@ -51,13 +51,13 @@ class Looks:
             self.closed += 1
 
 
-async def told(looks: AsyncIterator[Look], *, most: int = MANY) -> list[tuple[str, float]]:
+async def told(looks: AsyncIterator[PollResult], *, most: int = MANY) -> list[tuple[str, float]]:
     """Return whose incidents are told of, and when: by the trigger's own clock, whenever this test comes to hear of it."""
     found: list[tuple[str, float]] = []
     trigger = BurnRateTrigger(slos="/x", poll_interval=300)
     async with aclosing(trigger.events(looks)) as events:
         async for event in events:
-            found.append((event.payload["subject"], trigger._told[event.payload["id"]]))
+            found.append((event.payload["subject"], trigger._sent_at[event.payload["id"]]))
             if len(found) == most:
                 break
     return found
@@ -68,7 +68,7 @@ def test_incidents_of_one_look_do_not_wait_for_as_many_looks():
     found = asyncio.run(asyncio.wait_for(told(looks()), 20))
     assert [subject for subject, _ in found] == [f"slo-{one}" for one in range(MANY)]
     between = [later - sooner for (_, sooner), (_, later) in itertools.pairwise(found)]
-    assert min(between) >= incident_watch.APART
+    assert min(between) >= incident_watch.EVENT_INTERVAL
     assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1), "one look ran all the while, and ended with the watch"
 
 
@@ -90,8 +90,8 @@ def test_a_watch_that_is_ended_ends_its_looks():
 def test_what_breaks_the_looks_is_raised_and_not_left_lying():
     complaints: list[Any] = []
 
-    async def breaking() -> AsyncIterator[Look]:
-        yield Look(datetime.now(UTC))
+    async def breaking() -> AsyncIterator[PollResult]:
+        yield PollResult(datetime.now(UTC))
         raise ConnectionError("gone for good")
 
     async def play() -> None:
@@ -105,7 +105,7 @@ def test_what_breaks_the_looks_is_raised_and_not_left_lying():
 
 
 def test_looks_that_are_over_end_the_watch():
-    async def one() -> AsyncIterator[Look]:
-        yield Look(datetime.now(UTC))
+    async def one() -> AsyncIterator[PollResult]:
+        yield PollResult(datetime.now(UTC))
 
     assert asyncio.run(asyncio.wait_for(told(one()), 20)) == []

@@ -228,7 +228,7 @@ def test_the_connection(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any],
         ({"host": "x", "extra": {"kind": "wandb"}}, "kind is 'wandb'"),
         ({"host": "x", "extra": {"headers": "[1]"}}, "headers is not a JSON object"),
         ({"host": "x", "extra": {"verify": "maybe"}}, "neither true nor false"),
-        ({"host": "x", "extra": {"verify": False, "ca_file": "/ca.pem"}}, "would not be checked at all"),
+        ({"host": "x", "extra": {"verify": False, "ca_file": "/ca.pem"}}, "so the certificate would not be checked"),
         ({"host": "x", "extra": {"read_timeout": "soon"}}, "read_timeout is 'soon'"),
     ],
 )

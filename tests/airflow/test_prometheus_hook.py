@@ -109,7 +109,7 @@ def test_urls(prometheus_connection: Any, fields: dict[str, Any], url: str) -> N
         ("http://x:notaport", {}, "no URL"),
         ("x", {"schema": "grpc"}, "http://name:port"),
         ("x", {"extra": {"auth": "kerberos"}}, "one of none, basic, bearer, mtls"),
-        ("x", {"extra": {"auth": "a token that was put into the wrong field"}}, "auth is none of its kinds"),
+        ("x", {"extra": {"auth": "a token that was put into the wrong field"}}, "auth has an unknown value"),
         ("x", {"extra": {"auth": "basic"}}, "no login"),
         ("x", {"extra": {"auth": "bearer"}}, "no token"),
         ("x", {"extra": {"auth": "mtls"}}, "no client_cert"),
@@ -141,7 +141,7 @@ def test_a_connection_that_does_not_speak_promql_fails_its_test(prometheus_conne
         "refuse": "refused",
         "401": "login, password",
         "html": "login page",
-        "ok": "does not speak PromQL",
+        "ok": "does not evaluate PromQL",
     }.items():
         with FaultyPrometheus(mode) as server:
             works, message = prometheus_connection(server.url).test_connection()

@@ -108,7 +108,7 @@ class _Page(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(incident_watch, "APART", 0.5)
+    monkeypatch.setattr(incident_watch, "EVENT_INTERVAL", 0.5)
     path = tmp_path / "ledger.db"
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{path}")
     return path
@@ -208,7 +208,7 @@ def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Pat
 def test_two_events_are_apart_so_that_airflow_starts_two_runs(
     own_ledger: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(incident_watch, "APART", 4.0)
+    monkeypatch.setattr(incident_watch, "EVENT_INTERVAL", 4.0)
     counters.add("one", 50, 50)
     counters.add("two", 50, 50)
 
@@ -224,8 +224,8 @@ def test_two_events_are_apart_so_that_airflow_starts_two_runs(
 
     asyncio.run(play())
     # By the trigger's own clock: when an event arrives here is another matter.
-    first, second = trigger._told.values()
-    assert second - first >= incident_watch.APART
+    first, second = trigger._sent_at.values()
+    assert second - first >= incident_watch.EVENT_INTERVAL
 
 
 def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
@@ -290,7 +290,7 @@ def test_a_prometheus_that_hangs_is_not_calm(own_ledger: Path, monkeypatch: pyte
 
     import airflow_slo_provider.triggers.burn_rate as module
 
-    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    monkeypatch.setattr(module, "POLL_TIMEOUT", 1.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -329,7 +329,7 @@ def test_a_ledger_that_cannot_be_read_is_told_and_one_that_cannot_be_written_sil
         trigger = burning()
         with open_default_ledger():
             pass
-        await trigger._recall()
+        await trigger._load_states()
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{broken}")
         return await watched(trigger, 10, until=1)
 
