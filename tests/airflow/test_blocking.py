@@ -58,7 +58,7 @@ def frozen(request_log: RequestLog, ledger_file: LedgerFile) -> RequestLog:
 
 
 class TestGate:
-    def test_a_plain_gate_skips_every_instance_behind_it(self, frozen: RequestLog) -> None:
+    def test_unmapped_gate_skips_every_downstream_instance(self, frozen: RequestLog) -> None:
         def build() -> None:
             first = gate(may_run_when_blocked="tell")
             regions = task("prep")
@@ -81,7 +81,7 @@ class TestGate:
         [("all_success", AirflowSkipException, "skipped"), ("none_failed", AirflowFailException, "failed")],
     )
     @pytest.mark.parametrize("over", ["list", "xcom"])
-    def test_a_gate_in_a_mapped_group_is_skipped_or_fails_itself(
+    def test_gate_in_mapped_group_is_skipped_or_fails(
         self, frozen: RequestLog, over: str, rule: str, error: type, state: str
     ) -> None:
         build = lambda: mapped_group(  # noqa: E731
@@ -95,21 +95,21 @@ class TestGate:
         assert ran.xcoms["decision"]["outcome"] == "frozen"
 
     @pytest.mark.parametrize(("rule", "state"), [("all_success", "skipped"), ("none_failed_min_one_success", "failed")])
-    def test_a_mapped_gate_is_skipped_or_fails_itself(self, frozen: RequestLog, rule: str, state: str) -> None:
+    def test_mapped_gate_is_skipped_or_fails(self, frozen: RequestLog, rule: str, state: str) -> None:
         def build() -> None:
             mapped = ErrorBudgetGateOperator.partial(task_id="gate", slos=sql_documents())
             mapped.expand(select=[["answered"], ["answered"]]) >> task("deploy", rule)
 
         assert run(build, "gate", frozen, map_index=0).state == state
 
-    def test_a_mapped_gate_that_allows_succeeds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_mapped_gate_that_allows_succeeds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         ran = run(lambda: mapped_group(lambda: gate() >> task("promote")), "per_model.gate", request_log, map_index=0)
         assert (ran.state, ran.xcoms["return_value"]) == ("success", True)
 
 
 class TestBranch:
-    def test_everything_that_is_not_followed_is_skipped_however_far(self, frozen: RequestLog) -> None:
+    def test_branch_skips_all_tasks_not_followed(self, frozen: RequestLog) -> None:
         def build() -> None:
             promote, hold = task("promote"), task("hold")
             branch(if_frozen="hold") >> [promote, hold]
@@ -119,7 +119,7 @@ class TestBranch:
         ran = run(build, "gate", frozen)
         assert (skipped(ran), ran.xcoms["skipmixin_key"]) == ([("deploy", -1), ("promote", -1)], {"followed": ["hold"]})
 
-    def test_a_join_directly_behind_it_stays_with_what_is_followed(self, frozen: RequestLog) -> None:
+    def test_branch_keeps_join_of_followed_task(self, frozen: RequestLog) -> None:
         def build(**ways: Any) -> None:
             promote, hold = task("promote"), task("hold")
             one, join = branch(**ways), task("join", "none_failed_min_one_success")
@@ -129,7 +129,7 @@ class TestBranch:
         assert skipped(run(lambda: build(if_frozen="hold"), "gate", frozen)) == [("promote", -1)]
         assert skipped(run(build, "gate", frozen)) == [("hold", -1), ("join", -1), ("promote", -1)]
 
-    def test_a_branch_in_a_mapped_group_skips_its_own_index_and_all_of_what_is_outside(self, frozen: RequestLog) -> None:
+    def test_branch_in_mapped_group_skips_own_index_inside_and_all_outside(self, frozen: RequestLog) -> None:
         def build() -> None:
             group = mapped_group(
                 lambda: (
@@ -143,7 +143,7 @@ class TestBranch:
         ran = run(build, "per_model.gate", frozen, map_index=1)
         assert (ran.state, skipped(ran)) == ("success", [("announce", -1), ("per_model.promote", 1)])
 
-    def test_a_mapped_branch_skips_every_instance(self, frozen: RequestLog) -> None:
+    def test_mapped_branch_skips_every_instance(self, frozen: RequestLog) -> None:
         def build() -> None:
             arguments = {"slos": sql_documents(), "follow_task_ids_if_allowed": "promote", "if_frozen": "hold"}
             mapped = ErrorBudgetBranchOperator.partial(task_id="gate", **arguments).expand(select=[["answered"]] * 2)
@@ -153,11 +153,11 @@ class TestBranch:
         ran = run(build, "gate", frozen, map_index=1)
         assert skipped(ran) == [("promote", -1), ("promote", 0), ("promote", 1), ("promote", 2)]
 
-    def test_a_branch_in_a_mapped_group_that_follows_nothing_is_skipped(self, frozen: RequestLog) -> None:
+    def test_branch_in_mapped_group_that_follows_nothing_is_skipped(self, frozen: RequestLog) -> None:
         build = lambda: mapped_group(lambda: branch(follow_task_ids_if_allowed="per_model.promote") >> task("promote"))  # noqa: E731
         assert run(build, "per_model.gate", frozen, map_index=0).state == "skipped"
 
-    def test_a_subclass_that_follows_what_is_not_downstream_fails(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_subclass_that_follows_task_not_downstream_fails(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         class Own(ErrorBudgetBranchOperator):
             def choose_branch(self, context: Any) -> str:
                 return "gate"
@@ -179,7 +179,7 @@ class TestEvents:
             ("warning", "asking", False), ("frozen", "asking", False), ("unknown", "asking", False), ("allowed", "asking", True),
         ],
     )  # fmt: skip
-    def test_an_event_leaves_only_what_allowed(
+    def test_event_is_sent_only_if_allowed(
         self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, make: str, leaves: bool
     ) -> None:
         counts(request_log, outcome)
@@ -197,7 +197,7 @@ class TestEvents:
             assert emitted(ran) == ({"promoted", "promotions"} if leaves else set())
 
     @pytest.mark.parametrize("index", [0, 1])
-    def test_an_event_leaves_a_mapped_gate_only_where_it_allowed(
+    def test_event_of_mapped_gate_is_sent_only_if_allowed(
         self, request_log: RequestLog, ledger_file: LedgerFile, index: int
     ) -> None:
         counts(request_log, "allowed" if index else "frozen")
@@ -208,7 +208,9 @@ class TestEvents:
 
 class TestOtherBranches:
     @pytest.mark.parametrize(("current", "followed"), [("shifted", "retrain"), ("same", "keep")])
-    def test_a_drift_branch_in_a_mapped_group(self, ledger_file: LedgerFile, tmp_path: Path, current: str, followed: str) -> None:
+    def test_drift_branch_in_mapped_group_skips_own_index(
+        self, ledger_file: LedgerFile, tmp_path: Path, current: str, followed: str
+    ) -> None:
         for name, shift in (("reference", 0), ("same", 0), ("shifted", 900)):
             rows = "\n".join(str(number % 997 + shift) for number in range(2000))
             (tmp_path / f"{name}.csv").write_text(f"amount\n{rows}\n")
@@ -228,7 +230,7 @@ class TestOtherBranches:
         # The verdict's own events leave in any case; those of `outlets` only where there is no drift.
         assert emitted(ran) == {"told", "drift: drift"} | ({"scored"} if followed == "keep" else set())
 
-    def test_a_latency_branch_in_a_mapped_group(self, ledger_file: LedgerFile, tmp_path: Path) -> None:
+    def test_latency_branch_in_mapped_group_skips_own_index(self, ledger_file: LedgerFile, tmp_path: Path) -> None:
         (tmp_path / "empty.json").write_text('{"resourceSpans": []}')
         traces = {"traces": {"conn_type": "trace_store", "extra": {"kind": "otlp_json", "path": str(tmp_path / "empty.json")}}}
 
@@ -256,7 +258,7 @@ class TestIncidents:
             ("Reject", 1, "none_failed", AirflowFailException),
         ],
     )  # fmt: skip
-    def test_a_rejected_approval_stops_the_mitigation_also_in_a_mapped_playbook(
+    def test_rejected_approval_in_mapped_playbook_skips_mitigation(
         self, ledger_file: LedgerFile, answer: str, index: int, rule: str, error: type | None
     ) -> None:
         def steps() -> None:
@@ -289,7 +291,7 @@ class TestIncidents:
         expected = State.APPROVED if answer == "Approve" else State.REJECTED
         assert ledger_file.checks("incident_step")[-1].result.evidence["state"] == expected
 
-    def test_branches_of_an_incident_in_a_mapped_group(self, ledger_file: LedgerFile) -> None:
+    def test_incident_branches_in_mapped_group_skip_own_index(self, ledger_file: LedgerFile) -> None:
         def inner() -> None:
             from airflow_slo_provider.incidents.playbook_lookup import find_playbooks
 
@@ -316,7 +318,7 @@ class TestClearedAlone:
         return run_task(read(build).get_task(task_id), answers=answers, **arguments)
 
     @pytest.mark.parametrize(("blocked", "state"), [([["keep", "deploy"]], "skipped"), ([["keep"]], "success"), ([], "success")])
-    def test_a_task_far_behind_a_branch_that_tolerates_skips_asks_it(self, blocked: list[list[str]], state: str) -> None:
+    def test_cleared_task_with_tolerant_rule_checks_branch(self, blocked: list[list[str]], state: str) -> None:
         seen: list[str] = []
 
         def build() -> None:
@@ -326,7 +328,7 @@ class TestClearedAlone:
         ran = self.asking(build, "deploy", blocked)
         assert (ran.state, seen) == (state, [] if state == "skipped" else ["deploy"])
 
-    def test_a_task_behind_a_mapped_branch_asks_every_instance(self) -> None:
+    def test_cleared_task_after_mapped_branch_checks_every_instance(self) -> None:
         def build() -> None:
             mapped = DriftBranchOperator.partial(task_id="drift", reference="r.json", if_drift="keep")
             mapped.expand(current=["a", "b"]) >> task("keep")
@@ -334,19 +336,19 @@ class TestClearedAlone:
         assert self.asking(build, "keep", [[], ["keep"]]).state == "skipped"
         assert self.asking(build, "keep", [[], []]).state == "success"
 
-    def test_a_task_behind_a_branch_in_a_mapped_group_asks_its_own_index(self) -> None:
+    def test_cleared_task_in_mapped_group_checks_branch_of_same_index(self) -> None:
         build = lambda: mapped_group(lambda: drift(if_drift="per_model.keep") >> task("keep"))  # noqa: E731
         ran = self.asking(build, "per_model.keep", [["per_model.keep"]], map_index=1)
         assert ran.state == "skipped"
         assert [msg.map_index for msg in ran.messages if isinstance(msg, comms.GetXCom)] == [1]
 
-    def test_tasks_that_airflow_holds_ask_nobody(self) -> None:
+    def test_task_that_airflow_blocks_gets_no_guard(self) -> None:
         for task_id in ("keep", "deploy"):
             assert (
                 read(lambda: drift() >> task("keep", "none_failed") >> task("deploy")).get_task(task_id)._pre_execute_hook is None
             )
 
-    def test_reading_a_dag_twice_gives_the_same_dag(self) -> None:
+    def test_dag_parsed_twice_is_unchanged(self) -> None:
         from airflow.serialization.serialized_objects import DagSerialization
 
         def build() -> None:

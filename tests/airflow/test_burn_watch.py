@@ -47,7 +47,7 @@ class Hanging:
 
 
 @pytest.mark.parametrize("where", ["documents", "monitor"])
-def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, monkeypatch):
+def test_close_during_poll_returns_at_once_and_closes_sources(where, monkeypatch):
     hanging = Hanging(where)
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
@@ -66,7 +66,7 @@ def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, mo
     assert (found, hanging.open_while_it_looked, hanging.open) == ([[]], [1], 0)
 
 
-def test_looks_share_what_is_open_until_it_is_closed(monkeypatch):
+def test_polls_share_open_sources_until_close(monkeypatch):
     hanging = Hanging("")
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)

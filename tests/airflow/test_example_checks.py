@@ -41,7 +41,7 @@ DRIFT = ("no_drift", "drifted", "look_at_the_data")
 GOLDEN = ("good_enough", "model_is_worse", "look_at_the_golden_set")
 
 
-def test_freshness(home):
+def test_freshness_check_records_age(home):
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
     from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 
@@ -68,13 +68,13 @@ def test_freshness(home):
         ({"rows": 100}, "look_at_the_data", set()),
     ],
 )
-def test_drift(home, conf, way, events):
+def test_drift_check_records_state(home, conf, way, events):
     ran = check("daily_drift", **conf)
     assert (ways(ran, *DRIFT), ran.asset_events()) == ({way}, events)
 
 
 @pytest.mark.parametrize("dag_id", ["hourly_freshness", "daily_drift", "nightly_golden_set"])
-def test_documents_that_ask_for_no_check(home, tmp_path, dag_id):
+def test_documents_without_checks_create_no_tasks(home, tmp_path, dag_id):
     """A misspelt annotation is no green run that has checked nothing."""
     documents = tmp_path / "documents"
     shutil.copytree(REPO / "dags" / "slos" / "checks", documents)
@@ -89,11 +89,11 @@ def test_documents_that_ask_for_no_check(home, tmp_path, dag_id):
     ("conf", "way"),
     [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "look_at_the_golden_set")],
 )
-def test_golden_set(home, conf, way):
+def test_golden_set_check_records_verdict(home, conf, way):
     assert ways(check("nightly_golden_set", **conf), *GOLDEN) == {way}
 
 
-def test_an_slo_more_is_a_check_more_and_no_line_of_python(home, tmp_path):
+def test_additional_slo_adds_check_without_python(home, tmp_path):
     text = (REPO / "dags" / "slos" / "checks" / "churn.yaml").read_text()
     documents = tmp_path / "more"
     documents.mkdir()
@@ -107,7 +107,7 @@ def test_an_slo_more_is_a_check_more_and_no_line_of_python(home, tmp_path):
         assert {row.result.name for row in ledger.checks("freshness")} == {"churn/customers", "churn/model", "churn/golden"}
 
 
-def test_what_does_not_exist_fails_the_run(home, tmp_path):
+def test_missing_source_fails_run(home, tmp_path):
     text = (REPO / "dags" / "slos" / "checks" / "churn.yaml").read_text()
     documents = tmp_path / "documents.yaml"
     documents.write_text(text.replace("reference: training.csv", "reference: nowhere.csv"))
@@ -117,7 +117,7 @@ def test_what_does_not_exist_fails_the_run(home, tmp_path):
     assert not ran.in_state("success") & set(DRIFT)
 
 
-def test_each_check_counts_for_an_slo(home):
+def test_each_check_is_counted_by_its_slo(home):
     for dag_id in ("hourly_freshness", "daily_drift", "nightly_golden_set"):
         assert check(dag_id).state == "success"
     catalog = slo.load(REPO / "dags" / "slos" / "checks")
@@ -147,14 +147,14 @@ TIERS = [f"{tier}.{way}" for tier in ("gold", "silver") for way in ("healthy", "
     ],
     ids=["good", "low", "failures", "slow", "few", "stale", "nothing"],
 )
-def test_serving(home, conf, taken):
+def test_serving_dag_follows_branch_of_tiers(home, conf, taken):
     ran = example("serving_slos.py").run("serving_slos", **conf)
     assert ways(ran, *TIERS) == taken
     shown = ran.xcom("show")
     assert set(shown) == {"search-answers", "search-p99", "search-p50", "search-throughput", "search-index-fresh"}
 
 
-def test_a_connection_takes_the_place_of_the_examples_log(home, tmp_path, monkeypatch):
+def test_connection_replaces_example_log(home, tmp_path, monkeypatch):
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE search_requests (ts TEXT, status INT, latency_ms REAL, index_age_s REAL)")

@@ -119,14 +119,14 @@ def not_known(service: Service) -> str:
     return "unknown"
 
 
-def test_allowed(service):
+def test_allowed_budget_promotes(service):
     service.answered(1000, 0)
     ran = service.run()
     service.expect_promoted(ran, "allowed")
     assert ran.states["ask_a_person"] == "skipped"
 
 
-def test_frozen(service):
+def test_frozen_budget_does_not_promote(service):
     service.answered(980, 20)
     ran = service.run()
     said = service.expect_held(ran, "frozen")
@@ -135,7 +135,7 @@ def test_frozen(service):
     assert "nobody approved" not in said
 
 
-def test_escalated(service):
+def test_escalated_budget_holds_promotion(service):
     """Most of the budget is left, and it would be gone within hours: the policy stops this, and nobody here may overrule it."""
     service.answered(10_000, 0, EARLIER)
     service.answered(80, 20)
@@ -148,7 +148,7 @@ def test_escalated(service):
 
 @pytest.mark.parametrize("budget", [low, not_known])
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
-def test_a_person_is_asked(service, budget, answer):
+def test_low_budget_waits_for_approval(service, budget, answer):
     outcome = budget(service)
     ran = service.run(answering("ask_a_person", answer))
     assert ran.states["ask_a_person"] == "success"
@@ -159,7 +159,7 @@ def test_a_person_is_asked(service, budget, answer):
 
 
 @pytest.mark.parametrize("budget", [low, not_known])
-def test_nobody_answers(service, budget):
+def test_unanswered_approval_does_not_promote(service, budget):
     outcome = budget(service)
     with nobody_answering("ask_a_person") as change:
         ran = service.run(change)
@@ -167,7 +167,7 @@ def test_nobody_answers(service, budget):
     assert service.expect_held(ran, outcome).endswith("; nobody approved it")
 
 
-def test_a_candidate_that_is_not_good_enough(service):
+def test_failed_evaluation_does_not_promote(service):
     service.answered(1000, 0)
     ran = service.run(min_accuracy=1)
     assert (ran.state, ran.states["evaluate"], service.champion) == ("failed", "failed", None)
@@ -177,7 +177,7 @@ def test_a_candidate_that_is_not_good_enough(service):
     assert service.ledger("decision") == service.ledger("promote") == []
 
 
-def test_a_connection_that_is_none(service, monkeypatch):
+def test_missing_connection_fails(service, monkeypatch):
     """Nothing is known, and no person could know better: whoever set it up must mend it."""
     monkeypatch.delenv("AIRFLOW_CONN_PREDICTION_LOG")
     ran = service.run()
@@ -187,7 +187,7 @@ def test_a_connection_that_is_none(service, monkeypatch):
     assert service.ledger("promote") == []
 
 
-def test_another_champion_since_the_evaluation(service):
+def test_champion_changed_since_evaluation_does_not_promote(service):
     """It was compared with another one than serves by now: it is not promoted over that one's head."""
     service.answered(1000, 0)
     assert service.run().state == "success"

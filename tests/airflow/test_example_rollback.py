@@ -67,7 +67,7 @@ def incidents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Incidents:
     return Incidents(tmp_path)
 
 
-def test_approved_and_not_yet_recovered(incidents):
+def test_approved_rollback_without_recovery_fails(incidents):
     incidents.count("1", 0)
     incidents.count("2", 500)
     ran = incidents.run("Approve")
@@ -78,7 +78,7 @@ def test_approved_and_not_yet_recovered(incidents):
     assert "from 2 to 1" in incidents.post_mortem()
 
 
-def test_rejected(incidents):
+def test_rejected_approval_changes_nothing(incidents):
     incidents.count("2", 500)
     ran = incidents.run("Reject")
     assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
@@ -86,7 +86,7 @@ def test_rejected(incidents):
     assert re.search(r"Approve the rollback: rejected - by somebody", incidents.post_mortem())
 
 
-def test_nobody_stands_out(incidents):
+def test_no_culprit_skips_rollback(incidents):
     for version in ("1", "2"):
         incidents.count(version, 500)
     ran = incidents.run("Approve")
@@ -94,20 +94,20 @@ def test_nobody_stands_out(incidents):
     assert incidents.champion == "2"
 
 
-def test_another_version_serves_by_now(incidents):
+def test_changed_version_is_not_rolled_back(incidents):
     incidents.count("2", 500)
     incidents.promote("1")
     ran = incidents.run("Approve")
     assert (ran.states["playbook.roll_back_model"], ran.state, incidents.champion) == ("failed", "failed", "1")
 
 
-def test_nothing_is_known(incidents):
+def test_blind_incident_changes_nothing(incidents):
     ran = incidents.run("Approve", kind="blind")
     assert (ran.states["post_mortem"], ran.state) == ("failed", "failed")
     assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
 
 
-def test_nobody_answers(incidents):
+def test_unanswered_approval_counts_as_rejection(incidents):
     incidents.count("2", 500)
     with nobody_answering("playbook.approve") as change:
         ran = incidents.run(change)
@@ -119,7 +119,7 @@ def test_nobody_answers(incidents):
     assert "Approve the rollback: rejected - by default, because nobody answered within 0:00:01" in incidents.post_mortem()
 
 
-def test_another_run_takes_care_already(incidents, capsys):
+def test_incident_handled_by_other_run_is_skipped(incidents, capsys):
     incidents.count("2", 500)
     first = incidents.run("Reject")
     incidents.count("1", 0)

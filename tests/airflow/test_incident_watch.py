@@ -63,7 +63,7 @@ async def told(looks: AsyncIterator[PollResult], *, most: int = MANY) -> list[tu
     return found
 
 
-def test_incidents_of_one_look_do_not_wait_for_as_many_looks():
+def test_incidents_of_one_poll_are_sent_without_more_polls():
     looks = Looks()
     found = asyncio.run(asyncio.wait_for(told(looks()), 20))
     assert [subject for subject, _ in found] == [f"slo-{one}" for one in range(MANY)]
@@ -72,7 +72,7 @@ def test_incidents_of_one_look_do_not_wait_for_as_many_looks():
     assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1), "one look ran all the while, and ended with the watch"
 
 
-def test_a_watch_that_is_ended_ends_its_looks():
+def test_closed_trigger_ends_its_polls():
     looks = Looks()
 
     async def play() -> None:
@@ -87,7 +87,7 @@ def test_a_watch_that_is_ended_ends_its_looks():
     assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1)
 
 
-def test_what_breaks_the_looks_is_raised_and_not_left_lying():
+def test_error_in_polls_is_raised():
     complaints: list[Any] = []
 
     async def breaking() -> AsyncIterator[PollResult]:
@@ -104,7 +104,7 @@ def test_what_breaks_the_looks_is_raised_and_not_left_lying():
     assert complaints == []
 
 
-def test_looks_that_are_over_end_the_watch():
+def test_end_of_polls_ends_trigger():
     async def one() -> AsyncIterator[PollResult]:
         yield PollResult(datetime.now(UTC))
 

@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
 
-def test_an_answer_is_kept_for_its_time_and_made_anew_after() -> None:
+def test_cached_answer_expires() -> None:
     clock, made = Clock(), iter(range(10))
     cache = Cache(clock=clock)
 
@@ -39,7 +39,7 @@ def test_an_answer_is_kept_for_its_time_and_made_anew_after() -> None:
     assert ask() == 2
 
 
-def test_many_who_ask_at_once_let_one_do_the_work() -> None:
+def test_concurrent_requests_compute_once() -> None:
     cache, started, go, calls = Cache(), threading.Event(), threading.Event(), []
 
     def slow() -> str:
@@ -60,7 +60,7 @@ def test_many_who_ask_at_once_let_one_do_the_work() -> None:
     assert len(calls) == 1
 
 
-def test_while_one_makes_it_anew_the_others_get_the_one_before_but_not_for_ever() -> None:
+def test_stale_answer_is_served_during_refresh_for_limited_time() -> None:
     clock = Clock()
     cache, started, go = Cache(clock=clock), threading.Event(), threading.Event()
     cache.get("k", lambda: "old", seconds=5)
@@ -87,7 +87,7 @@ def test_while_one_makes_it_anew_the_others_get_the_one_before_but_not_for_ever(
     assert late == ["new"]
 
 
-def test_an_error_is_not_kept_and_keeps_nobody_out() -> None:
+def test_error_is_not_cached() -> None:
     cache = Cache()
 
     def broken() -> None:
@@ -99,7 +99,7 @@ def test_an_error_is_not_kept_and_keeps_nobody_out() -> None:
     assert cache.get("k", lambda: "up", seconds=60) == "up"
 
 
-def test_old_keys_go_when_there_are_too_many() -> None:
+def test_oldest_keys_are_evicted() -> None:
     cache, made = Cache(size=2), []
     for key in ("a", "b", "a", "c", "a", "b"):
         cache.get(key, lambda key=key: made.append(key), seconds=60)
@@ -135,19 +135,19 @@ def test_shares_are_never_rounded_up(share: float | None, shown: str) -> None:
         (None, "ratio", "–"),
     ],
 )
-def test_values_are_shown_with_their_unit(value: float | None, unit: str | None, shown: str) -> None:
+def test_values_have_units(value: float | None, unit: str | None, shown: str) -> None:
     assert words.measured(value, unit).replace(words.NARROW, " ") == shown
 
 
 @pytest.mark.parametrize(
     ("gone", "said"), [(10, "just now"), (90, "1 min ago"), (7200, "2 h ago"), (200000, "2 d ago"), (-7200, "in 2 h")]
 )
-def test_how_long_ago(gone: int, said: str) -> None:
+def test_age_text(gone: int, said: str) -> None:
     assert f">{said}<" in words.ago(T0, T0 + timedelta(seconds=gone)).replace(words.NARROW, " ")
 
 
 @pytest.mark.parametrize("value", ["..", ".", "...", "a/../b", "a?b#c&d", "ü %"])
-def test_a_name_is_one_part_of_a_url(value: str) -> None:
+def test_name_is_quoted_in_url(value: str) -> None:
     from urllib.parse import unquote
 
     made = words.part(value)
@@ -157,7 +157,7 @@ def test_a_name_is_one_part_of_a_url(value: str) -> None:
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [1], {"k": None}, {"k": float("nan")}, {"k": True}, {"k": {"k": 1}}, {"k": ["a"]}])
-def test_odd_evidence_is_absent_evidence(odd: Any) -> None:
+def test_invalid_evidence_is_ignored(odd: Any) -> None:
     assert evidence.number(odd, "k") is None
     assert evidence.text(odd, "k") in ("", "nan")
     assert isinstance(evidence.pretty(odd), str)
@@ -169,5 +169,5 @@ def test_odd_evidence_is_absent_evidence(odd: Any) -> None:
 @pytest.mark.parametrize(
     ("window", "days"), [("30d", 30), ("1M", 30.4375), ("4w", 28), ("", 30), ("forever", 30), ("999999999w", 30), ("9Y", 400)]
 )
-def test_the_length_of_a_window(window: str, days: float) -> None:
+def test_window_length_text(window: str, days: float) -> None:
     assert window_length(window) == timedelta(days=days)

@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(pictures(tmp_path_factory.mktemp("pictures")))
 
 
-def test_pictures_are_of_the_pages(made: dict[str, str]) -> None:
+def test_pictures_match_pages(made: dict[str, str]) -> None:
     overview, slo = (look(made[name]) for name, *_ in SHOTS)
     assert "Service level objectives" in overview
     for name, *_ in PROMISES:
@@ -36,7 +36,7 @@ def test_pictures_are_of_the_pages(made: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", [shot[0] for shot in SHOTS])
-def test_those_of_the_readme_are_pictures_too(name: str) -> None:
+def test_readme_pictures_show_slos(name: str) -> None:
     text = (PICTURES / name).read_text()
     assert "prices-answered" in look(text)
     assert len(text) < 100_000

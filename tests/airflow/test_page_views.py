@@ -55,14 +55,14 @@ class TestHeatMap:
         assert {len(cells) for _, cells in found.rows} == {HEAT_DAYS}
         return {feature: [cell.verdict for cell in cells[-2:]] for feature, cells in found.rows}
 
-    def test_more_features_drift_than_a_summary_lists(self, ledger: Ledger) -> None:
+    def test_heat_map_with_more_drifted_columns_than_listed(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
         assert len(many) > MOST_WORST
         self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1)
         self.drifted(ledger, {name: State.DRIFT if name == "h" else State.OK for name in many}, days=0)
         assert self.cells(ledger) == {name: ["fail", "fail" if name == "h" else "pass"] for name in many}
 
-    def test_what_is_neither_listed_nor_recorded_is_not_fine(self, ledger: Ledger) -> None:
+    def test_unlisted_column_is_not_shown_as_ok(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
         self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1, drop=[f"features.{name}" for name in many])
         self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=0)
@@ -72,12 +72,12 @@ class TestHeatMap:
         ]
 
     @pytest.mark.parametrize(("drop", "other"), [((), "pass"), (("skipped",), "")], ids=["now", "before they were named"])
-    def test_what_was_not_judged_is_not_fine(self, ledger: Ledger, drop: Any, other: str) -> None:
+    def test_column_not_judged_is_not_shown_as_ok(self, ledger: Ledger, drop: Any, other: str) -> None:
         self.drifted(ledger, {"a": State.SKIPPED, "b": State.OK, "c": State.INSUFFICIENT_DATA}, days=1, drop=drop)
         self.drifted(ledger, {"a": State.DRIFT, "b": State.SCHEMA_CHANGE, "c": State.OK}, days=0)
         assert self.cells(ledger) == {"a": ["", "fail"], "b": [other, "fail"], "c": ["unknown", "pass"]}
 
-    def test_checks_of_ones_own_that_count_nothing_say_nothing_of_others(self, ledger: Ledger) -> None:
+    def test_custom_checks_show_only_their_listed_columns(self, ledger: Ledger) -> None:
         for days, name in ((1, "a"), (0, "b")):
             found = {"worst": [{"column": name, "state": "drift"}]}
             check = CheckResult(kind="drift", name="own", verdict="fail", checked_at=NOW - days * DAY, evidence=found)
@@ -101,7 +101,7 @@ class TestAge:
             (90 * DAY, "NO_DATA", "NO_DATA"),
         ],
     )
-    def test_a_check_older_than_its_window_is_no_knowledge(self, ledger: Ledger, age: timedelta, status: str, shown: str) -> None:
+    def test_check_older_than_window_is_unknown(self, ledger: Ledger, age: timedelta, status: str, shown: str) -> None:
         self.record(ledger, age, status)
         found = overview(ledger, EVERYTHING, {}, now=NOW)
         assert found.counts == {shown: 1}
@@ -111,7 +111,7 @@ class TestAge:
         said = "Nobody has checked it for longer than its window" in render("slo.html", view=view)
         assert said == (age > 8 * DAY)
 
-    def test_it_stands_before_what_is_healthy_and_says_what_was_known(self, ledger: Ledger) -> None:
+    def test_outdated_check_is_listed_before_healthy_ones(self, ledger: Ledger) -> None:
         self.record(ledger, 90 * DAY)
         for name, status, verdict in (("b", "WARNING", "warn"), ("c", "EXHAUSTED", "fail"), ("d", "HEALTHY", "pass")):
             ledger.record([slo_check(name, status, verdict, 0.5, 0.9995, NOW)], RunKey("d", "r", "t"))
@@ -129,6 +129,6 @@ class TestAge:
         assert found.objectives[1].exhausted_in is None
 
     @pytest.mark.parametrize("window", ["1h", "1d"])
-    def test_a_dag_that_runs_once_a_day_may_be_late(self, ledger: Ledger, window: str) -> None:
+    def test_check_of_daily_dag_is_not_outdated(self, ledger: Ledger, window: str) -> None:
         self.record(ledger, timedelta(hours=24, minutes=50), window=window)
         assert overview(ledger, EVERYTHING, {}, now=NOW).counts == {"HEALTHY": 1}

@@ -72,7 +72,7 @@ def made(make: Callable[[Any], BaseOperator]) -> BaseOperator:
 
 
 @pytest.mark.parametrize(("kind", "more", "name"), CASES, ids=lambda one: getattr(one, "__name__", None) or str(one)[:40])
-def test_an_xcom_that_is_not_there_switches_no_guard_off(kind, more, name):
+def test_missing_xcom_fails_task(kind, more, name):
     ran = run_task(made(lambda xcom: kind(task_id="t", retries=3, trigger_rule="none_failed", **{**more, name: xcom})))
     assert (ran.state, type(ran.error).__name__) == ("failed", "AirflowFailException")
     assert f"{name} was given and is None when the task runs" in str(ran.error)
@@ -89,19 +89,19 @@ def test_an_xcom_that_is_not_there_switches_no_guard_off(kind, more, name):
         (BurningCheckOperator, {"slos": "/slos"}, "slo"),
     ],
 )
-def test_a_template_of_nothing_switches_no_guard_off(kind, more, name, nothing):
+def test_template_rendered_to_nothing_fails_task(kind, more, name, nothing):
     text = {name: "{{ params.nothing }}"}
     ran = run_task(made(lambda _: kind(task_id="t", retries=3, params={"nothing": nothing}, **{**more, **text})))
     assert type(ran.error).__name__ == "AirflowFailException"
     assert f"{name} was given and is {str(nothing)!r} when" in str(ran.error)
 
 
-def test_what_was_not_given_is_not_asked_for():
+def test_parameter_not_set_is_not_required():
     operator = RollbackModelOperator(task_id="t", model="m", version=None, expected_champion="")
     assert set_in_dag(operator, "model", "version", "expected_champion", "reason").of(operator) == {"model"}
 
 
-def test_a_field_of_a_subclass_is_set_after_ours():
+def test_field_of_subclass_is_set_after_base_class():
     class Mine(FreshnessCheckOperator):
         template_fields = (*FreshnessCheckOperator.template_fields, "team")
 
@@ -113,6 +113,6 @@ def test_a_field_of_a_subclass_is_set_after_ours():
 
 
 @pytest.mark.parametrize("name", ["conn_id", "group_by", "timezone"])
-def test_an_empty_text_may_mean_the_default(name):
+def test_empty_text_of_optional_parameter_is_accepted(name):
     ran = run_task(FreshnessCheckOperator(task_id="t", retries=3, **{**TABLE, name: "{{ params.x or '' }}"}, params={"x": ""}))
     assert "was given and is" not in str(ran.error), "it goes on to ask, and the connection is not there"

@@ -43,7 +43,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("by_rows", [True, False])
 @pytest.mark.parametrize("nothing", [None, "", "None"])
-def test_a_mapped_gate_that_is_nothing_refuses(tmp_path: Path, nothing: Any, by_rows: bool):
+def test_mapped_gate_rendered_to_none_fails(tmp_path: Path, nothing: Any, by_rows: bool):
     path = tmp_path / "d"
     found = ran(
         ServingDecisionOperator, {"gate": nothing}, by_rows=by_rows, decision_path=str(path), action="degrade", reason="r"
@@ -52,7 +52,7 @@ def test_a_mapped_gate_that_is_nothing_refuses(tmp_path: Path, nothing: Any, by_
 
 
 @pytest.mark.parametrize(("kind", "more", "name"), CASES, ids=lambda one: getattr(one, "__name__", None) or str(one)[:40])
-def test_a_mapped_parameter_that_is_nothing_fails(kind: Any, more: dict[str, Any], name: str):
+def test_mapped_parameter_rendered_to_none_fails(kind: Any, more: dict[str, Any], name: str):
     found = ran(kind, {name: None}, **{key: value for key, value in more.items() if key != name})
     assert found.state == "failed"
     # What a parameter must be is sometimes said sooner, where Airflow makes the operator.
@@ -60,25 +60,25 @@ def test_a_mapped_parameter_that_is_nothing_fails(kind: Any, more: dict[str, Any
 
 
 @pytest.mark.parametrize("by_rows", [True, False])
-def test_a_mapped_evaluation_and_champion_that_are_nothing_refuse(by_rows: bool):
+def test_mapped_evaluation_and_champion_rendered_to_none_fail(by_rows: bool):
     for name, said in (("evaluation", "its evaluation is missing"), ("expected_champion", "expected_champion was given")):
         found = ran(PromoteModelOperator, {name: None}, by_rows=by_rows, **PROMOTE)
         assert (found.state, said in str(found.error)) == ("failed", True), found.error
 
 
-def test_a_mapped_min_remaining_that_is_nothing_fails():
+def test_mapped_min_remaining_rendered_to_none_fails():
     found = ran(ErrorBudgetSensor, {"min_remaining": None}, slos="/slos")
     assert (found.state, "min_remaining was given" in str(found.error)) == ("failed", True), found.error
 
 
-def test_what_a_mapped_task_was_not_given_is_not_asked_for(tmp_path: Path):
+def test_mapped_parameter_not_set_is_not_required(tmp_path: Path):
     found = ran(RollbackModelOperator, {"alias": "champion"}, model="m", registry_path=str(tmp_path))
     assert "given" not in str(found.error)
     path = tmp_path / "d"
     assert ran(ServingDecisionOperator, {"reason": "r"}, decision_path=str(path), action="degrade").state == "success"
 
 
-def test_a_gate_that_is_set_later_counts(tmp_path: Path):
+def test_mapped_gate_set_later_is_required(tmp_path: Path):
     class Mine(ServingDecisionOperator):
         def __init__(self, **kwargs: Any) -> None:
             super().__init__(**kwargs)

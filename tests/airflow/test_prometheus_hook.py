@@ -106,7 +106,7 @@ def test_urls(prometheus_connection: Any, fields: dict[str, Any], url: str) -> N
     [
         (None, {}, "no host"),
         ("ftp://x", {}, "http://name:port"),
-        ("http://x:notaport", {}, "no URL"),
+        ("http://x:notaport", {}, "not a URL"),
         ("x", {"schema": "grpc"}, "http://name:port"),
         ("x", {"extra": {"auth": "kerberos"}}, "one of none, basic, bearer, mtls"),
         ("x", {"extra": {"auth": "a token that was put into the wrong field"}}, "auth has an unknown value"),

@@ -42,7 +42,7 @@ def _status(uri: str, root: Path | str) -> int:
 
 
 @pytest.mark.parametrize("form", ["{root}/r.html", "{root}//deep/./r.html", "file://{root}/r.html", "file://{root}/deep/r.html"])
-def test_a_report_below_a_root_is_read(root: Path, form: str) -> None:
+def test_report_below_root_is_read(root: Path, form: str) -> None:
     text, media = report_files.read(form.format(root=root), [str(root)])
     assert text in (b"deep", b"<h1>drift</h1><script>alert(1)</script>")
     assert media.startswith("text/html")
@@ -70,7 +70,7 @@ def test_a_report_below_a_root_is_read(root: Path, form: str) -> None:
         "{root}/link.html",
     ],
 )
-def test_whatever_lies_elsewhere_is_refused(root: Path, form: str) -> None:
+def test_file_outside_root_is_rejected(root: Path, form: str) -> None:
     assert _status(form.format(root=root), root) == 403
 
 
@@ -89,11 +89,11 @@ def test_whatever_lies_elsewhere_is_refused(root: Path, form: str) -> None:
         ("s3://bucket/reports", False),
     ],
 )
-def test_a_root_in_object_storage(uri: str, allowed: bool) -> None:
+def test_root_in_object_storage_is_read(uri: str, allowed: bool) -> None:
     assert report_files.permitted(uri, ["s3://bucket/reports"]) is allowed
 
 
-def test_a_report_that_is_gone_or_huge(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_oversized_report_is_rejected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _status(f"{root}/absent.html", root) == 404
     assert _status(f"{root}/deep", root) == 404
     monkeypatch.setattr(report_files, "MOST_BYTES", 3)
@@ -120,7 +120,7 @@ def _url(name: str, more: str = "") -> str:
     return f"/slo/report?id={KEY.identity('drift', name)}{more}"
 
 
-def test_a_report_opens_and_can_do_nothing(client: TestClient) -> None:
+def test_report_is_served_with_restrictive_policy(client: TestClient) -> None:
     answer = client.get(_url("good"), headers=as_user("guest"))
     assert answer.status_code == 200
     assert "<h1>drift</h1>" in answer.text
@@ -130,7 +130,7 @@ def test_a_report_opens_and_can_do_nothing(client: TestClient) -> None:
     assert "default-src 'none'" in policy
 
 
-def test_only_html_is_shown_as_html(client: TestClient) -> None:
+def test_other_files_are_not_served_as_html(client: TestClient) -> None:
     answer = client.get(_url("good", "&key=report"), headers=as_user("guest"))
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -140,14 +140,14 @@ def test_only_html_is_shown_as_html(client: TestClient) -> None:
     ("name", "more", "status"),
     [("bad", "", 403), ("none", "", 404), ("good", "&key=note", 404), ("good", "&uri=/etc/passwd", 200)],
 )
-def test_no_other_file_is_opened(client: TestClient, name: str, more: str, status: int) -> None:
+def test_file_not_in_evidence_is_not_opened(client: TestClient, name: str, more: str, status: int) -> None:
     answer = client.get(_url(name, more), headers=as_user("admin"))
     assert answer.status_code == status
     assert "secret" not in answer.text
     assert "root:" not in answer.text
 
 
-def test_the_check_page_leads_to_its_reports(client: TestClient) -> None:
+def test_check_page_links_to_reports(client: TestClient) -> None:
     page = client.get(f"/slo/check?id={KEY.identity('drift', 'good')}", headers=as_user("guest")).text
     assert page.count('href="report?id=') == 2
 
@@ -167,18 +167,18 @@ def _written(base: Path, run_id: str, task_id: str = "check") -> str:
         ("manual__2026-11-24T05:06:07.890123+00:00_aBcD", "manual__2026-11-24T05_06_07.890123+00_00_aBcD"),
     ],
 )
-def test_the_directory_of_an_ordinary_run_is_its_name(tmp_path: Path, run_id: str, directory: str) -> None:
+def test_directory_of_run_is_its_id(tmp_path: Path, run_id: str, directory: str) -> None:
     assert _written(tmp_path, run_id) == f"dag/{directory}/check"
 
 
-def test_two_names_have_two_directories(tmp_path: Path) -> None:
+def test_different_run_ids_have_different_directories(tmp_path: Path) -> None:
     names = ["a:b", "a~b", "a b", "a_b", "a/b", "..", "...", "__", "___", "manual__2026-11-24T05:06:07:b", "é~", "漢 "]
     assert len({_written(tmp_path, name) for name in names}) == len(names)
     assert len({_written(tmp_path, "r", task_id=name) for name in names}) == len(names)
     assert _written(tmp_path, "a:b") == _written(tmp_path, "a:b")  # a retry writes over its own
 
 
-def test_without_configuration_the_root_is_below_airflow_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_root_is_below_airflow_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW__SLO__REPORT_ROOTS", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", "/home/of/airflow")
     assert report_files.roots() == ["/home/of/airflow/slo_reports"]

@@ -32,7 +32,7 @@ def fail(error: Exception):
     return doing
 
 
-def test_success_with_xcoms_log_and_a_connection():
+def test_run_task_returns_xcoms_log_and_connection():
     def doing(operator, context):
         connection = BaseHook.get_connection("db")
         operator.log.info("asked %s", connection.host)
@@ -55,18 +55,18 @@ def test_success_with_xcoms_log_and_a_connection():
         (AirflowFailException("x"), 2, 1, "failed"),
     ],
 )
-def test_failures_and_retries(error, retries, try_number, state):
+def test_run_task_reports_failures_and_retries(error, retries, try_number, state):
     ran = run_task(Doing(task_id="t", doing=fail(error), retries=retries), try_number=try_number)
     assert (ran.state, ran.error) == (state, error)
 
 
-def test_a_connection_that_nobody_made():
+def test_run_task_without_connection_fails():
     ran = run_task(Doing(task_id="t", doing=lambda *_: BaseHook.get_connection("nowhere")))
     assert ran.state == "failed"
     assert "nowhere" in str(ran.error)
 
 
-def test_a_backfill_run_knows_its_interval():
+def test_run_task_in_backfill_has_interval():
     start = datetime(2026, 1, 1, tzinfo=UTC)
 
     def doing(operator, context):
@@ -76,7 +76,7 @@ def test_a_backfill_run_knows_its_interval():
     assert ran.xcoms["return_value"] == ["backfill", "2026-01-02T00:00:00+00:00"]
 
 
-def test_skipping_and_deferring():
+def test_run_task_reports_skips_and_deferrals():
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
     from airflow.sdk import SkipMixin
 

@@ -180,7 +180,7 @@ async def watched(trigger: IncidentWatchTrigger, seconds: float, *, until: int =
     return found
 
 
-def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Path, prometheus: int, counters: Counters):
+def test_two_slos_start_two_incidents_and_restart_starts_none(own_ledger: Path, prometheus: int, counters: Counters):
     async def play() -> None:
         assert await watched(burning(), 3) == []
         counters.add("one", 50, 50)
@@ -205,9 +205,7 @@ def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Pat
     asyncio.run(play())
 
 
-def test_two_events_are_apart_so_that_airflow_starts_two_runs(
-    own_ledger: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
-):
+def test_two_events_are_sent_apart(own_ledger: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(incident_watch, "EVENT_INTERVAL", 4.0)
     counters.add("one", 50, 50)
     counters.add("two", 50, 50)
@@ -228,7 +226,7 @@ def test_two_events_are_apart_so_that_airflow_starts_two_runs(
     assert second - first >= incident_watch.EVENT_INTERVAL
 
 
-def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
+def test_flapping_slo_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
     async def flap() -> None:
         for _ in range(6):
             counters.add("one", 40, 60)  # above the factor
@@ -245,7 +243,7 @@ def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: C
     assert [one["subject"] for one in asyncio.run(play())] == ["one"]
 
 
-def test_an_incident_is_over_after_the_cool_down_and_the_next_is_another(own_ledger: Path, prometheus: int, counters: Counters):
+def test_incident_after_cool_down_is_new(own_ledger: Path, prometheus: int, counters: Counters):
     async def play() -> list[dict[str, Any]]:
         running = asyncio.create_task(watched(burning(cool_down=2, select=["one"]), 25, until=2))
         await asyncio.sleep(1)
@@ -260,7 +258,7 @@ def test_an_incident_is_over_after_the_cool_down_and_the_next_is_another(own_led
     assert first["id"] != second["id"] and first["subject"] == second["subject"] == "one"
 
 
-def test_a_prometheus_that_is_down_is_told_once_and_ends_nothing(
+def test_unavailable_prometheus_is_reported_once_and_ends_no_incident(
     own_ledger: Path, tmp_path: Path, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ):
     port = free_port()
@@ -285,7 +283,7 @@ def test_a_prometheus_that_is_down_is_told_once_and_ends_nothing(
     asyncio.run(play())
 
 
-def test_a_prometheus_that_hangs_is_not_calm(own_ledger: Path, monkeypatch: pytest.MonkeyPatch):
+def test_hanging_prometheus_ends_no_incident(own_ledger: Path, monkeypatch: pytest.MonkeyPatch):
     import socket
 
     import airflow_slo_provider.triggers.burn_rate as module
@@ -301,19 +299,19 @@ def test_a_prometheus_that_hangs_is_not_calm(own_ledger: Path, monkeypatch: pyte
     assert told["kind"] == "blind" and "no answer after" in told["message"]
 
 
-def test_no_data_is_told_of_the_slo_that_has_none(own_ledger: Path, prometheus: int, counters: Counters):
+def test_slo_without_data_is_reported(own_ledger: Path, prometheus: int, counters: Counters):
     documents = DOCUMENTS + SLO % {"name": "three"}
     (told,) = asyncio.run(watched(burning(slos=documents, blind_after=2), 10, until=1))
     assert (told["kind"], told["evidence"]["subjects"]) == ("blind", ["three"])
 
 
-def test_documents_with_faults_and_unknown_slos_are_not_calm(own_ledger: Path, prometheus: int):
+def test_invalid_documents_and_unknown_slos_are_reported(own_ledger: Path, prometheus: int):
     for arguments, said in (({"slos": "kind: SLO\n"}, "DocumentError"), ({"select": ["nobody"]}, "there is no SLO 'nobody'")):
         (told,) = asyncio.run(watched(burning(blind_after=1, **arguments, name=said), 10, until=1))
         assert told["kind"] == "blind" and said in told["message"]
 
 
-def test_a_ledger_that_cannot_be_read_is_told_and_one_that_cannot_be_written_silences_nothing(
+def test_unreadable_ledger_is_reported_and_unwritable_ledger_sends_events(
     tmp_path: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ):
     broken = tmp_path / "broken.db"
@@ -336,7 +334,7 @@ def test_a_ledger_that_cannot_be_read_is_told_and_one_that_cannot_be_written_sil
     assert [one["subject"] for one in asyncio.run(play())] == ["one"]
 
 
-def test_triggers_of_the_same_documents_share_one_look(own_ledger: Path, prometheus: int, counters: Counters):
+def test_triggers_with_same_documents_share_polls(own_ledger: Path, prometheus: int, counters: Counters):
     one, two = burning(select="one", name="a"), burning(select="two", name="b")
     assert one.shared_stream_key() == two.shared_stream_key() != burning(poll_interval=2).shared_stream_key()
     counters.add("one", 50, 50)
@@ -357,7 +355,7 @@ def test_triggers_of_the_same_documents_share_one_look(own_ledger: Path, prometh
     assert asyncio.run(play()) == ["one"]
 
 
-def test_the_event_loop_stays_free(own_ledger: Path, prometheus: int, monkeypatch: pytest.MonkeyPatch):
+def test_poll_does_not_block_event_loop(own_ledger: Path, prometheus: int, monkeypatch: pytest.MonkeyPatch):
     """What blocks runs in other threads: looking at the server, and reading and writing the ledger."""
     threads: set[tuple[str, int]] = set()
 
@@ -393,7 +391,7 @@ def alerts(**arguments: Any) -> AlertmanagerTrigger:
     )  # fmt: skip
 
 
-def test_alerts_that_fire_are_incidents_by_their_labels(own_ledger: Path, alertmanager: str):
+def test_firing_alerts_are_grouped_into_incidents(own_ledger: Path, alertmanager: str):
     fire(alertmanager, alertname="Burns", slo="checkout", severity="page", pod="a", annotations={"summary": "it burns"})
     fire(alertmanager, alertname="Burns", slo="checkout", severity="page", pod="b")
     fire(alertmanager, alertname="Burns", slo="search", severity="critical")
@@ -414,9 +412,7 @@ def test_alerts_that_fire_are_incidents_by_their_labels(own_ledger: Path, alertm
     asyncio.run(play())
 
 
-def test_an_alertmanager_that_is_down_or_refuses_is_not_calm(
-    own_ledger: Path, alertmanager: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_unavailable_alertmanager_ends_no_incident(own_ledger: Path, alertmanager: str, monkeypatch: pytest.MonkeyPatch):
     (told,) = asyncio.run(watched(alerts(matchers=["=nonsense="], blind_after=1, name="a"), 10, until=1))
     assert told["kind"] == "blind" and "HTTP 400" in told["message"]
     monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": f"http://127.0.0.1:{free_port()}"}))
