@@ -191,13 +191,13 @@ class TestTrigger:
             "AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": f"http://127.0.0.1:{port}", "extra": extra})
         )
         # Nobody is there: it looks three times before it says so.
-        looks, ask_once = [], shared_polls._ask
+        looks, ask_once = [], shared_polls._query
 
         async def counted(client, asked):
             looks.append(asked)
             return await ask_once(client, asked)
 
-        monkeypatch.setattr(shared_polls, "_ask", counted)
+        monkeypatch.setattr(shared_polls, "_query", counted)
         assert asyncio.run(first_event(make("vector(1)", interval=0.1))) == {"status": "error", "reason": "connection_refused"}
         assert len(looks) == MAX_ERRORS == 3
 
