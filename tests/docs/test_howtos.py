@@ -161,9 +161,9 @@ RUNS = {
 }
 #: Their snippets are read as DAGs (tests/docs/test_snippets.py); what they do needs more than a process.
 READ_ONLY = {
-    "AlertmanagerTrigger": "an Alertmanager: tests/services/test_burn_rate_trigger.py",
+    "AlertmanagerTrigger": "an Alertmanager: tests/services/test_alertmanager_trigger.py",
     "BurnRateTrigger": "a triggerer: tests/services/test_burn_rate_trigger.py, tests/e2e/test_incident_stack.py",
-    "CulpritOperator": "a Prometheus: tests/airflow/test_incident_operators.py",
+    "CulpritOperator": "a Prometheus: tests/airflow/test_incident_culprit.py",
     "DeploymentRollbackOperator": "a cluster: tests/services/test_kube_oracle.py",
     "DeploymentScaleOperator": "a cluster: tests/services/test_kube_changes.py",
     "DeploymentSetImageOperator": "a cluster: tests/services/test_kube_changes.py",
