@@ -128,7 +128,7 @@ def test_spans_without_any_version(tmp_path, arguments, verdict):
     assert ran.xcoms["return_value"]["verdict"] == verdict, ran.error
     if verdict == "unknown":
         assert recorded()["model-server/version"].verdict.value == "unknown"
-        assert ("there are of none" if "baseline" in arguments else "; look at version_keys") in str(ran.error)
+        assert ("there are of none" if "baseline" in arguments else "; check version_keys") in str(ran.error)
 
 
 def test_a_truncated_answer_may_be_judged_when_told():

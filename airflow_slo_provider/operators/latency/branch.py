@@ -23,8 +23,8 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
     verdict     branch
     ==========  ==========================================================================================================
     pass        ``follow_task_ids_if_within``
-    warn        ``if_slower``, if it is given and the newest version is slower; else ``if_warning``; without it, as for pass
-    fail        ``if_slower``, if it is given and the newest version is slower; else ``if_exceeded``; without it, everything
+    warn        ``if_slower``, if it is set and the newest version is slower; else ``if_warning``; without it, as for pass
+    fail        ``if_slower``, if it is set and the newest version is slower; else ``if_exceeded``; without it, everything
                 downstream is skipped
     unknown     ``if_unknown``; without it, the task fails
     ==========  ==========================================================================================================

@@ -40,7 +40,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     Spans are read from a trace store for the run's data interval, as a stream. Each percentile is compared with its budget; the
     newest model version is compared with the previous one (a rank test of each span's own time, and a bootstrap interval of the
     p99). The result is written to the ledger (one record per span and tier, and one for the comparison), to XCom as a small
-    dict, and to an HTML report if ``report_path`` is given.
+    dict, and to an HTML report if ``report_path`` is set.
 
     The operator fails closed: if traces are missing, too few or truncated, the verdict is ``unknown`` and never a pass.
     ``fail`` and ``unknown`` fail the task without a retry (``fail_on``); a store that does not answer fails the try, which is
@@ -156,7 +156,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             for note in assessment.breakdown.notes:
                 self.log.warning("%s", note)
             for symptom in assessment.symptoms:
-                self.log.info("%s: likely %s; look at %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
+                self.log.info("%s: likely %s; check %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
             report = self._report(assessment, context, start, end)
             record(of_window(assessment.with_evidence(report=report).checks, start, end), context)  # type: ignore[arg-type]
             return assessment, summary(assessment, service=self.service, report=report)
@@ -191,7 +191,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         baseline = self.baseline or None
         compared = not_compared = None
         if all(version is None for version in found.versions) and found.traces and self._versions_matter():
-            not_compared = f"no span has the attribute {' or '.join(self.version_keys)}; look at version_keys"
+            not_compared = f"no span has the attribute {' or '.join(self.version_keys)}; check version_keys"
         elif self.slower != "ignore" and (baseline or len(found.versions) > 1):
             try:
                 compared = compare(found, baseline, self.model_version)
