@@ -46,7 +46,7 @@ OTHERS = [
 ]
 
 
-def read(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteModelOperator:
+def parse(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteModelOperator:
     with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         first = make()
         given = first if gate is GATES else gate
@@ -60,13 +60,13 @@ def read(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteMode
 @pytest.mark.parametrize("number", range(len(GATES)))
 def test_gate_of_any_kind_is_accepted_by_id_and_as_operator(number: int):
     for gate in ("gate", GATES):
-        assert read(GATES[number], gate).gate == "gate"
+        assert parse(GATES[number], gate).gate == "gate"
 
 
 @pytest.mark.parametrize("number", range(len(OTHERS)))
 def test_task_that_is_not_a_gate_is_rejected(number: int):
     with pytest.raises(ValueError, match=r"act: gate names 'gate', a \w+, which is not an error-budget gate"):
-        read(OTHERS[number])
+        parse(OTHERS[number])
 
 
 def test_task_that_is_not_a_gate_is_rejected_at_run_time():
@@ -89,12 +89,12 @@ def test_task_that_is_not_a_gate_is_rejected_at_run_time():
 )
 def test_value_that_names_no_gate_is_rejected_with_remedy(gate: Any, said: str):
     with pytest.raises(ValueError, match=said):
-        read(GATES[0], gate)
+        parse(GATES[0], gate)
 
 
 def test_gate_not_upstream_error_names_the_remedy():
     with pytest.raises(ValueError, match="write gate >> act"):
-        read(GATES[0], upstream=False)
+        parse(GATES[0], upstream=False)
 
 
 def test_gate_set_later_as_operator_is_stored_as_task_id(tmp_path: Path):

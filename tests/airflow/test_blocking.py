@@ -37,12 +37,12 @@ def drift(**arguments: Any) -> DriftBranchOperator:
     return DriftBranchOperator(**{"task_id": "drift", "reference": "r.json", "current": "c", "if_drift": "keep", **arguments})
 
 
-def skipped(ran: Ran) -> list[tuple[str, int]]:
+def skipped_instances(ran: Ran) -> list[tuple[str, int]]:
     """Each instance that the scheduler is told to skip."""
     return sorted(one for msg in ran.messages if isinstance(msg, comms.SkipDownstreamTasks) for one in msg.tasks)
 
 
-def emitted(ran: Ran) -> set[str]:
+def sent_events(ran: Ran) -> set[str]:
     """Names of the assets and aliases whose events leave the task."""
     return {one.name for msg in ran.messages if isinstance(msg, comms.SucceedTask) for one in msg.task_outlets}
 
@@ -73,7 +73,7 @@ class TestGate:
 
         ran = run(build, "gate", frozen)
         assert ran.state == "success"
-        assert skipped(ran) == [("deploy", -1), ("deploy", 0), ("deploy", 1), ("deploy", 2), ("prep", -1)]
+        assert skipped_instances(ran) == [("deploy", -1), ("deploy", 0), ("deploy", 1), ("deploy", 2), ("prep", -1)]
         assert set(ran.xcoms["skipmixin_key"]["skipped"]) == {"prep", "deploy"}
 
     @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ class TestGate:
             lambda: gate() >> task("promote") >> task("tail", rule), over=names() if over == "xcom" else ("a", "b")
         )
         ran = run(build, "per_model.gate", frozen, map_index=1, max_tries=3)
-        assert (ran.state, skipped(ran)) == (state, [])
+        assert (ran.state, skipped_instances(ran)) == (state, [])
         assert ran.error is None or isinstance(ran.error, error)
         remedy = "give it trigger_rule='all_success', or allow it by name: may_run_when_blocked=['per_model.tail']"
         assert (remedy in str(ran.error)) is (state == "failed")
@@ -117,7 +117,7 @@ class TestBranch:
             promote >> task("deploy", "none_failed")
 
         ran = run(build, "gate", frozen)
-        assert (skipped(ran), ran.xcoms["skipmixin_key"]) == ([("deploy", -1), ("promote", -1)], {"followed": ["hold"]})
+        assert (skipped_instances(ran), ran.xcoms["skipmixin_key"]) == ([("deploy", -1), ("promote", -1)], {"followed": ["hold"]})
 
     def test_branch_keeps_join_of_followed_task(self, frozen: RequestLog) -> None:
         def build(**ways: Any) -> None:
@@ -126,8 +126,8 @@ class TestBranch:
             one >> [promote, hold, join]
             [promote, hold] >> join
 
-        assert skipped(run(lambda: build(if_frozen="hold"), "gate", frozen)) == [("promote", -1)]
-        assert skipped(run(build, "gate", frozen)) == [("hold", -1), ("join", -1), ("promote", -1)]
+        assert skipped_instances(run(lambda: build(if_frozen="hold"), "gate", frozen)) == [("promote", -1)]
+        assert skipped_instances(run(build, "gate", frozen)) == [("hold", -1), ("join", -1), ("promote", -1)]
 
     def test_branch_in_mapped_group_skips_own_index_inside_and_all_outside(self, frozen: RequestLog) -> None:
         def build() -> None:
@@ -141,7 +141,7 @@ class TestBranch:
             dag.get_task("per_model.promote") >> task("announce")
 
         ran = run(build, "per_model.gate", frozen, map_index=1)
-        assert (ran.state, skipped(ran)) == ("success", [("announce", -1), ("per_model.promote", 1)])
+        assert (ran.state, skipped_instances(ran)) == ("success", [("announce", -1), ("per_model.promote", 1)])
 
     def test_mapped_branch_skips_every_instance(self, frozen: RequestLog) -> None:
         def build() -> None:
@@ -151,7 +151,7 @@ class TestBranch:
             mapped >> [deploy, task("hold")]
 
         ran = run(build, "gate", frozen, map_index=1)
-        assert skipped(ran) == [("promote", -1), ("promote", 0), ("promote", 1), ("promote", 2)]
+        assert skipped_instances(ran) == [("promote", -1), ("promote", 0), ("promote", 1), ("promote", 2)]
 
     def test_branch_in_mapped_group_that_follows_nothing_is_skipped(self, frozen: RequestLog) -> None:
         build = lambda: mapped_group(lambda: branch(follow_task_ids_if_allowed="per_model.promote") >> task("promote"))  # noqa: E731
@@ -164,7 +164,7 @@ class TestBranch:
 
         build = lambda: Own(task_id="gate", slos="x", follow_task_ids_if_allowed="promote") >> task("promote")  # noqa: E731
         ran = run(build, "gate", request_log)
-        assert (ran.state, skipped(ran)) == ("failed", [])
+        assert (ran.state, skipped_instances(ran)) == ("failed", [])
         assert "the chosen branch names 'gate', which is this task itself" in str(ran.error)
 
 
@@ -194,7 +194,7 @@ class TestEvents:
         for _ in range(2):  # `dag.test()` runs one object twice
             ran = run_task(dag_task, connections=request_log.connection, answers=ANSWER)
             assert ran.state == "success", ran.error
-            assert emitted(ran) == ({"promoted", "promotions"} if leaves else set())
+            assert sent_events(ran) == ({"promoted", "promotions"} if leaves else set())
 
     @pytest.mark.parametrize("index", [0, 1])
     def test_event_of_mapped_gate_is_sent_only_if_allowed(
@@ -203,7 +203,7 @@ class TestEvents:
         counts(request_log, "allowed" if index else "frozen")
         build = lambda: mapped_group(lambda: gate(outlets=list(self.OUTLETS)) >> task("promote"))  # noqa: E731
         ran = run(build, "per_model.gate", request_log, map_index=index)
-        assert emitted(ran) == ({"promoted", "promotions"} if index else set())
+        assert sent_events(ran) == ({"promoted", "promotions"} if index else set())
 
 
 class TestOtherBranches:
@@ -226,9 +226,9 @@ class TestOtherBranches:
         ran = run_task(read(lambda: mapped_group(inner)).get_task("per_model.drifted"), map_index=1, answers=ANSWER)
         assert ran.state == "success", ran.error
         (other,) = {"retrain", "keep"} - {followed}
-        assert skipped(ran) == [(f"per_model.{other}", 1)]
+        assert skipped_instances(ran) == [(f"per_model.{other}", 1)]
         # The verdict's own events leave in any case; those of `outlets` only where there is no drift.
-        assert emitted(ran) == {"told", "drift: drift"} | ({"scored"} if followed == "keep" else set())
+        assert sent_events(ran) == {"told", "drift: drift"} | ({"scored"} if followed == "keep" else set())
 
     def test_latency_branch_in_mapped_group_skips_own_index(self, ledger_file: LedgerFile, tmp_path: Path) -> None:
         (tmp_path / "empty.json").write_text('{"resourceSpans": []}')
@@ -244,7 +244,7 @@ class TestOtherBranches:
         dag_task = read(lambda: mapped_group(inner)).get_task("per_model.latency")
         ran = run_task(dag_task, map_index=0, connections=traces, answers=ANSWER)
         assert ran.state == "success", ran.error
-        assert (skipped(ran), emitted(ran)) == ([("per_model.go_on", 0)], set())
+        assert (skipped_instances(ran), sent_events(ran)) == ([("per_model.go_on", 0)], set())
 
 
 class TestIncidents:
@@ -301,8 +301,8 @@ class TestIncidents:
 
         ran = run_task(read(lambda: mapped_group(inner)).get_task("per_model.open"), map_index=1, answers=ANSWER)
         assert ran.state == "success", ran.error
-        assert skipped(ran)
-        assert {index for _, index in skipped(ran)} == {1}
+        assert skipped_instances(ran)
+        assert {index for _, index in skipped_instances(ran)} == {1}
         assert "per_model.post_mortem" not in ran.skipped
 
 
@@ -310,7 +310,7 @@ class TestClearedAlone:
     """Where Airflow would run a blocked task that somebody clears, the task looks for itself."""
 
     @staticmethod
-    def asking(build: Callable[[], Any], task_id: str, blocked: list[list[str]], **arguments: Any) -> Ran:
+    def run_cleared(build: Callable[[], Any], task_id: str, blocked: list[list[str]], **arguments: Any) -> Ran:
         answers = {
             comms.GetXComSequenceSlice: comms.XComSequenceSliceResult(root=blocked),
             comms.GetXCom: comms.XComResult(key="blocked", value=blocked[0] if blocked else None),
@@ -325,7 +325,7 @@ class TestClearedAlone:
             own = lambda context: seen.append(context["ti"].task_id)  # noqa: E731
             drift() >> task("keep") >> task("deploy", "none_failed", pre_execute=own)
 
-        ran = self.asking(build, "deploy", blocked)
+        ran = self.run_cleared(build, "deploy", blocked)
         assert (ran.state, seen) == (state, [] if state == "skipped" else ["deploy"])
 
     def test_cleared_task_after_mapped_branch_checks_every_instance(self) -> None:
@@ -333,12 +333,12 @@ class TestClearedAlone:
             mapped = DriftBranchOperator.partial(task_id="drift", reference="r.json", if_drift="keep")
             mapped.expand(current=["a", "b"]) >> task("keep")
 
-        assert self.asking(build, "keep", [[], ["keep"]]).state == "skipped"
-        assert self.asking(build, "keep", [[], []]).state == "success"
+        assert self.run_cleared(build, "keep", [[], ["keep"]]).state == "skipped"
+        assert self.run_cleared(build, "keep", [[], []]).state == "success"
 
     def test_cleared_task_in_mapped_group_checks_branch_of_same_index(self) -> None:
         build = lambda: mapped_group(lambda: drift(if_drift="per_model.keep") >> task("keep"))  # noqa: E731
-        ran = self.asking(build, "per_model.keep", [["per_model.keep"]], map_index=1)
+        ran = self.run_cleared(build, "per_model.keep", [["per_model.keep"]], map_index=1)
         assert ran.state == "skipped"
         assert [msg.map_index for msg in ran.messages if isinstance(msg, comms.GetXCom)] == [1]
 

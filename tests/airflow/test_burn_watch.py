@@ -16,7 +16,7 @@ from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch
 from airflow_slo_provider.slo.budget import monitor
 
 
-class Hanging:
+class HangingSources:
     """Documents and a monitor; one of the two does not answer until told, and connections that are counted."""
 
     def __init__(self, where: str) -> None:
@@ -48,7 +48,7 @@ class Hanging:
 
 @pytest.mark.parametrize("where", ["documents", "monitor"])
 def test_close_during_poll_returns_at_once_and_closes_sources(where, monkeypatch):
-    hanging = Hanging(where)
+    hanging = HangingSources(where)
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
     monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))
@@ -67,7 +67,7 @@ def test_close_during_poll_returns_at_once_and_closes_sources(where, monkeypatch
 
 
 def test_polls_share_open_sources_until_close(monkeypatch):
-    hanging = Hanging("")
+    hanging = HangingSources("")
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
     monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))

@@ -131,7 +131,7 @@ class TestRecreatedRun:
 
 
 class TestUnknownDecisionReplaced:
-    def ask(self, mode: str, number: int, *, if_unknown: str | None = None, retries: int = 1) -> Ran:
+    def run_branch(self, mode: str, number: int, *, if_unknown: str | None = None, retries: int = 1) -> Ran:
         operator = ErrorBudgetBranchOperator(
             task_id="gate",
             slos=prometheus_documents(),
@@ -146,21 +146,21 @@ class TestUnknownDecisionReplaced:
             return run_task(operator, connections={"prometheus_default": connection}, try_number=number)
 
     def test_try_with_fault_is_replaced_by_retry(self, ledger_file: LedgerFile) -> None:
-        assert self.ask("503", 1, if_unknown="look").state == "up_for_retry"
-        assert self.ask("ok", 2, if_unknown="look").state == "success"
+        assert self.run_branch("503", 1, if_unknown="look").state == "up_for_retry"
+        assert self.run_branch("ok", 2, if_unknown="look").state == "success"
         assert history(ledger_file) == [(0, 2, "allowed")]
 
     @pytest.mark.parametrize("mode", ["503", "nan", "400"])
     def test_failed_unknown_decision_is_replaced_after_clear(self, mode: str, ledger_file: LedgerFile) -> None:
-        assert self.ask(mode, 1, retries=0).state == "failed"
-        assert self.ask("ok", 2, retries=0).state == "success"
+        assert self.run_branch(mode, 1, retries=0).state == "failed"
+        assert self.run_branch("ok", 2, retries=0).state == "success"
         assert history(ledger_file) == [(0, 2, "allowed")]
 
     @pytest.mark.parametrize("mode", ["503", "nan"])
     def test_followed_unknown_decision_is_kept_after_clear(self, mode: str, ledger_file: LedgerFile) -> None:
-        asked = self.ask(mode, 1, if_unknown="look", retries=0)
+        asked = self.run_branch(mode, 1, if_unknown="look", retries=0)
         assert (asked.state, asked.skipped) == ("success", {"promote"})
-        assert self.ask("ok", 2, if_unknown="look", retries=0).state == "success"
+        assert self.run_branch("ok", 2, if_unknown="look", retries=0).state == "success"
         assert history(ledger_file) == [(0, 1, "unknown"), (1, 2, "allowed")]
 
     def test_freeze_kept_by_fault_is_replaced_and_continues(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:

@@ -39,13 +39,13 @@ def test_deadline_reference_is_queued_at():
     assert alert.callback.kwargs == {"slo": "orders-fresh", "max_age_seconds": 14400.0}
 
 
-async def called(context): ...
+async def async_callback(context): ...
 
 
-def called_at_once(context): ...
+def sync_callback(context): ...
 
 
-@pytest.mark.parametrize("callback", [AsyncCallback(called), SyncCallback(called_at_once)])
+@pytest.mark.parametrize("callback", [AsyncCallback(async_callback), SyncCallback(sync_callback)])
 def test_callback_parameter_is_used(callback):
     alert = freshness_deadline(timedelta(hours=1), callback=callback, name="x")
     assert alert.callback == callback

@@ -21,7 +21,7 @@ from tests.services.kube_world import World
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
     monkeypatch.setattr("airflow_slo_provider.runtime.deferral.SHORTEST", timedelta(0))
 

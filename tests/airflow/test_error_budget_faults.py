@@ -66,7 +66,7 @@ def test_all_fault_modes_are_listed() -> None:
     assert len(PASSING) + len(WRONG) + len(SENSELESS) == len(MODES)
 
 
-def ask(mode: str, *, if_unknown: str | None = None, retries: int = 1, **arguments: Any) -> Ran:
+def run_branch(mode: str, *, if_unknown: str | None = None, retries: int = 1, **arguments: Any) -> Ran:
     operator = ErrorBudgetBranchOperator(
         task_id="gate",
         slos=prometheus_documents(),
@@ -82,12 +82,12 @@ def ask(mode: str, *, if_unknown: str | None = None, retries: int = 1, **argumen
 
 
 def test_server_without_fault_allows(ledger_file: LedgerFile) -> None:
-    ran = ask("ok")
+    ran = run_branch("ok")
     assert (ran.state, ran.skipped) == ("success", {"hold", "look"})
     assert ledger_file.outcomes() == ["allowed"]
 
 
-def closed(ran: Ran, ledger_file: LedgerFile) -> None:
+def assert_unknown_decision(ran: Ran, ledger_file: LedgerFile) -> None:
     """Nothing downstream may run as if allowed, and the record says so."""
     assert ran.xcoms["decision"]["outcome"] == "unknown"
     assert ran.xcoms["decision"]["allowed"] is False
@@ -99,25 +99,25 @@ def closed(ran: Ran, ledger_file: LedgerFile) -> None:
 
 @pytest.mark.parametrize("mode", PASSING)
 def test_transient_fault_is_retried_then_follows_if_unknown(mode: str, ledger_file: LedgerFile) -> None:
-    first = ask(mode, if_unknown="look")
-    closed(first, ledger_file)
+    first = run_branch(mode, if_unknown="look")
+    assert_unknown_decision(first, ledger_file)
     assert (first.state, first.skipped) == ("up_for_retry", set())
     assert isinstance(first.error, MeasurementError)
     assert first.error.transient
     assert PASSING[mode] in str(first.error)
     assert "answered" in str(first.error)
     if mode in ("refuse", "503"):
-        last = ask(mode, if_unknown="look", try_number=2)
-        closed(last, ledger_file)
+        last = run_branch(mode, if_unknown="look", try_number=2)
+        assert_unknown_decision(last, ledger_file)
         assert (last.state, last.skipped) == ("success", {"promote", "hold"})
         assert {row.key.try_number for row in ledger_file.checks()} == {2}
-        assert ask(mode, try_number=2).state == "failed"
+        assert run_branch(mode, try_number=2).state == "failed"
 
 
 @pytest.mark.parametrize("mode", WRONG)
 def test_invalid_query_fails_at_once_despite_if_unknown(mode: str, ledger_file: LedgerFile) -> None:
-    ran = ask(mode, if_unknown="look", retries=3)
-    closed(ran, ledger_file)
+    ran = run_branch(mode, if_unknown="look", retries=3)
+    assert_unknown_decision(ran, ledger_file)
     assert (ran.state, ran.skipped) == ("failed", set())
     assert isinstance(ran.error, AirflowFailException)
     assert WRONG[mode] in str(ran.error)
@@ -125,10 +125,10 @@ def test_invalid_query_fails_at_once_despite_if_unknown(mode: str, ledger_file: 
 
 @pytest.mark.parametrize("mode", SENSELESS)
 def test_invalid_answer_follows_if_unknown_or_fails_without_retry(mode: str, ledger_file: LedgerFile) -> None:
-    ran = ask(mode, if_unknown="look", retries=3)
-    closed(ran, ledger_file)
+    ran = run_branch(mode, if_unknown="look", retries=3)
+    assert_unknown_decision(ran, ledger_file)
     assert (ran.state, ran.skipped) == ("success", {"promote", "hold"})
-    ran = ask(mode, retries=3)
+    ran = run_branch(mode, retries=3)
     assert (ran.state, ran.skipped) == ("failed", set())
     assert isinstance(ran.error, AirflowFailException)
     assert SENSELESS[mode] in str(ran.error)
@@ -193,7 +193,7 @@ def test_frozen_budget_with_fault_stays_frozen_and_is_retried(
     frozen = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
     assert run_task(in_dag(frozen, ["x"], dag_id="other"), connections=request_log.connection).skipped == {"x"}
     for try_number, state in ((1, first), (2, last)):
-        ran = ask(mode, if_unknown="look", try_number=try_number)
+        ran = run_branch(mode, if_unknown="look", try_number=try_number)
         assert ran.xcoms["decision"]["outcome"] == "frozen"
         assert (ran.state, ran.skipped) == (state, {"promote", "look"} if state == "success" else set())
 

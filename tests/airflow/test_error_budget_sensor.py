@@ -139,14 +139,14 @@ class TestDeferral:
         deferral = ran.deferral
         assert deferral is not None
         assert deferral.classpath == "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
-        assert _moment(deferral) == clock.now + timedelta(seconds=600)
+        assert _resume_time(deferral) == clock.now + timedelta(seconds=600)
         assert deferral.trigger_timeout == timedelta(seconds=1000) + sensors._GRACE
         # The start of the try survives a deferral.
         clock.forward(600)
         ran = resume(operator, deferral, connections=request_log.connection, start_date=started)
         assert ran.state == "deferred"
         assert ran.deferral is not None
-        left = _moment(ran.deferral) - clock.now
+        left = _resume_time(ran.deferral) - clock.now
         assert left == timedelta(seconds=400), "what is left of the timeout, not another ten minutes"
         clock.forward(401)
         ran = resume(operator, ran.deferral, connections=request_log.connection, start_date=started)
@@ -160,7 +160,7 @@ class TestDeferral:
         now = datetime.now(UTC)
         ran = run_task(sensor(deferrable=True, **arguments), connections=request_log.connection, start_date=now)
         assert ran.deferral is not None
-        assert _moment(ran.deferral) - now >= timedelta(seconds=10)
+        assert _resume_time(ran.deferral) - now >= timedelta(seconds=10)
         assert ran.deferral.trigger_timeout > timedelta(seconds=60), "and Airflow's own timeout comes after it"
 
     def test_recovery_at_last_poke_succeeds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
@@ -188,7 +188,7 @@ class TestDeferral:
         waits = []
         for _ in range(7):
             assert ran.deferral is not None
-            waits.append((_moment(ran.deferral) - datetime.now(UTC)).total_seconds())
+            waits.append((_resume_time(ran.deferral) - datetime.now(UTC)).total_seconds())
             ran = resume(operator, ran.deferral, connections=request_log.connection)
         assert waits[0] < waits[3] < waits[6]
         assert waits[6] == pytest.approx(300, abs=2)
@@ -216,7 +216,7 @@ class TestBackfill:
             assert "a past budget cannot recover" in str(ran.error)
 
 
-def _moment(deferral: Any) -> datetime:
+def _resume_time(deferral: Any) -> datetime:
     from airflow.sdk.serde import deserialize
 
     moment = deserialize(deferral.trigger_kwargs)["moment"]

@@ -31,7 +31,7 @@ def check(dag_id: str, **arguments) -> WholeRun:
     return example("scheduled_checks.py").run(dag_id, **arguments)
 
 
-def ways(ran: WholeRun, *all_ways: str) -> set[str]:
+def successful_branches(ran: WholeRun, *all_ways: str) -> set[str]:
     assert ran.state == "success", ran.states
     return ran.in_state("success") & set(all_ways)
 
@@ -46,18 +46,18 @@ def test_freshness_check_records_age(home):
     from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 
     ran = check("hourly_freshness")
-    assert ways(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"
+    assert successful_branches(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"
     assert ran.asset_events() == {"churn_model_stale"}
     (home / "model").write_text("a model")
     registry = DirectoryRegistry(home / "slo_models")
     registry.register("churn", "1", home / "model")
     registry.move("churn", Wanted(kind=PROMOTE, alias=CHAMPION, key="k", to="1"))
     ran = check("hourly_freshness")
-    assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"all_fresh"}, set())
+    assert (successful_branches(ran, *FRESHNESS), ran.asset_events()) == ({"all_fresh"}, set())
     ran = check("hourly_freshness", age_hours=30)
-    assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"data_are_stale"}, set())
+    assert (successful_branches(ran, *FRESHNESS), ran.asset_events()) == ({"data_are_stale"}, set())
     shutil.rmtree(home / "slo_models")
-    assert ways(check("hourly_freshness", age_hours=30), *FRESHNESS) == {"data_are_stale", "model_is_stale"}
+    assert successful_branches(check("hourly_freshness", age_hours=30), *FRESHNESS) == {"data_are_stale", "model_is_stale"}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_freshness_check_records_age(home):
 )
 def test_drift_check_records_state(home, conf, way, events):
     ran = check("daily_drift", **conf)
-    assert (ways(ran, *DRIFT), ran.asset_events()) == ({way}, events)
+    assert (successful_branches(ran, *DRIFT), ran.asset_events()) == ({way}, events)
 
 
 @pytest.mark.parametrize("dag_id", ["hourly_freshness", "daily_drift", "nightly_golden_set"])
@@ -90,7 +90,7 @@ def test_documents_without_checks_create_no_tasks(home, tmp_path, dag_id):
     [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "look_at_the_golden_set")],
 )
 def test_golden_set_check_records_verdict(home, conf, way):
-    assert ways(check("nightly_golden_set", **conf), *GOLDEN) == {way}
+    assert successful_branches(check("nightly_golden_set", **conf), *GOLDEN) == {way}
 
 
 def test_additional_slo_adds_check_without_python(home, tmp_path):
@@ -149,7 +149,7 @@ TIERS = [f"{tier}.{way}" for tier in ("gold", "silver") for way in ("healthy", "
 )
 def test_serving_dag_follows_branch_of_tiers(home, conf, taken):
     ran = example("serving_slos.py").run("serving_slos", **conf)
-    assert ways(ran, *TIERS) == taken
+    assert successful_branches(ran, *TIERS) == taken
     shown = ran.xcom("show")
     assert set(shown) == {"search-answers", "search-p99", "search-p50", "search-throughput", "search-index-fresh"}
 
@@ -163,6 +163,6 @@ def test_connection_replaces_example_log(home, tmp_path, monkeypatch):
     connection.close()
     monkeypatch.setenv("AIRFLOW_CONN_SERVING_LOG", f'{{"conn_type": "sqlite", "host": "{other}"}}')
     ran = example("serving_slos.py").run("serving_slos")
-    assert "gold.spent" in ways(ran, *TIERS)
+    assert "gold.spent" in successful_branches(ran, *TIERS)
     assert ran.xcom("gold.judge", key="decision")["slos"][0]["sli"] == 0
     assert os.environ["AIRFLOW_CONN_SERVING_LOG"].count(str(other)) == 1

@@ -65,7 +65,7 @@ class Service:
         assert (ran.state, self.champion) == ("success", "7"), ran.states
         assert (ran.states["promote"], ran.states["hold"]) == ("success", "skipped")
         assert self.outcome() == outcome
-        told = self.told()
+        told = self.shown_decisions()
         assert [(one.kind, one.outcome, one.version) for one in told] == [("promote", "pass", "7"), ("decision", outcome, "7")]
         assert {one.key.run_id for one in told} == {ran.run_id}
         (row,) = self.ledger("promote")
@@ -79,13 +79,13 @@ class Service:
         assert (ran.state, self.champion) == ("success", None), ran.states
         assert (ran.states["promote"], ran.states["hold"], ran.states["report"]) == ("skipped", "success", "success")
         assert self.outcome() == outcome
-        (told,) = self.told()
+        (told,) = self.shown_decisions()
         assert (told.kind, told.outcome, told.version, told.key.run_id) == ("decision", outcome, "7", ran.run_id)
         said = ran.xcom("hold")
         assert said.startswith(f"version 7 is held back: {told.why}")
         return str(said)
 
-    def told(self) -> list[Happening]:
+    def shown_decisions(self) -> list[Happening]:
         """What `airflow slo decisions` shows."""
         with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}", test_run=True) as ledger:
             return happenings(ledger)
@@ -110,12 +110,12 @@ def service(tmp_path: Path, candidate: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Service(tmp_path, candidate)
 
 
-def low(service: Service) -> str:
+def low_budget(service: Service) -> str:
     service.answered(991, 9)  # a tenth of the budget is left
     return "warning"
 
 
-def not_known(service: Service) -> str:
+def unknown_budget(service: Service) -> str:
     return "unknown"
 
 
@@ -146,7 +146,7 @@ def test_escalated_budget_holds_promotion(service):
     assert "rule burns-fast: burn rate 20 over 1h" in said
 
 
-@pytest.mark.parametrize("budget", [low, not_known])
+@pytest.mark.parametrize("budget", [low_budget, unknown_budget])
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
 def test_low_budget_waits_for_approval(service, budget, answer):
     outcome = budget(service)
@@ -158,7 +158,7 @@ def test_low_budget_waits_for_approval(service, budget, answer):
         assert service.expect_held(ran, outcome).endswith("; nobody approved it")
 
 
-@pytest.mark.parametrize("budget", [low, not_known])
+@pytest.mark.parametrize("budget", [low_budget, unknown_budget])
 def test_unanswered_approval_does_not_promote(service, budget):
     outcome = budget(service)
     with nobody_answering("ask_a_person") as change:

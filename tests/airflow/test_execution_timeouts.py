@@ -31,7 +31,7 @@ INTERVAL = (datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelt
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_log: RequestLog) -> None:
+def ledger_and_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_log: RequestLog) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     request_log.write(0, 1000)  # frozen
     monkeypatch.setenv("AIRFLOW_CONN_REQUEST_LOG", json.dumps(request_log.connection["request_log"]))

@@ -73,7 +73,7 @@ def context(**more: Any) -> dict[str, Any]:
     return {"dag_run": run, "choice": {"title": "Model serving degradation", "severity": "critical"}, **more}
 
 
-def told(notifier: IncidentNotifier, given: dict[str, Any], *, how: str) -> None:
+def send(notifier: IncidentNotifier, given: dict[str, Any], *, how: str) -> None:
     """As Airflow calls it: as a callback, or awaited."""
     if how == "sync":
         notifier(given)
@@ -94,7 +94,7 @@ def test_webhook_gets_all_fields(webhook: Webhook, how: str):
     notifier = IncidentNotifier(
         webhook_conn_id="hook", playbook_url="https://wiki/{{ incident.subject }}", text="call {{ choice.title }}"
     )
-    told(notifier, context(), how=how)
+    send(notifier, context(), how=how)
     ((path, headers, body),) = webhook.taken
     assert (path, headers["Authorization"]) == ("/hook", "Bearer secret-token")
     assert body["title"] == "[critical] checkout: the error budget burns"
@@ -124,14 +124,14 @@ def test_secret_in_exception_is_masked(webhook: Webhook, how: str):
             "ti": SimpleNamespace(task_id="t"),
             "dag_run": {"dag_id": "d", "run_id": "r"},
         }
-        told(IncidentNotifier(webhook_conn_id="hook", notifier=InnerToo()), failed, how=how)
-        for all_of_it in (str(webhook.taken), str(Inner.said)):
+        send(IncidentNotifier(webhook_conn_id="hook", notifier=AsyncInnerNotifier()), failed, how=how)
+        for all_of_it in (str(webhook.taken), str(InnerNotifier.said)):
             assert "a-task" not in all_of_it and "hunter2" not in all_of_it
-    for text in (webhook.taken[-1][2]["text"], Inner.said[-1][1]):
+    for text in (webhook.taken[-1][2]["text"], InnerNotifier.said[-1][1]):
         assert "ConnectionError: GET https://***@db.example/x failed; token=***" in text
 
 
-class Inner(BaseNotifier):
+class InnerNotifier(BaseNotifier):
     template_fields = ("text",)
     said: list[tuple[str, str]] = []
 
@@ -143,43 +143,43 @@ class Inner(BaseNotifier):
         self.said.append(("sync", self.text))
 
 
-class InnerToo(Inner):
+class AsyncInnerNotifier(InnerNotifier):
     async def async_notify(self, context: Any) -> None:
         self.said.append(("async", self.text))
 
 
 @both
-@pytest.mark.parametrize("kind", [Inner, InnerToo])
+@pytest.mark.parametrize("kind", [InnerNotifier, AsyncInnerNotifier])
 @pytest.mark.parametrize("named", [False, True])
-def test_airflow_notifier_renders_incident(how: str, kind: type[Inner], named: bool):
-    Inner.said.clear()
+def test_airflow_notifier_renders_incident(how: str, kind: type[InnerNotifier], named: bool):
+    InnerNotifier.said.clear()
     text = "{{ incident_title }} ({{ incident.id }})"
     if named:
         notifier = IncidentNotifier(notifier=f"{kind.__module__}.{kind.__qualname__}", notifier_arguments={"text": text})
     else:
         notifier = IncidentNotifier(notifier=kind(text=text))
-    told(notifier, context(), how=how)
-    expected = "async" if how == "async" and kind is InnerToo else "sync"
-    assert Inner.said == [(expected, "[critical] checkout: the error budget burns (checkout-page-1)")]
+    send(notifier, context(), how=how)
+    expected = "async" if how == "async" and kind is AsyncInnerNotifier else "sync"
+    assert InnerNotifier.said == [(expected, "[critical] checkout: the error budget burns (checkout-page-1)")]
 
 
 HOSTILE = "{{ 7 * 7 }} {% for x in [1] %}run{% endfor %} {{ conn.secret.password }}"
 
 
 @both
-@pytest.mark.parametrize("kind", [Inner, InnerToo])
+@pytest.mark.parametrize("kind", [InnerNotifier, AsyncInnerNotifier])
 @pytest.mark.parametrize("named", [False, True])
-def test_template_in_label_is_not_rendered(how: str, kind: type[Inner], named: bool, monkeypatch: pytest.MonkeyPatch):
+def test_template_in_label_is_not_rendered(how: str, kind: type[InnerNotifier], named: bool, monkeypatch: pytest.MonkeyPatch):
     """What an alert says is rendered into a message, and the message is not rendered once more."""
     monkeypatch.setenv("AIRFLOW_CONN_SECRET", json.dumps({"conn_type": "http", "password": "hunter2"}))
-    Inner.said.clear()
+    InnerNotifier.said.clear()
     text = "{{ incident_text }}"
     if named:
         notifier = IncidentNotifier(notifier=f"{kind.__module__}.{kind.__qualname__}", notifier_arguments={"text": text})
     else:
         notifier = IncidentNotifier(notifier=kind(text=text), text="{{ incident.message }}")
-    told(notifier, context(incident={**INCIDENT.to_dict(), "message": HOSTILE}), how=how)
-    ((_, said),) = Inner.said
+    send(notifier, context(incident={**INCIDENT.to_dict(), "message": HOSTILE}), how=how)
+    ((_, said),) = InnerNotifier.said
     assert HOSTILE in said
     assert "49" not in said and "hunter2" not in said
 
@@ -188,7 +188,7 @@ def test_template_in_label_is_not_rendered(how: str, kind: type[Inner], named: b
 def test_alertmanager_gets_alert(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with running_alertmanager(tmp_path) as url:
         monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": url}))
-        told(IncidentNotifier(alertmanager_conn_id="alerts", playbook_url="https://wiki/x"), context(), how=how)
+        send(IncidentNotifier(alertmanager_conn_id="alerts", playbook_url="https://wiki/x"), context(), how=how)
         with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
             (alert,) = json.load(answer)
     assert alert["labels"] == {
@@ -205,26 +205,26 @@ def test_alertmanager_gets_alert(how: str, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("status", [401, 503])
 def test_failed_channel_raises_masked_error_after_other_channels(webhook: Webhook, how: str, status: int):
     webhook.status = status
-    Inner.said.clear()
-    notifier = IncidentNotifier(webhook_conn_id="hook", notifier=Inner())
+    InnerNotifier.said.clear()
+    notifier = IncidentNotifier(webhook_conn_id="hook", notifier=InnerNotifier())
     with pytest.raises(QueryError, match=f"HTTP {status}") as caught:
-        told(notifier, context(), how=how)
+        send(notifier, context(), how=how)
     assert "secret-token" not in str(caught.value) and caught.value.transient is (status == 503)
-    assert len(Inner.said) == 1
+    assert len(InnerNotifier.said) == 1
 
 
 @both
 def test_unreachable_channel_raises(how: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({"conn_type": "http", "host": f"http://127.0.0.1:{free_port()}"}))
     with pytest.raises(QueryError, match="was not taken"):
-        told(IncidentNotifier(webhook_conn_id="hook"), context(), how=how)
+        send(IncidentNotifier(webhook_conn_id="hook"), context(), how=how)
 
 
 @both
 def test_failed_task_without_incident_is_reported(webhook: Webhook, how: str):
     run = SimpleNamespace(dag_id="train", run_id="r", conf={})
     given = {"dag_run": run, "ti": SimpleNamespace(task_id="fit"), "exception": ValueError("no rows")}
-    told(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
     ((_, _, body),) = webhook.taken
     assert body["title"] == "[unknown] train.fit: a task has failed" and "ValueError: no rows" in body["text"]
 
@@ -232,7 +232,7 @@ def test_failed_task_without_incident_is_reported(webhook: Webhook, how: str):
 @both
 def test_missed_deadline_is_reported(webhook: Webhook, how: str):
     given = {"dag_run": {"dag_id": "train", "dag_run_id": "r", "conf": {}}, "deadline": {"deadline_time": "2026-11-24T05:00:00Z"}}
-    told(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
     ((_, _, body),) = webhook.taken
     assert body["title"] == "[unknown] train: a deadline was missed" and "2026-11-24T05:00:00Z" in body["text"]
     assert body["run_url"].endswith("/dags/train/runs/r")
@@ -247,14 +247,14 @@ def test_missed_deadline_is_reported(webhook: Webhook, how: str):
 def test_run_with_invalid_incident_is_reported(webhook: Webhook, how: str, deadline: bool, conf: Any):
     values = {"dag_id": "rollback", "run_id": "r", "conf": {"incident": conf}}
     given = {"dag_run": values if deadline else SimpleNamespace(**values), "ti": SimpleNamespace(task_id="open")}
-    told(IncidentNotifier(webhook_conn_id="hook"), {**given, "exception": ValueError("no incident")}, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), {**given, "exception": ValueError("no incident")}, how=how)
     ((_, _, body),) = webhook.taken
     assert body["title"] == "[unknown] rollback.open: a task has failed" and "ValueError: no incident" in body["text"]
 
 
 @both
 def test_missing_burn_rates_are_omitted(webhook: Webhook, how: str):
-    told(IncidentNotifier(webhook_conn_id="hook"), context(incident={"id": "x", "evidence": {"burn_rates": "high"}}), how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), context(incident={"id": "x", "evidence": {"burn_rates": "high"}}), how=how)
     assert len(webhook.taken) == 1
 
 
@@ -262,10 +262,10 @@ def test_missing_burn_rates_are_omitted(webhook: Webhook, how: str):
 def test_callbacks_of_one_try_have_own_incidents(webhook: Webhook, how: str):
     """Airflow gives all callbacks of a try one context."""
     given = {"dag_run": SimpleNamespace(dag_id="train", run_id="r", conf={}), "ti": SimpleNamespace(task_id="fit")}
-    told(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
     assert not [name for name in given if name.startswith("incident")]
     given["exception"] = ValueError("no rows")
-    told(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
     first, second = (body for _, _, body in webhook.taken)
     assert first["text"].endswith("notice") and second["text"].endswith("failure")
     assert second["title"] == "[unknown] train.fit: a task has failed"
@@ -288,7 +288,7 @@ def test_notifier_serializes_in_deadline_alert_and_callback():
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [({}, "has no channel"), ({"notifier": Inner(), "notifier_arguments": {}}, "the dotted name of a notifier")],
+    [({}, "has no channel"), ({"notifier": InnerNotifier(), "notifier_arguments": {}}, "the dotted name of a notifier")],
 )
 def test_invalid_arguments_are_rejected(arguments: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):

@@ -111,7 +111,7 @@ class TestRecording:
 class TestApproval:
     STEP = PlaybookStep(phase="mitigation", action="Approve it", id="approve", kind=Kind.APPROVAL, timeout=timedelta(minutes=5))
 
-    def answered(self, choice: str, who: Any, ledger_file: LedgerFile) -> tuple[Ran, Any]:
+    def run_approval(self, choice: str, who: Any, ledger_file: LedgerFile) -> tuple[Ran, Any]:
         with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             task = StepApprovalOperator(task_id="approve", step=self.STEP, recorder=StepRecorder(self.STEP))
             task >> [EmptyOperator(task_id="act"), EmptyOperator(task_id="mitigation_is_over")]
@@ -137,24 +137,24 @@ class TestApproval:
         return SimpleNamespace(error=error, xcoms=dict(messages)), ledger_file.checks("incident_step")[-1].result
 
     def test_approval_continues(self, ledger_file: LedgerFile):
-        ran, check = self.answered("Approve", {"id": "1", "name": "Ann"}, ledger_file)
+        ran, check = self.run_approval("Approve", {"id": "1", "name": "Ann"}, ledger_file)
         assert ran.error is None and ran.xcoms["approval"]["by"] == "Ann"
         assert (check.evidence["state"], check.evidence["message"]) == (State.APPROVED, "by Ann")
 
     def test_rejection_skips_following_steps_only(self, ledger_file: LedgerFile):
-        ran, check = self.answered("Reject", {"id": "1", "name": "Bob"}, ledger_file)
+        ran, check = self.run_approval("Reject", {"id": "1", "name": "Bob"}, ledger_file)
         assert type(ran.error).__name__ == "DownstreamTasksSkipped" and ran.error.tasks == [("act", -1)]
         assert (check.evidence["state"], check.verdict) == (State.REJECTED, "warn")
 
     def test_unanswered_approval_uses_default(self, ledger_file: LedgerFile):
-        ran, check = self.answered("Reject", None, ledger_file)
+        ran, check = self.run_approval("Reject", None, ledger_file)
         assert type(ran.error).__name__ == "DownstreamTasksSkipped"
         assert check.evidence["message"] == "by default, because nobody answered within 0:05:00"
         assert check.evidence["found"]["timed_out"] is True
 
 
 class TestPostMortem:
-    def written(self, tmp_path: Path, **arguments: Any) -> tuple[Ran, str]:
+    def run_post_mortem(self, tmp_path: Path, **arguments: Any) -> tuple[Ran, str]:
         task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path / "pm"), **arguments)
         ran = run_task(task, conf=conf(incident()), run_id="r", connections=arguments.pop("connections", None))
         return ran, (tmp_path / "pm" / "answered-1.md").read_text()
@@ -180,7 +180,7 @@ class TestPostMortem:
              "dag_run": SimpleNamespace(conf=conf(incident()), dag_id="a_dag", run_id="r")},
             State.FAILED, "no such version",
         )  # fmt: skip
-        ran, text = self.written(tmp_path)
+        ran, text = self.run_post_mortem(tmp_path)
         assert isinstance(ran.error, AirflowFailException) and "Roll back: failed no such version" in str(ran.error)
         assert "Roll back: failed; do it by hand" in text
 
@@ -218,9 +218,9 @@ class TestPostMortem:
             assert len(recorded_steps(ledger, later, dag_id="incident", run_id="later")) == 1001
 
     def test_unmeasured_impact_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
-        ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist
+        ran, text = self.run_post_mortem(tmp_path, slos=sql_documents())  # the connection does not exist
         assert ran.state == "success" and re.search(r"Impact \| not known: .*request\\_log", text)
-        _, text = self.written(tmp_path)
+        _, text = self.run_post_mortem(tmp_path)
         assert "not known: no SLO documents were given" in text
 
     def test_unopened_incident_fails_post_mortem(self, ledger_file: LedgerFile, tmp_path: Path):
@@ -242,21 +242,21 @@ class TestPostMortem:
 
 
 class TestRecovery:
-    def looked(self, request_log: RequestLog, **arguments: Any) -> Ran:
+    def run_sensor(self, request_log: RequestLog, **arguments: Any) -> Ran:
         task = RecoveredSensor(task_id="recovered", slos=sql_documents(), mode="reschedule", **arguments)
         return run_task(in_dag(task, dag_id="incident"), run_id="r", conf=conf(incident()), connections=request_log.connection)
 
-    def mitigated(self, at: datetime) -> None:
+    def record_mitigation(self, at: datetime) -> None:
         step = StepRecord(step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=at, ended_at=at)
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "back"))
 
     def test_recovery_uses_burn_rate_since_mitigation(self, ledger_file: LedgerFile, request_log: RequestLog):
         now = datetime.now(UTC)
-        self.mitigated(now - 2 * MINUTE)
+        self.record_mitigation(now - 2 * MINUTE)
         request_log.write(50, 50, at=now - 3 * MINUTE)  # before it
         request_log.write(200, 1, at=now - MINUTE)
-        ran = self.looked(request_log)
+        ran = self.run_sensor(request_log)
         assert ran.state == "success" and ran.xcoms["return_value"]["recovered"] is True
         assert ran.xcoms["return_value"]["burn_rate_since"] == pytest.approx(100 / 201)
 
@@ -273,26 +273,26 @@ class TestRecovery:
         self, since: float, good: int, bad: int, said: str, ledger_file: LedgerFile, request_log: RequestLog
     ):
         now = datetime.now(UTC)
-        self.mitigated(now - since * MINUTE)
+        self.record_mitigation(now - since * MINUTE)
         request_log.write(1000, 0)
         request_log.write(good, bad, at=now - since / 2 * MINUTE)
-        ran = self.looked(request_log)
+        ran = self.run_sensor(request_log)
         assert ran.state == "up_for_reschedule" and said in ran.log
 
     def test_recovery_without_mitigation_uses_short_windows(self, ledger_file: LedgerFile, request_log: RequestLog):
         now = datetime.now(UTC)
         request_log.write(1000, 0)
         request_log.write(50, 50, at=now - MINUTE)
-        assert self.looked(request_log).state == "up_for_reschedule"
+        assert self.run_sensor(request_log).state == "up_for_reschedule"
         request_log.clear()
         request_log.write(1000, 0)
         request_log.write(100, 0, at=now - MINUTE)
-        assert self.looked(request_log).state == "success"
+        assert self.run_sensor(request_log).state == "success"
 
     def test_no_data_is_not_recovery(self, ledger_file: LedgerFile, request_log: RequestLog):
-        ran = self.looked(request_log)
+        ran = self.run_sensor(request_log)
         assert ran.state == "up_for_reschedule" and "which is not a recovery" in ran.log
 
     def test_unknown_slo_fails_at_once(self, ledger_file: LedgerFile, request_log: RequestLog):
-        ran = self.looked(request_log, slo="nobody")
+        ran = self.run_sensor(request_log, slo="nobody")
         assert ran.state == "failed" and "there is no SLO 'nobody'" in str(ran.error)

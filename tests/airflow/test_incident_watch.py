@@ -1,4 +1,4 @@
-"""How incidents leave a watch: apart from each other, and not at the pace of its looks."""
+"""How incidents leave a watch: apart from each other, and not at the pace of its polls."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def burning() -> PollResult:
     return PollResult(datetime.now(UTC), [Sighting(f"slo-{one}", Seen.BURNING, severity="page") for one in range(MANY)])
 
 
-class Looks:
-    """One look at once, a second that never comes."""
+class Polls:
+    """One poll at once, a second that never comes."""
 
     def __init__(self) -> None:
         self.began = self.broken_off = self.closed = 0
@@ -51,11 +51,11 @@ class Looks:
             self.closed += 1
 
 
-async def told(looks: AsyncIterator[PollResult], *, most: int = MANY) -> list[tuple[str, float]]:
+async def collect_events(polls: AsyncIterator[PollResult], *, most: int = MANY) -> list[tuple[str, float]]:
     """Return whose incidents are told of, and when: by the trigger's own clock, whenever this test comes to hear of it."""
     found: list[tuple[str, float]] = []
     trigger = BurnRateTrigger(slos="/x", poll_interval=300)
-    async with aclosing(trigger.events(looks)) as events:
+    async with aclosing(trigger.events(polls)) as events:
         async for event in events:
             found.append((event.payload["subject"], trigger._sent_at[event.payload["id"]]))
             if len(found) == most:
@@ -64,27 +64,27 @@ async def told(looks: AsyncIterator[PollResult], *, most: int = MANY) -> list[tu
 
 
 def test_incidents_of_one_poll_are_sent_without_more_polls():
-    looks = Looks()
-    found = asyncio.run(asyncio.wait_for(told(looks()), 20))
+    polls = Polls()
+    found = asyncio.run(asyncio.wait_for(collect_events(polls()), 20))
     assert [subject for subject, _ in found] == [f"slo-{one}" for one in range(MANY)]
     between = [later - sooner for (_, sooner), (_, later) in itertools.pairwise(found)]
     assert min(between) >= incident_watch.EVENT_INTERVAL
-    assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1), "one look ran all the while, and ended with the watch"
+    assert (polls.began, polls.broken_off, polls.closed) == (1, 1, 1), "one poll ran all the while, and ended with the watch"
 
 
 def test_closed_trigger_ends_its_polls():
-    looks = Looks()
+    polls = Polls()
 
     async def play() -> None:
-        task = asyncio.create_task(told(looks(), most=99))
-        while not looks.began:
+        task = asyncio.create_task(collect_events(polls(), most=99))
+        while not polls.began:
             await asyncio.sleep(0.01)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
     asyncio.run(asyncio.wait_for(play(), 20))
-    assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1)
+    assert (polls.began, polls.broken_off, polls.closed) == (1, 1, 1)
 
 
 def test_error_in_polls_is_raised():
@@ -97,7 +97,7 @@ def test_error_in_polls_is_raised():
     async def play() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         with pytest.raises(ConnectionError, match="gone for good"):
-            await told(breaking())
+            await collect_events(breaking())
         gc.collect()
 
     asyncio.run(play())
@@ -108,4 +108,4 @@ def test_end_of_polls_ends_trigger():
     async def one() -> AsyncIterator[PollResult]:
         yield PollResult(datetime.now(UTC))
 
-    assert asyncio.run(asyncio.wait_for(told(one()), 20)) == []
+    assert asyncio.run(asyncio.wait_for(collect_events(one()), 20)) == []

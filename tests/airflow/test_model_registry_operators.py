@@ -73,7 +73,7 @@ def test_retry_changes_nothing_and_keeps_one_row(registry: DirectoryRegistry, fi
     assert other_run.xcoms["return_value"]["to"] == "1"
 
 
-def back(registry: DirectoryRegistry, run: str, began: datetime, **more: Any) -> dict[str, Any]:
+def run_rollback(registry: DirectoryRegistry, run: str, began: datetime, **more: Any) -> dict[str, Any]:
     task = RollbackModelOperator(task_id="back", model="fraud", registry_path=str(registry._root), **more)
     ti = SimpleNamespace(dag_id="d", run_id=run, task_id="back", map_index=-1, try_number=1)
     return task.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=began)})
@@ -83,26 +83,26 @@ def test_two_runs_before_first_rollback_roll_back_once(registry: DirectoryRegist
     for version in "23":
         registry.move("fraud", Wanted(kind="promote", alias="champion", key=version, to=version))
     began = datetime.now(UTC)
-    assert (back(registry, "a", began)["to"], registry.alias("fraud", "champion")) == ("2", "2")
-    told = back(registry, "b", began)
+    assert (run_rollback(registry, "a", began)["to"], registry.alias("fraud", "champion")) == ("2", "2")
+    told = run_rollback(registry, "b", began)
     assert (told["changed"], told["now"]) == (False, "2") and "nothing left to do: fraud@champion was rolled back from 3" in told[
         "message"
     ]
     registry.move("fraud", Wanted(kind="promote", alias="champion", key="fixed", to="3"))
-    assert back(registry, "c", began)["changed"] is False, "what was promoted meanwhile is not what it was about"
-    assert back(registry, "d", datetime.now(UTC))["to"] == "2", "a run that began later is about what serves now"
-    assert back(registry, "e", began, expected_champion="2")["to"] == "1", "it says what is bad"
+    assert run_rollback(registry, "c", began)["changed"] is False, "what was promoted meanwhile is not what it was about"
+    assert run_rollback(registry, "d", datetime.now(UTC))["to"] == "2", "a run that began later is about what serves now"
+    assert run_rollback(registry, "e", began, expected_champion="2")["to"] == "1", "it says what is bad"
 
 
 def test_run_rolls_back_its_own_promotion(registry: DirectoryRegistry, files: GoldenFiles) -> None:
     registry.move("fraud", Wanted(kind="promote", alias="champion", key="2", to="2"))
     began = datetime.now(UTC)
-    assert back(registry, "another", began)["to"] == "1"
+    assert run_rollback(registry, "another", began)["to"] == "1"
     registry.move("fraud", Wanted(kind="promote", alias="champion", key="d/own/promote/-1", to="3"))
-    assert (back(registry, "own", began)["from"], registry.alias("fraud", "champion")) == ("3", "1")
+    assert (run_rollback(registry, "own", began)["from"], registry.alias("fraud", "champion")) == ("3", "1")
 
 
-def refused(ran: Ran, files: GoldenFiles, text: str) -> dict[str, Any]:
+def assert_rejected(ran: Ran, files: GoldenFiles, text: str) -> dict[str, Any]:
     assert ran.state == "failed"
     assert type(ran.error).__name__ == "AirflowFailException"
     assert text in str(ran.error)
@@ -116,13 +116,13 @@ def test_cleared_run_with_other_version_promotes_it(registry: DirectoryRegistry,
     assert run_task(promotion(), connections=connection(tmp_path)).state == "success"
     run_task(RollbackModelOperator(task_id="back", model="fraud"), run_id="r2", connections=connection(tmp_path))
     ran = run_task(promotion(version="3", expected_champion="1"), try_number=2, connections=connection(tmp_path))
-    assert refused(ran, files, "moved it to 2 before, and is asked for 3 now")["reason"] == "conflict"
+    assert assert_rejected(ran, files, "moved it to 2 before, and is asked for 3 now")["reason"] == "conflict"
     assert registry.alias("fraud", "champion") == "1"
 
 
 def test_changed_champion_fails_without_retry(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
     ran = run_task(promotion(expected_champion="3"), connections=connection(tmp_path))
-    assert refused(ran, files, "names 1, not 3 as expected")["reason"] == "conflict"
+    assert assert_rejected(ran, files, "names 1, not 3 as expected")["reason"] == "conflict"
     assert registry.alias("fraud", "champion") == "1"
 
 
@@ -142,7 +142,7 @@ def test_version_that_did_not_pass_is_not_promoted(
     registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path, evaluation: Any, text: str
 ) -> None:
     ran = run_task(promotion(evaluation=evaluation), connections=connection(tmp_path))
-    assert refused(ran, files, text)["reason"] == "evaluation"
+    assert assert_rejected(ran, files, text)["reason"] == "evaluation"
     assert registry.alias("fraud", "champion") == "1"
 
 
@@ -151,7 +151,7 @@ def test_missing_evaluation_is_not_promoted(registry: DirectoryRegistry, files: 
     with DAG("d", schedule=None):
         move = promotion(evaluation=EmptyOperator(task_id="evaluate").output)
     ran = run_task(move, connections=connection(tmp_path))
-    assert refused(ran, files, "its evaluation is missing")["reason"] == "evaluation"
+    assert assert_rejected(ran, files, "its evaluation is missing")["reason"] == "evaluation"
     assert registry.alias("fraud", "champion") == "1"
 
 
@@ -181,7 +181,7 @@ def test_default_registry_is_directory_in_airflow_home(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     ran = run_task(promotion(retries=0))
-    assert refused(ran, files, "model fraud has no version 2")["reason"] == "not_found"
+    assert assert_rejected(ran, files, "model fraud has no version 2")["reason"] == "not_found"
     (tmp_path / "model.bin").write_text("2")
     DirectoryRegistry(tmp_path / "home" / "slo_models").register("fraud", "2", tmp_path / "model.bin")
     ran = run_task(promotion(), run_id="r2")

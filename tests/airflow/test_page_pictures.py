@@ -9,7 +9,7 @@ import pytest
 from tests.airflow.page_pictures import PICTURES, PROMISES, SHOTS, pictures
 
 
-def look(text: str) -> str:
+def visible_text(text: str) -> str:
     """Check that a picture is one, and return what can be read in it."""
     root = ET.fromstring(text)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -22,12 +22,12 @@ def look(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def generated_pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(pictures(tmp_path_factory.mktemp("pictures")))
 
 
-def test_pictures_match_pages(made: dict[str, str]) -> None:
-    overview, slo = (look(made[name]) for name, *_ in SHOTS)
+def test_pictures_match_pages(generated_pictures: dict[str, str]) -> None:
+    overview, slo = (visible_text(generated_pictures[name]) for name, *_ in SHOTS)
     assert "Service level objectives" in overview
     for name, *_ in PROMISES:
         assert name in overview
@@ -38,5 +38,5 @@ def test_pictures_match_pages(made: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", [shot[0] for shot in SHOTS])
 def test_readme_pictures_show_slos(name: str) -> None:
     text = (PICTURES / name).read_text()
-    assert "prices-answered" in look(text)
+    assert "prices-answered" in visible_text(text)
     assert len(text) < 100_000

@@ -34,7 +34,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 class TestHeatMap:
-    def drifted(self, ledger: Ledger, states: dict[str, State], *, days: int, drop: Any = ()) -> None:
+    def record_drift(self, ledger: Ledger, states: dict[str, State], *, days: int, drop: Any = ()) -> None:
         """Record a comparison as it was some days ago.
 
         :param drop: names of checks, or keys of evidence, that are not recorded
@@ -58,14 +58,14 @@ class TestHeatMap:
     def test_heat_map_with_more_drifted_columns_than_listed(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
         assert len(many) > MOST_WORST
-        self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1)
-        self.drifted(ledger, {name: State.DRIFT if name == "h" else State.OK for name in many}, days=0)
+        self.record_drift(ledger, dict.fromkeys(many, State.DRIFT), days=1)
+        self.record_drift(ledger, {name: State.DRIFT if name == "h" else State.OK for name in many}, days=0)
         assert self.cells(ledger) == {name: ["fail", "fail" if name == "h" else "pass"] for name in many}
 
     def test_unlisted_column_is_not_shown_as_ok(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
-        self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1, drop=[f"features.{name}" for name in many])
-        self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=0)
+        self.record_drift(ledger, dict.fromkeys(many, State.DRIFT), days=1, drop=[f"features.{name}" for name in many])
+        self.record_drift(ledger, dict.fromkeys(many, State.DRIFT), days=0)
         assert [list(found) for found in zip(*self.cells(ledger).values(), strict=True)] == [
             ["fail"] * MOST_WORST + [""] * 3,
             ["fail"] * 8,
@@ -73,8 +73,8 @@ class TestHeatMap:
 
     @pytest.mark.parametrize(("drop", "other"), [((), "pass"), (("skipped",), "")], ids=["now", "before they were named"])
     def test_column_not_judged_is_not_shown_as_ok(self, ledger: Ledger, drop: Any, other: str) -> None:
-        self.drifted(ledger, {"a": State.SKIPPED, "b": State.OK, "c": State.INSUFFICIENT_DATA}, days=1, drop=drop)
-        self.drifted(ledger, {"a": State.DRIFT, "b": State.SCHEMA_CHANGE, "c": State.OK}, days=0)
+        self.record_drift(ledger, {"a": State.SKIPPED, "b": State.OK, "c": State.INSUFFICIENT_DATA}, days=1, drop=drop)
+        self.record_drift(ledger, {"a": State.DRIFT, "b": State.SCHEMA_CHANGE, "c": State.OK}, days=0)
         assert self.cells(ledger) == {"a": ["", "fail"], "b": [other, "fail"], "c": ["unknown", "pass"]}
 
     def test_custom_checks_show_only_their_listed_columns(self, ledger: Ledger) -> None:

@@ -62,7 +62,7 @@ def ledger(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
 
 
-def made(make: Callable[[Any], BaseOperator]) -> BaseOperator:
+def build_in_dag(make: Callable[[Any], BaseOperator]) -> BaseOperator:
     """Make an operator in a DAG, of a task that pushes nothing."""
     with DAG("d", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
         before = EmptyOperator(task_id="before")
@@ -73,7 +73,7 @@ def made(make: Callable[[Any], BaseOperator]) -> BaseOperator:
 
 @pytest.mark.parametrize(("kind", "more", "name"), CASES, ids=lambda one: getattr(one, "__name__", None) or str(one)[:40])
 def test_missing_xcom_fails_task(kind, more, name):
-    ran = run_task(made(lambda xcom: kind(task_id="t", retries=3, trigger_rule="none_failed", **{**more, name: xcom})))
+    ran = run_task(build_in_dag(lambda xcom: kind(task_id="t", retries=3, trigger_rule="none_failed", **{**more, name: xcom})))
     assert (ran.state, type(ran.error).__name__) == ("failed", "AirflowFailException")
     assert f"{name} was given and is None when the task runs" in str(ran.error)
 
@@ -91,7 +91,7 @@ def test_missing_xcom_fails_task(kind, more, name):
 )
 def test_template_rendered_to_nothing_fails_task(kind, more, name, nothing):
     text = {name: "{{ params.nothing }}"}
-    ran = run_task(made(lambda _: kind(task_id="t", retries=3, params={"nothing": nothing}, **{**more, **text})))
+    ran = run_task(build_in_dag(lambda _: kind(task_id="t", retries=3, params={"nothing": nothing}, **{**more, **text})))
     assert type(ran.error).__name__ == "AirflowFailException"
     assert f"{name} was given and is {str(nothing)!r} when" in str(ran.error)
 

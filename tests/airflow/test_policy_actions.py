@@ -29,7 +29,7 @@ DEGRADES = """
 
 
 class TestPolicyActions:
-    def decided(self, request_log: RequestLog, path: Path, spec: str = DEGRADES, **arguments: Any) -> Ran:
+    def run_policy(self, request_log: RequestLog, path: Path, spec: str = DEGRADES, **arguments: Any) -> Ran:
         asset = Asset("serving_decision")
         task = PolicyDecisionOperator(
             task_id="act", slos=sql_documents(spec), decision_path=str(path), outlets=[asset], **arguments
@@ -56,7 +56,7 @@ class TestPolicyActions:
         tmp_path: Path,
     ):
         request_log.write(1000 - bad, bad)
-        ran = self.decided(request_log, tmp_path / "here" / "decision.json")
+        ran = self.run_policy(request_log, tmp_path / "here" / "decision.json")
         assert ran.state == "success", ran.error
         found = read_decision(tmp_path / "here" / "decision.json")
         assert (found.action, found.experiments, found.degraded) == (action, experiments, degraded)
@@ -66,7 +66,7 @@ class TestPolicyActions:
         assert [path.name for path in (tmp_path / "here").iterdir()] == ["decision.json"], "no draft is left"
 
     def test_unknown_budget_stops_experiments(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
-        ran = self.decided(request_log, tmp_path / "d.json")
+        ran = self.run_policy(request_log, tmp_path / "d.json")
         assert ran.state == "success"
         found = read_decision(tmp_path / "d.json")
         assert (found.action, found.experiments, found.degraded) == ("freeze", False, False)
@@ -77,13 +77,13 @@ class TestPolicyActions:
             DEGRADES + f"  overrides:\n    - {{action: allow, until: '{until.isoformat()}', reason: the sale, approvedBy: Ann}}\n"
         )
         request_log.write(980, 20)
-        self.decided(request_log, tmp_path / "d.json", spec)
+        self.run_policy(request_log, tmp_path / "d.json", spec)
         found = read_decision(tmp_path / "d.json")
         assert found.action == "allow" and "the sale" in found.reason
         assert found.until is not None and abs(found.until - until) < timedelta(seconds=1)
         assert read_decision(tmp_path / "d.json", until).known is False
         spec = spec.replace(until.isoformat(), (datetime.now(UTC) - MINUTE).isoformat())
-        self.decided(request_log, tmp_path / "d.json", spec)
+        self.run_policy(request_log, tmp_path / "d.json", spec)
         assert read_decision(tmp_path / "d.json").action == "freeze"
 
     def test_serving_decision_of_playbook_is_written(self, tmp_path: Path):
@@ -112,7 +112,7 @@ class TestPolicyActions:
         switch("reduce_experimentation", "second")
         switch("allow", "second")
         request_log.write(1000, 0)
-        assert self.decided(request_log, path).xcoms["return_value"]["action"] == "allow"
+        assert self.run_policy(request_log, path).xcoms["return_value"]["action"] == "allow"
         seen.append((read_decision(path).action, read_decision(path).degraded))
         switch("allow", "first")
         switch("degrade", "third")

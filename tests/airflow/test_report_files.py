@@ -152,7 +152,7 @@ def test_check_page_links_to_reports(client: TestClient) -> None:
     assert page.count('href="report?id=') == 2
 
 
-def _written(base: Path, run_id: str, task_id: str = "check") -> str:
+def _write_report(base: Path, run_id: str, task_id: str = "check") -> str:
     instance = SimpleNamespace(dag_id="dag", run_id=run_id, task_id=task_id, map_index=-1)
     address = write_reports(str(base), instance, {"r.html": run_id})["r.html"].removeprefix("file://")
     assert Path(address).read_text() == run_id
@@ -168,14 +168,14 @@ def _written(base: Path, run_id: str, task_id: str = "check") -> str:
     ],
 )
 def test_directory_of_run_is_its_id(tmp_path: Path, run_id: str, directory: str) -> None:
-    assert _written(tmp_path, run_id) == f"dag/{directory}/check"
+    assert _write_report(tmp_path, run_id) == f"dag/{directory}/check"
 
 
 def test_different_run_ids_have_different_directories(tmp_path: Path) -> None:
     names = ["a:b", "a~b", "a b", "a_b", "a/b", "..", "...", "__", "___", "manual__2026-11-24T05:06:07:b", "é~", "漢 "]
-    assert len({_written(tmp_path, name) for name in names}) == len(names)
-    assert len({_written(tmp_path, "r", task_id=name) for name in names}) == len(names)
-    assert _written(tmp_path, "a:b") == _written(tmp_path, "a:b")  # a retry writes over its own
+    assert len({_write_report(tmp_path, name) for name in names}) == len(names)
+    assert len({_write_report(tmp_path, "r", task_id=name) for name in names}) == len(names)
+    assert _write_report(tmp_path, "a:b") == _write_report(tmp_path, "a:b")  # a retry writes over its own
 
 
 def test_default_root_is_below_airflow_home(monkeypatch: pytest.MonkeyPatch) -> None:
