@@ -51,8 +51,7 @@ def freshness_deadline(
         raise ValueError(f"a deadline of {interval} would be after the year 9999: write the age in seconds") from None
     title = name or ("freshness" if isinstance(slo, timedelta) else slo.name)
     if callback is None:
-        told = {"slo": title, "max_age_seconds": interval.total_seconds()}
-        callback = AsyncCallback(log_missed_deadline, kwargs=told)
+        callback = AsyncCallback(log_missed_deadline, kwargs={"slo": title, "max_age_seconds": interval.total_seconds()})
     alert = DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=interval, callback=callback)
     alert.name = title  # set here because earlier releases of Airflow take no name
     return alert
@@ -70,16 +69,15 @@ def max_age_of(slo: SLO) -> timedelta:
     ops = {objective.op for objective in slo.objectives}
     thresholds = all(isinstance(slo.indicator_of(objective).metric, ThresholdMetric) for objective in slo.objectives)
     if not thresholds or len(values) != 1 or not ops <= {"lte", "lt"}:
-        raise ValueError(
-            f"SLO {slo.name} says no single age: a freshness SLO has a thresholdMetric and objectives with op lte and one value"
-        )
+        rule = "a freshness SLO has a thresholdMetric and objectives with op lte and one value"
+        raise ValueError(f"SLO {slo.name} has no single maximum age: {rule}")
     (value,) = values
     if value is None:
         raise ValueError(f"SLO {slo.name} has no value: write the age in seconds")
     try:
         return timedelta(seconds=float(value))
     except OverflowError:
-        raise ValueError(f"SLO {slo.name} allows an age beyond all time: write its value in seconds") from None
+        raise ValueError(f"SLO {slo.name} allows an age that is too long: write its value in seconds") from None
 
 
 async def log_missed_deadline(context: Mapping[str, Any], slo: str, max_age_seconds: float) -> None:
@@ -89,12 +87,6 @@ async def log_missed_deadline(context: Mapping[str, Any], slo: str, max_age_seco
     :param slo: name of the SLO
     :param max_age_seconds: seconds that a run may take
     """
-    run = context.get("dag_run") or {}
-    _log.error(
-        "SLO %s: run %s of DAG %s has not ended within %g s of being queued (deadline %s)",
-        slo,
-        run.get("dag_run_id"),
-        run.get("dag_id"),
-        max_age_seconds,
-        (context.get("deadline") or {}).get("deadline_time"),
-    )
+    run, deadline = context.get("dag_run") or {}, (context.get("deadline") or {}).get("deadline_time")
+    message = "SLO %s: run %s of DAG %s has not ended within %g s of being queued (deadline %s)"
+    _log.error(message, slo, run.get("dag_run_id"), run.get("dag_id"), max_age_seconds, deadline)

@@ -50,71 +50,49 @@ def get_provider_info() -> dict[str, Any]:
             "slo": {
                 "description": "Where the SLO provider keeps its ledger: every check and every decision.",
                 "options": {
-                    "ledger_conn_id": {
-                        "description": (
-                            "Airflow connection of the database that holds the ledger. Wins over ``ledger_url``. "
-                            "With neither set, the ledger is the SQLite file ``slo_ledger.db`` in ``AIRFLOW_HOME``, "
-                            "which tasks refuse where the executor may run them on several machines."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "slo_ledger",
-                        "default": "",
-                    },
-                    "ledger_url": {
-                        "description": (
-                            "SQLAlchemy URL of the database that holds the ledger. "
-                            "A URL with a password belongs into a connection: use ``ledger_conn_id`` for that."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "sqlite:////srv/airflow/slo_ledger.db",
-                        "default": "",
-                        "sensitive": True,
-                    },
-                    "evaluation_deadline": {
-                        "description": (
-                            "Seconds that one evaluation of error budgets may take, over all its data sources. The limits of "
-                            "single queries shrink to what is left; what is not measured by then is unknown. A task with an "
-                            "``execution_timeout`` takes at most nine tenths of that."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "float",
-                        "example": "120",
-                        "default": "300",
-                    },
-                    "environment": {
-                        "description": (
-                            "Name of this Airflow where several share a ledger, e.g. production and staging: each reads and "
-                            "writes its own rows only. Letters, digits and ``._-``, at most 100. "
-                            "``airflow slo environment adopt`` moves the existing unnamed rows to the name."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "production",
-                        "default": "",
-                    },
-                    "report_roots": {
-                        "description": (
-                            "Where report files may lie that the SLO pages open: directories or object-storage URIs, divided by "
-                            "commas. With none set it is the directory ``slo_reports`` in ``AIRFLOW_HOME``."
-                        ),
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "/srv/airflow/reports,s3://ml-reports/drift",
-                        "default": "",
-                    },
-                    "trace_url": {
-                        "description": "Address of a trace in the trace store's own UI; ``{trace_id}`` stands for its id.",
-                        "version_added": "0.1.0",
-                        "type": "string",
-                        "example": "https://jaeger.example.com/trace/{trace_id}",
-                        "default": "",
-                    },
+                    "ledger_conn_id": _option(
+                        "Airflow connection of the database that holds the ledger. Wins over ``ledger_url``. With neither set, "
+                        "the ledger is the SQLite file ``slo_ledger.db`` in ``AIRFLOW_HOME``, which tasks refuse where the "
+                        "executor may run them on several machines.",
+                        example="slo_ledger",
+                    ),
+                    "ledger_url": _option(
+                        "SQLAlchemy URL of the database that holds the ledger. "
+                        "A URL with a password belongs into a connection: use ``ledger_conn_id`` for that.",
+                        example="sqlite:////srv/airflow/slo_ledger.db",
+                        sensitive=True,
+                    ),
+                    "evaluation_deadline": _option(
+                        "Seconds that one evaluation of error budgets may take, over all its data sources. The limits of "
+                        "single queries shrink to what is left; what is not measured by then is unknown. A task with an "
+                        "``execution_timeout`` takes at most nine tenths of that.",
+                        type="float",
+                        example="120",
+                        default="300",
+                    ),
+                    "environment": _option(
+                        "Name of this Airflow where several share a ledger, e.g. production and staging: each reads and "
+                        "writes its own rows only. Letters, digits and ``._-``, at most 100. "
+                        "``airflow slo environment adopt`` moves the existing unnamed rows to the name.",
+                        example="production",
+                    ),
+                    "report_roots": _option(
+                        "Where report files may lie that the SLO pages open: directories or object-storage URIs, divided by "
+                        "commas. With none set it is the directory ``slo_reports`` in ``AIRFLOW_HOME``.",
+                        example="/srv/airflow/reports,s3://ml-reports/drift",
+                    ),
+                    "trace_url": _option(
+                        "Address of a trace in the trace store's own UI; ``{trace_id}`` stands for its id.",
+                        example="https://jaeger.example.com/trace/{trace_id}",
+                    ),
                 },
             }
         },
     }
+
+
+def _option(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "version_added": "0.1.0", "type": "string", "default": "", **schema}
 
 
 def _modules(integration: str, package: str, *names: str) -> dict[str, Any]:

@@ -92,16 +92,11 @@ class ModelRegistryHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Test the connection by requesting a model that does not exist; a working registry answers "not found"."""
-        from airflow_slo_provider.deployment.registries.history import RegistryError
-
         try:
             self.get_conn().get("airflow-slo-connection-test", "1")
-        except RegistryError as error:
-            if error.reason == "not_found":
-                return True, "The registry answers"
-            return False, str(error)
         except Exception as error:  # every error is shown in the UI
-            return False, str(error)
+            if getattr(error, "reason", None) != "not_found":
+                return False, str(error)
         return True, "The registry answers"
 
 
@@ -113,11 +108,10 @@ def _require_one_machine() -> None:
     from airflow_slo_provider.deployment.registries.history import RegistryError
     from airflow_slo_provider.runtime.executors import other_machines
 
-    why = other_machines()
-    if why:
+    if reason := other_machines():
         raise RegistryError(
             f"the model registry is the directory {default_directory()} of this machine, and tasks may run on other machines "
-            f"({why}), each with a champion of its own. Define the connection {ModelRegistryHook.default_conn_name}, or give "
+            f"({reason}), each with a champion of its own. Define the connection {ModelRegistryHook.default_conn_name}, or give "
             "registry_path a directory that all workers share",
             reason="not_shared",
         )

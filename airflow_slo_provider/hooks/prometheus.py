@@ -99,9 +99,9 @@ class PrometheusHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Test the connection with the constant query ``vector(1)``."""
         try:
-            found = self.query("vector(1)")
+            values = [sample.text for sample in self.query("vector(1)")]
         except Exception as error:  # every error is shown in the UI
             return False, str(error)
-        if [sample.text for sample in found] != ["1"]:
-            return False, f"the server answers vector(1) with {[sample.text for sample in found]}: it does not speak PromQL"
+        if values != ["1"]:
+            return False, f"the server answers vector(1) with {values}: it does not evaluate PromQL"
         return True, "The server answers queries"

@@ -17,53 +17,37 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 
-class SLOLink(BaseOperatorLink):
+class _TaskLink(BaseOperatorLink):
+    """Base class of links to a page of the task instance."""
+
+    page = ""
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the URL of the page.
+
+        :param operator: the operator; not used
+        :param ti_key: key of the task instance
+        """
+        index = -1 if ti_key.map_index is None else ti_key.map_index
+        return page_url(self.page, dag_id=ti_key.dag_id, run_id=ti_key.run_id, task_id=ti_key.task_id, map_index=index)
+
+
+class SLOLink(_TaskLink):
     """Link to the page with the checks and decisions of this task instance."""
 
     name = "SLO"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL of the page of the task instance.
-
-        :param operator: the operator; not used
-        :param ti_key: key of the task instance
-        """
-        return page_url("run", **_key(ti_key))
+    page = "run"
 
 
-class ReportLink(BaseOperatorLink):
+class ReportLink(_TaskLink):
     """Link to the report of this task instance, or to the list of its reports if there are several."""
 
     name = "Report"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL that redirects to the report.
-
-        :param operator: the operator; not used
-        :param ti_key: key of the task instance
-        """
-        return page_url("run/report", **_key(ti_key))
+    page = "run/report"
 
 
-class TraceLink(BaseOperatorLink):
+class TraceLink(_TaskLink):
     """Link to the task instance's trace in the trace store's UI (``[slo] trace_url``), or to the page that lists its traces."""
 
     name = "Trace"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL that redirects to the trace.
-
-        :param operator: the operator; not used
-        :param ti_key: key of the task instance
-        """
-        return page_url("run/trace", **_key(ti_key))
-
-
-def _key(ti_key: TaskInstanceKey) -> dict[str, object]:
-    index = ti_key.map_index
-    return {
-        "dag_id": ti_key.dag_id,
-        "run_id": ti_key.run_id,
-        "task_id": ti_key.task_id,
-        "map_index": -1 if index is None else index,
-    }
+    page = "run/trace"

@@ -25,7 +25,7 @@ def trace_url(trace_id: str) -> str:
     """
     from airflow.sdk import conf
 
-    form = conf.get("slo", "trace_url", fallback="") or ""
-    if "{trace_id}" not in form or not form.startswith(("http://", "https://")):
+    template = conf.get("slo", "trace_url", fallback="") or ""
+    if "{trace_id}" not in template or not template.startswith(("http://", "https://")):
         return ""
-    return form.replace("{trace_id}", quote(trace_id, safe=""))
+    return template.replace("{trace_id}", quote(trace_id, safe=""))

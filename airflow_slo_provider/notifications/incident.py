@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: Reasons that Airflow passes to DAG callbacks when nothing failed. Every other reason is a failure.
-_FINE = frozenset({"success", "started"})
+_SUCCESS_REASONS = frozenset({"success", "started"})
 
 
 class IncidentNotifier(BaseNotifier):
@@ -62,20 +62,18 @@ class IncidentNotifier(BaseNotifier):
     ) -> None:
         super().__init__(**kwargs)
         if notifier is None and not alertmanager_conn_id and not webhook_conn_id:
-            raise ValueError("IncidentNotifier tells nobody: give notifier, alertmanager_conn_id or webhook_conn_id")
+            raise ValueError("IncidentNotifier has no channel: set notifier, alertmanager_conn_id or webhook_conn_id")
         if notifier_arguments is not None and not isinstance(notifier, str):
-            raise ValueError("notifier_arguments belongs to a notifier that is given by its dotted name")
+            raise ValueError("notifier_arguments needs the dotted name of a notifier as notifier")
         self.notifier = notifier
         self.notifier_arguments = dict(notifier_arguments) if notifier_arguments is not None else None
-        self.alertmanager_conn_id = alertmanager_conn_id
-        self.webhook_conn_id = webhook_conn_id
-        self.playbook_url = playbook_url
-        self.text = text
+        self.alertmanager_conn_id, self.webhook_conn_id = alertmanager_conn_id, webhook_conn_id
+        self.playbook_url, self.text = playbook_url, text
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render the template fields with ``incident``, ``incident_title`` and ``incident_text`` in the context."""
         # A copy: Airflow passes the same context to the next callback of this try, which would report this incident again.
-        super().render_template_fields({**self._told(context), **context}, jinja_env)
+        super().render_template_fields({**self._template_variables(context), **context}, jinja_env)
 
     def notify(self, context: Context) -> None:
         """Send the notification through all channels and wait for them.
@@ -88,13 +86,17 @@ class IncidentNotifier(BaseNotifier):
         from airflow_slo_provider.runtime.connections.webhook import post
 
         message = self.message(context)
-        ways = [lambda: self._made().__call__({**context, **self._told(context)})] if self.notifier is not None else []
-        for conn_id, path, body in self._posts(message):
-            ways.append(lambda conn_id=conn_id, path=path, body=body: post(BaseHook.get_connection(conn_id), path, body))
+        senders = (
+            [lambda: self._inner_notifier().__call__({**context, **self._template_variables(context)})]
+            if self.notifier is not None
+            else []
+        )
+        for conn_id, path, body in self._requests(message):
+            senders.append(lambda conn_id=conn_id, path=path, body=body: post(BaseHook.get_connection(conn_id), path, body))
         failures = []
-        for way in ways:
+        for send in senders:
             try:
-                way()
+                send()
             except Exception as error:
                 failures.append(error)
         self._raise(failures)
@@ -113,10 +115,10 @@ class IncidentNotifier(BaseNotifier):
         message = self.message(context)
         if self.notifier is not None:
             try:
-                await self._through_notifier({**context, **self._told(context)})
+                await self._through_notifier({**context, **self._template_variables(context)})
             except Exception as error:
                 failures.append(error)
-        for conn_id, path, body in self._posts(message):
+        for conn_id, path, body in self._requests(message):
             try:
                 await apost(await BaseHook.aget_connection(conn_id), path, body)
             except Exception as error:
@@ -158,21 +160,17 @@ class IncidentNotifier(BaseNotifier):
             "incident": incident,
         }
 
-    def _told(self, context: Any) -> dict[str, Any]:
+    def _template_variables(self, context: Any) -> dict[str, Any]:
         message = self.message(context)
         return {"incident_title": message["title"], "incident_text": message["text"], "incident": message["incident"]}
 
-    def _posts(self, message: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
-        found: list[tuple[str, str, Any]] = []
+    def _requests(self, message: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+        requests: list[tuple[str, str, Any]] = []
         if self.webhook_conn_id:
-            found.append((self.webhook_conn_id, "", dict(message)))
+            requests.append((self.webhook_conn_id, "", dict(message)))
         if self.alertmanager_conn_id:
-            labels = {
-                "alertname": "SLOIncident",
-                "slo": str(message["slo"]),
-                "severity": str(message["severity"]),
-                "incident": str(message["incident"].get("id", "")),
-            }
+            labels = {"alertname": "SLOIncident", "slo": str(message["slo"]), "severity": str(message["severity"])}
+            labels["incident"] = str(message["incident"].get("id", ""))
             annotations = {"summary": message["title"], "description": message["text"]}
             annotations |= {"runbook_url": self.playbook_url} if self.playbook_url else {}
             alert = {
@@ -182,10 +180,10 @@ class IncidentNotifier(BaseNotifier):
             }
             if message["run_url"]:
                 alert["generatorURL"] = message["run_url"]
-            found.append((self.alertmanager_conn_id, "/api/v2/alerts", [alert]))
-        return found
+            requests.append((self.alertmanager_conn_id, "/api/v2/alerts", [alert]))
+        return requests
 
-    def _made(self) -> Any:
+    def _inner_notifier(self) -> Any:
         if not isinstance(self.notifier, str):
             return self.notifier
         from importlib import import_module
@@ -194,7 +192,7 @@ class IncidentNotifier(BaseNotifier):
         return getattr(import_module(module), name)(**(self.notifier_arguments or {}))
 
     async def _through_notifier(self, context: Any) -> None:
-        inner = self._made()
+        inner = self._inner_notifier()
         if type(inner).async_notify is BaseNotifier.async_notify:  # it has no asynchronous implementation
             await asyncio.to_thread(inner, context)
             return
@@ -213,15 +211,17 @@ def run_url(context: Any) -> str | None:
 
     :param context: Airflow's context
     """
-    base, run = conf.get("api", "base_url", fallback=None), context.get("dag_run")
-    if not base:
-        return None
-    value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
-    dag_id = value("dag_id") or getattr(context.get("dag"), "dag_id", None)
-    run_id = value("dag_run_id") or value("run_id") or context.get("run_id")
-    if not dag_id or not run_id:
+    base, (dag_id, run_id) = conf.get("api", "base_url", fallback=None), _run_ids(context)
+    if not base or not dag_id or not run_id:
         return None
     return f"{base.rstrip('/')}/dags/{quote(str(dag_id), safe='')}/runs/{quote(str(run_id), safe='')}"
+
+
+def _run_ids(context: Any) -> tuple[Any, Any]:
+    """Return the ids of DAG and run. The DAG processor calls DAG callbacks, and it may know only the id of the run."""
+    run = context.get("dag_run")
+    dag_id = _field(run, "dag_id") or getattr(context.get("dag"), "dag_id", None)
+    return dag_id, _field(run, "dag_run_id") or _field(run, "run_id") or context.get("run_id")
 
 
 def _incident(context: Any) -> dict[str, Any]:
@@ -234,23 +234,18 @@ def _incident(context: Any) -> dict[str, Any]:
         return dict(given)
     try:
         if isinstance(run, Mapping):  # a DeadlineAlert: its context holds plain data only
-            told = (run.get("conf") or {}).get(CONF_KEY)
-            found = [Incident.from_dict(told)] if told is not None else []
+            data = (run.get("conf") or {}).get(CONF_KEY)
+            found = [Incident.from_dict(data)] if data is not None else []
         else:
             found = incidents_of(context) if run is not None else []
     except ValueError:  # the run's conf holds no valid incident: the failure is still reported
         found = []
-    if found:
-        return found[0].to_dict()
-    return _mishap(context, run)
+    return found[0].to_dict() if found else _incident_of_failure(context)
 
 
-def _mishap(context: Any, run: Any) -> dict[str, Any]:
+def _incident_of_failure(context: Any) -> dict[str, Any]:
     """Make an incident dict from a failed task, a failed run or a missed deadline; a notice if nothing failed."""
-    value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
-    # The DAG processor calls DAG callbacks, and it may know only the id of the run.
-    run_id = ((value("dag_run_id") or value("run_id")) if run is not None else None) or context.get("run_id")
-    dag_id = (value("dag_id") if run is not None else None) or getattr(context.get("dag"), "dag_id", None)
+    dag_id, run_id = _run_ids(context)
     deadline, error, reason = context.get("deadline"), context.get("exception"), context.get("reason")
     ti = context.get("ti") or context.get("task_instance")
     task_id = None
@@ -259,14 +254,14 @@ def _mishap(context: Any, run: Any) -> dict[str, Any]:
     elif error is not None:
         kind, message, task_id = "failure", f"{type(error).__name__}: {error}", getattr(ti, "task_id", None)
     elif reason is not None:
-        kind = "notice" if reason in _FINE else "run_failure"
+        kind = "notice" if reason in _SUCCESS_REASONS else "run_failure"
         message = f"run {run_id} {'ended' if kind == 'notice' else 'has failed'}: {reason}"
     elif getattr(ti, "state", "unknown") is None:  # the DAG processor calls the callback for a task whose process is gone
         kind, task_id = "failure", getattr(ti, "task_id", None)
         message = "the task ended without a result: it was killed, or its worker was lost"
     else:
         kind, message = "notice", f"run {run_id}"
-    subject = ".".join(str(one) for one in (dag_id, task_id) if one) or "unknown"
+    subject = ".".join(str(part) for part in (dag_id, task_id) if part) or "unknown"
     return {
         "id": f"{subject}/{run_id}" if run_id else subject,
         "kind": "failure" if kind == "run_failure" else kind,
@@ -285,7 +280,7 @@ def _field(value: Any, name: str) -> Any:
 def _headline(incident: Mapping[str, Any]) -> str:
     kinds = {
         "burning": "the error budget burns",
-        "blind": "nothing is known",
+        "blind": "no measurement is available",
         "deadline": "a deadline was missed",
         "failure": "a task has failed",
     }

@@ -49,9 +49,9 @@ class BlockingOperator(BaseOperator, SkipMixin):
 
         :param kwargs: as of Airflow's ``partial``
         """
-        made = super().partial(**kwargs)
-        made._expand_called = True  # avoids Airflow's warning about a partial that is never expanded: this one is replaced
-        return _CheckedPartial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)
+        replaced = super().partial(**kwargs)
+        replaced._expand_called = True  # avoids Airflow's warning about a partial that is never expanded
+        return _CheckedPartial(operator_class=replaced.operator_class, kwargs=replaced.kwargs, params=replaced.params)
 
     def resolve_template_files(self) -> None:
         """Check the DAG as well. Airflow calls this method after it has parsed the DAG file."""
@@ -66,9 +66,8 @@ class BlockingOperator(BaseOperator, SkipMixin):
         :raises ValueError: see :meth:`check_dag`
         """
         cls.check_dag(task)
-        exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
-        tasks = [one for one in cls.blockable(task) if one.task_id not in exempt]
-        guard_tasks(task, tasks, cls.only_when_allowed(task), branches=issubclass(cls, BaseBranchOperator))
+        tasks, permitted = cls.tasks_not_exempt(task), cls.tasks_that_need_permission(task)
+        guard_tasks(task, tasks, permitted, branches=issubclass(cls, BaseBranchOperator))
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
@@ -78,10 +77,10 @@ class BlockingOperator(BaseOperator, SkipMixin):
         :raises ValueError: naming the task that would run, and what to change
         """
         exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
-        checks.check_trigger_rules(task, cls.blockable(task), exempt, hold=cls.trigger_rules(task))
+        checks.check_trigger_rules(task, cls.tasks_to_block(task), exempt, hold=cls.trigger_rules(task))
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return the tasks that this task may have to block.
 
         :param task: the task, mapped or not
@@ -89,7 +88,16 @@ class BlockingOperator(BaseOperator, SkipMixin):
         return downstream_of(task)
 
     @classmethod
-    def only_when_allowed(cls, task: Any) -> Collection[str]:
+    def tasks_not_exempt(cls, task: Any) -> list[Any]:
+        """Return the tasks that this task may have to block, without those in ``may_run_when_blocked``.
+
+        :param task: the task, mapped or not
+        """
+        exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
+        return [blocked for blocked in cls.tasks_to_block(task) if blocked.task_id not in exempt]
+
+    @classmethod
+    def tasks_that_need_permission(cls, task: Any) -> Collection[str]:
         """Return the ids of tasks that may run only after this task has decided and allowed them; none by default.
 
         :param task: the task, mapped or not
@@ -104,11 +112,11 @@ class BlockingOperator(BaseOperator, SkipMixin):
         """
         return checks.HOLD_AFTER_A_FAILURE
 
-    def exempt(self) -> set[str]:
+    def exempt_tasks(self) -> set[str]:
         """Return the ids of the tasks that may run even if this task blocks."""
         return checks.exempt_tasks(self, self.may_run_when_blocked)
 
-    def check_dag_again(self) -> None:
+    def recheck_dag(self) -> None:
         """Check the DAG before anything is measured, because a DAG that runs in a test is not parsed by a DAG processor.
 
         :raises AirflowFailException: for what :meth:`check_dag` rejects
@@ -130,19 +138,19 @@ class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
     @classmethod
     def check_dag(cls, task: Any) -> None:
         """Check also that the branches lead to direct downstream tasks."""
-        checks.check_targets(task, cls.branches_of(task))
+        checks.check_targets(task, cls.branches_by_parameter(task))
         checks.check_mapped_branch(task)
         super().check_dag(task)
 
     @classmethod
-    def branches_of(cls, task: Any) -> Mapping[str, TaskIds]:
-        """Return the ids to follow by parameter, for the parameters that are given."""
-        found = {name: checks.argument(task, name) for name in cls.branch_parameters}
-        return {name: ids for name, ids in found.items() if ids is not None}
+    def branches_by_parameter(cls, task: Any) -> Mapping[str, TaskIds]:
+        """Return the ids to follow by parameter, for the parameters that are set."""
+        branches = {name: checks.argument(task, name) for name in cls.branch_parameters}
+        return {name: ids for name, ids in branches.items() if ids is not None}
 
     def execute(self, context: Context) -> Any:
         """Check the branches, choose one, and block the others."""
-        self.check_dag_again()
+        self.recheck_dag()
         withhold_events(self, keep=self.events_of_any_outcome())
         return self.do_branch(context, self.choose_branch(context))
 
@@ -162,5 +170,5 @@ class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
         with non_retryable_value_errors():
             checks.check_targets(self, {"the chosen branch": branches})
         self.log.info("Following %s", branches or "no branch")
-        follow_only(context, checks.root_tasks(self, branches), self.exempt(), reason=f"{self.task_id} follows no branch")
+        follow_only(context, checks.root_tasks(self, branches), self.exempt_tasks(), reason=f"{self.task_id} follows no branch")
         return branches

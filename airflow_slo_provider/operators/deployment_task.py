@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
+from airflow_slo_provider.exceptions import DeploymentError, LedgerError
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
-from airflow_slo_provider.runtime.deferral import BoundedDeferral
+from airflow_slo_provider.runtime.deferral import BoundedDeferral, earliest_resume
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_intent
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
@@ -65,19 +66,15 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.name = name
-        self.namespace = namespace
-        self.kubernetes_conn_id = kubernetes_conn_id
-        self.only_try = dry_run  # "dry_run" is a method of every operator
-        self.rollout_timeout = rollout_timeout
-        self.poll_interval = poll_interval
-        self.evidence = evidence
-        self.deferrable = deferrable
+        self.name, self.namespace, self.kubernetes_conn_id = name, namespace, kubernetes_conn_id
+        self.server_dry_run = dry_run  # "dry_run" is a method of every operator
+        self.rollout_timeout, self.poll_interval = rollout_timeout, poll_interval
+        self.evidence, self.deferrable = evidence, deferrable
         self._set_in_dag = set_in_dag(self, "name", "namespace", "kubernetes_conn_id")
         if rollout_timeout <= timedelta(0) or poll_interval <= timedelta(0):
             raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
 
-    def require_given(self, context: Context) -> None:
+    def check_preconditions(self, context: Context) -> None:
         """Fail in a backfill, if the gate does not allow the change, and if an argument set in the DAG renders to nothing.
 
         An argument that renders to nothing would mean another cluster or fewer conditions than intended.
@@ -85,7 +82,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         :param context: Airflow's task context
         :raises AirflowFailException: naming the reason
         """
-        self.require_leave(context)
+        self.require_permission(context)
         require(self, self._set_in_dag)
 
     def api(self) -> ApiClient:
@@ -94,7 +91,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
 
         return api_client(self.kubernetes_conn_id)
 
-    def announce(self, context: Context, message: str, change: Mapping[str, Any]) -> None:
+    def record_intention(self, context: Context, message: str, change: Mapping[str, Any]) -> None:
         """Record a change before it is made, for operators whose changes must be recorded.
 
         :param context: Airflow's task context
@@ -102,7 +99,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         :param change: details for the ledger
         :raises LedgerError: if the ledger cannot be written
         """
-        if not self.only_try:
+        if not self.server_dry_run:
             record_intent(self._check("unknown", message, change), context)
 
     def finish(self, context: Context, change: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,14 +115,14 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         for warning in change.get("warnings") or ():
             self.log.warning("Deployment %s/%s: %s", self.namespace, self.name, warning)
         context["ti"].xcom_push(key="change", value=dict(change))
-        if self.only_try:
+        if self.server_dry_run:
             self._record(context, "pass", change["message"], change)
             return {**change, "progress": "dry run"}
         # Recorded before the wait, because a task that dies while waiting has already changed the Deployment.
-        self._record(context, "unknown", f"{change['message']}; its rollout is waited for", change)
+        self._record(context, "unknown", f"{change['message']}; waiting for its rollout", change)
         if self.deferrable:
             self._defer(change)
-        with self.failing(context, change):
+        with self.record_failures(context, change):
             rollout = wait_for_rollout(
                 self.api(),
                 self.namespace,
@@ -147,9 +144,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
             change
         :raises DeploymentError: if the Deployment could not be read; a retry polls again and does not repeat the change
         """
-        from airflow_slo_provider.exceptions import DeploymentError
-
-        with self.failing(context, change):
+        with self.record_failures(context, change):
             progress, message = event["progress"], event["message"]
             if progress == "unknown":
                 raise DeploymentError(message, reason=event["reason"], transient=event["transient"])
@@ -163,14 +158,12 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         return {**change, "progress": progress}
 
     @contextmanager
-    def failing(self, context: Context, change: Mapping[str, Any] | None = None) -> Iterator[None]:
+    def record_failures(self, context: Context, change: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Record an error in the ledger, and convert errors that a retry cannot fix into ``AirflowFailException``.
 
         :param context: Airflow's task context
         :param change: the change so far; None if nothing was changed
         """
-        from airflow_slo_provider.exceptions import DeploymentError, LedgerError
-
         with non_retryable_errors():
             try:
                 yield
@@ -183,7 +176,6 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
                 raise
 
     def _defer(self, change: Mapping[str, Any]) -> None:
-        from airflow_slo_provider.runtime.deferral import earliest_resume
         from airflow_slo_provider.triggers.rollout import RolloutTrigger
 
         trigger = RolloutTrigger(
@@ -206,12 +198,12 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
     def _check(self, verdict: str, message: str, change: Mapping[str, Any], **more: Any) -> CheckResult:
         from airflow_slo_provider.results import CheckResult, Verdict
 
-        facts = {key: value for key, value in change.items() if key != "message"}
+        details = {key: value for key, value in change.items() if key != "message"}
         return CheckResult(
             kind="deployment",
             name=f"{self.namespace}/{self.name}",
             verdict=Verdict(verdict),
             message=message,
             model_version=change.get("to_version"),
-            evidence={**facts, **more, "because": self.evidence},
+            evidence={**details, **more, "because": self.evidence},
         )

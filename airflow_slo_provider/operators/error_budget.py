@@ -34,8 +34,8 @@ class _ErrorBudgetOperator(DocumentFields):
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate
 
         require(self, self._set_in_dag)
-        asks = getattr(self, "if_unknown", None) is not None
-        return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log, accepts_unknown=asks)
+        accepts = getattr(self, "if_unknown", None) is not None
+        return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log, accepts_unknown=accepts)
 
 
 class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
@@ -49,7 +49,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     ==========  ==========================================================================================================
     allowed     ``follow_task_ids_if_allowed``
     warning     ``if_warning``; without it, as if allowed: a warning alone does not block
-    frozen      ``if_escalated``, if it is given and the policy's action is ``escalate``; else ``if_frozen``; without it,
+    frozen      ``if_escalated``, if it is set and the policy's action is ``escalate``; else ``if_frozen``; without it,
                 everything downstream is skipped
     unknown     ``if_unknown``; without it, the task fails
     ==========  ==========================================================================================================
@@ -57,10 +57,10 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     An unknown budget never allows a deployment, unless a policy document says so explicitly (``onNoData``, ``onError``):
 
     - A transient error (a timeout, a 503, a locked database) fails the try and is retried by Airflow's ``retries``. The last
-      try follows ``if_unknown`` if it is given. The record of each try replaces that of the previous one.
+      try follows ``if_unknown`` if it is set. The record of each try replaces that of the previous one.
     - No data, NaN and invalid answers follow ``if_unknown`` without a retry.
     - For errors in a document, a query that the server refuses and wrong credentials the task fails at once, even if
-      ``if_unknown`` is given. They must be fixed by the author of the document; an approval does not help.
+      ``if_unknown`` is set. They must be fixed by the author of the document; an approval does not help.
     - A budget that was frozen and cannot be measured since then stays frozen; both rules about errors apply to it as well.
     - If the decision cannot be written to the ledger, the task fails.
 
@@ -118,30 +118,27 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.follow_task_ids_if_allowed = follow_task_ids_if_allowed
-        self.if_warning = if_warning
-        self.if_frozen = if_frozen
-        self.if_unknown = if_unknown
-        self.if_escalated = if_escalated
+        self.if_warning, self.if_frozen, self.if_unknown, self.if_escalated = if_warning, if_frozen, if_unknown, if_escalated
         if not follow_task_ids_if_allowed:
             raise ValueError(f"{self.task_id}: follow_task_ids_if_allowed names no task: an allowed deployment would go nowhere")
-        for name, ids in self.branches_of(self).items():
-            wrong = [one for one in as_list(ids) if not isinstance(one, str) or not one]
-            if wrong:
-                raise ValueError(f"{self.task_id}: {name} holds {wrong[0]!r}; write the id of a task or a task group")
+        for name, ids in self.branches_by_parameter(self).items():
+            invalid = [task_id for task_id in as_list(ids) if not isinstance(task_id, str) or not task_id]
+            if invalid:
+                raise ValueError(f"{self.task_id}: {name} holds {invalid[0]!r}; write the id of a task or a task group")
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
         """Check also that a freeze never leads to tasks reserved for an allowed deployment, and other branches not directly."""
         super().check_dag(task)
-        ways = dict(cls.branches_of(task))
-        others = {name: ways[name] for name in ("if_unknown", "if_escalated") if name in ways}
-        check_blocked_branches(task, ways.get("follow_task_ids_if_allowed", ()), ways.get("if_frozen"), others)
+        branches = cls.branches_by_parameter(task)
+        others = {name: branches[name] for name in ("if_unknown", "if_escalated") if name in branches}
+        check_blocked_branches(task, branches.get("follow_task_ids_if_allowed", ()), branches.get("if_frozen"), others)
 
     @classmethod
-    def only_when_allowed(cls, task: Any) -> Collection[str]:
+    def tasks_that_need_permission(cls, task: Any) -> Collection[str]:
         """Return the tasks of the allowed branch and those behind them that no other branch leads to."""
-        ways = dict(cls.branches_of(task))
-        return exclusive_tasks(task, ways.pop("follow_task_ids_if_allowed", ()), ways.values())
+        branches = dict(cls.branches_by_parameter(task))
+        return exclusive_tasks(task, branches.pop("follow_task_ids_if_allowed", ()), branches.values())
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and return the ids to follow, or None to follow no branch."""
@@ -150,10 +147,9 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
         decision = self._decide(context)
-        warned = decision.outcome is Outcome.WARNING
-        if warned and self.if_warning is not None:
+        if decision.outcome is Outcome.WARNING and self.if_warning is not None:
             return self.if_warning
-        if warned or decision.outcome is Outcome.ALLOWED:
+        if decision.outcome in (Outcome.WARNING, Outcome.ALLOWED):
             release_events(self)
             return self.follow_task_ids_if_allowed
         frozen = decision.outcome is Outcome.FROZEN
@@ -204,16 +200,16 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
         self.ignore_downstream_trigger_rules = ignore_downstream_trigger_rules
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return everything downstream, or only the direct downstream tasks if ``ignore_downstream_trigger_rules`` is False."""
         if argument(task, "ignore_downstream_trigger_rules", default=True):
-            return super().blockable(task)
-        return [one for one in task.downstream_list if not one.is_teardown]
+            return super().tasks_to_block(task)
+        return [direct for direct in task.downstream_list if not direct.is_teardown]
 
     @classmethod
-    def only_when_allowed(cls, task: Any) -> Collection[str]:
+    def tasks_that_need_permission(cls, task: Any) -> Collection[str]:
         """Return the ids of all tasks that the gate may have to block."""
-        return {one.task_id for one in cls.blockable(task)}
+        return {blocked.task_id for blocked in cls.tasks_to_block(task)}
 
     def execute(self, context: Context) -> bool:
         """Evaluate the SLOs; return True if the DAG goes on.
@@ -224,14 +220,12 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
         from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
 
-        self.check_dag_again()
+        self.recheck_dag()
         withhold_events(self)
         decision = self._decide(context)
         if decision.allowed:
             release_events(self)
             return True
         raise_unless_acceptable(decision, context, acceptable=decision.outcome is Outcome.FROZEN)
-        exempt = self.exempt()
-        tasks = [one for one in self.blockable(self) if one.task_id not in exempt]
-        block(context, tasks, reason=f"the error budget is frozen: {'; '.join(decision.reasons)}")
+        block(context, self.tasks_not_exempt(self), reason=f"the error budget is frozen: {'; '.join(decision.reasons)}")
         return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.freshness.assets import inlets_of
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors
@@ -91,14 +93,10 @@ class FreshnessCheckOperator(FreshnessFields):
         **kwargs: Any,
     ) -> None:
         self.fail_if_stale = fail_if_stale
-        self.asset = asset
-        self.external_dag_id, self.external_task_id = external_dag_id, external_task_id
-        self.table, self.timestamp_column = table, timestamp_column
-        self.query, self.query_gives = query, query_gives
-        self.path, self.which = path, which
-        self.feature_view, self.project = feature_view, project
-        self.model, self.alias, self.promotion_tag = model, alias, promotion_tag
-        self.deployment = deployment
+        self.asset, self.external_dag_id, self.external_task_id = asset, external_dag_id, external_task_id
+        self.table, self.timestamp_column, self.path, self.which = table, timestamp_column, path, which
+        self.query, self.query_gives, self.feature_view, self.project = query, query_gives, feature_view, project
+        self.model, self.alias, self.promotion_tag, self.deployment = model, alias, promotion_tag, deployment
         self.group_by, self.timezone = group_by, timezone
         super().__init__(**kwargs)
         self.inlets = [*self.inlets, *inlets_of(asset)]
@@ -110,8 +108,6 @@ class FreshnessCheckOperator(FreshnessFields):
         :raises AirflowFailException: if the source is not fresh and ``fail_if_stale`` is set, and for errors that a retry
             cannot fix
         """
-        from airflow.sdk.exceptions import AirflowFailException
-
         from airflow_slo_provider.runtime.freshness.checks import measure
 
         require(self, self._set_in_dag, may_be_empty=MAY_BE_EMPTY)

@@ -54,12 +54,8 @@ class FreshnessFields(TextFields):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.max_age = max_age
-        self.warn_age = warn_age
-        self.quantile = quantile
-        self.clock_tolerance = clock_tolerance
-        self.conn_id = conn_id
-        self.name = name
+        self.max_age, self.warn_age, self.quantile, self.clock_tolerance = max_age, warn_age, quantile, clock_tolerance
+        self.conn_id, self.name = conn_id, name
         self._set_in_dag = set_in_dag(self, *(field for field in self.template_fields if field != "name"))
         check_limits(max_age, warn_age, clock_tolerance)
         read_quantile(quantile)

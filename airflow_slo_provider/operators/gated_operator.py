@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ActingOperator(TextFields):
-    """Base class of operators that change something outside of Airflow; they call :meth:`require_leave` before a change.
+    """Base class of operators that change something outside of Airflow; they call :meth:`require_permission` before a change.
 
     :param gate: task id of an upstream :class:`.ErrorBudgetGateOperator`, :class:`.ErrorBudgetBranchOperator` or
         :class:`.ErrorBudgetSensor`, that operator itself, or its XCom ``decision``. Unless it has allowed this run, the task
@@ -28,7 +28,7 @@ class ActingOperator(TextFields):
 
     def __init__(self, *, gate: str | Mapping[str, Any] | Any = None, allow_backfill: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gate = _named(gate)
+        self.gate = _task_id(gate)
         self.allow_backfill = allow_backfill
         self._gated = set_in_dag(self, "gate")
 
@@ -44,14 +44,12 @@ class ActingOperator(TextFields):
         """
         from airflow_slo_provider.runtime.gates.permission import gate_parameter_error
 
-        if self.gate is not _named(self.gate):
-            self.gate = _named(self.gate)
+        self.gate = _task_id(self.gate)
         super().resolve_template_files()
-        fault = gate_parameter_error(self, self.gate) if self.has_dag() else ""
-        if fault:
-            raise ValueError(f"{self.task_id}: {fault}")
+        if self.has_dag() and (error := gate_parameter_error(self, self.gate)):
+            raise ValueError(f"{self.task_id}: {error}")
 
-    def require_leave(self, context: Context) -> None:
+    def require_permission(self, context: Context) -> None:
         """Raise an exception in a backfill, and if the gate has not allowed this run.
 
         :param context: Airflow's task context
@@ -62,9 +60,9 @@ class ActingOperator(TextFields):
         refuse_backfill(context, allow_backfill=self.allow_backfill)  # type: ignore[arg-type]
         require(self, self._gated)
         if self.gate is not None:
-            require_allowed(_named(self.gate), context, self.log)  # type: ignore[arg-type]
+            require_allowed(_task_id(self.gate), context, self.log)  # type: ignore[arg-type]
 
 
-def _named(gate: Any) -> Any:
+def _task_id(gate: Any) -> Any:
     """Return the task id of an operator; return any other value unchanged."""
     return gate.task_id if isinstance(gate, BaseOperator | MappedOperator) else gate

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.core.text_lists import text_list
@@ -106,17 +109,9 @@ class GoldenSetEvaluationOperator(TextFields):
     """
 
     template_fields: Sequence[str] = (
-        "golden_set",
-        "predictor",
-        "champion",
-        "thresholds",
-        "margin",
-        "name",
-        "model_version",
-        "report_path",
-        "sql_conn_id",
+        "golden_set", "predictor", "champion", "thresholds", "margin", "name", "model_version", "report_path", "sql_conn_id",
         "pushgateway_conn_id",
-    )
+    )  # fmt: skip
     text_fields = frozenset({"golden_set", "name", "model_version", "report_path", "sql_conn_id", "pushgateway_conn_id"})
     ui_color = "#dce8f7"
     operator_extra_links = (SLOLink(), ReportLink())
@@ -160,32 +155,29 @@ class GoldenSetEvaluationOperator(TextFields):
         from airflow_slo_provider.evaluation.models.predictors import make_predictor
 
         super().__init__(**kwargs)
-        compared = select_compared_metrics(
-            find_metrics(metrics), thresholds=thresholds or (), compare_on=compare_on, champion=champion is not None
-        )
         if decide_on not in (INTERVAL, VALUE):
             raise ValueError(f"decide_on is {decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
         if not 0 < confidence < 1:
             raise ValueError(f"confidence is {confidence}; write a number between 0 and 1, e.g. 0.95")
         if replicates < 100:
-            raise ValueError(f"replicates is {replicates}; an interval needs 100 at least, better 1,000")
+            raise ValueError(f"replicates is {replicates}; an interval needs at least 100, better 1,000")
         if not 0 < min_coverage <= 1:
-            raise ValueError(f"min_coverage is {min_coverage}; write a share above 0, 1 at most")
+            raise ValueError(f"min_coverage is {min_coverage}; write a share above 0 and at most 1")
         if not 0 <= decision_threshold <= 1:
             raise ValueError(f"decision_threshold is {decision_threshold}; it is a probability: write a number from 0 to 1")
-        self.golden_set = golden_set
-        self.predictor = make_predictor(predictor)
-        self.metrics = metrics
+        self.golden_set, self.predictor, self.metrics = golden_set, make_predictor(predictor), metrics
         self.thresholds = dict(thresholds or {})
         self.champion = None if champion is None else make_predictor(champion)
         self.champion_may_be_missing = champion_may_be_missing
         self.slices = text_list(slices)
-        self.compare_on = compared
+        self.compare_on = select_compared_metrics(
+            find_metrics(metrics), thresholds=thresholds or (), compare_on=compare_on, champion=champion is not None
+        )
         self.margin = margin
         self.slice_margin, self.slice_min_rows = slice_margin, slice_min_rows
         self.confidence, self.decide_on = confidence, decide_on
         self.min_coverage, self.min_rows = min_coverage, min_rows
-        self.fail_on = frozenset(Outcome(one) for one in text_list(fail_on))
+        self.fail_on = frozenset(map(Outcome, text_list(fail_on)))
         self.name, self.model_version, self.report_path = name, model_version, report_path
         self.id_column, self.label_column, self.features = id_column, label_column, features
         self.group_column, self.weight_column = group_column, weight_column
@@ -199,8 +191,10 @@ class GoldenSetEvaluationOperator(TextFields):
         :param context: Airflow's task context
         """
         from airflow_slo_provider.evaluation.report.ledger_records import summarise
+        from airflow_slo_provider.evaluation.verdict.assessment import assess
 
-        with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
+        write = partial(record_observations, log=self.log)
+        with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=write):  # type: ignore[arg-type]
             require(self)
             plan = self._plan()
             golden = self._read()
@@ -208,7 +202,7 @@ class GoldenSetEvaluationOperator(TextFields):
             self.log.info("golden set %s: %d rows, content %s", golden.source, golden.rows, golden.content_hash[:12])
             candidate = self.predictor.predict(golden, prediction_context)
             champion = self.champion.predict(golden, prediction_context) if self._has_champion() else None
-            assessment = self._assess(plan, golden, candidate, champion)
+            assessment = assess(plan, golden, candidate, champion)
             for part in assessment.parts:
                 self.log.info("%s: %s: %s", part.name, part.verdict.value, part.why)
             for name, value in assessment.reported.items():
@@ -216,14 +210,12 @@ class GoldenSetEvaluationOperator(TextFields):
             reports = self._report(assessment, context)
             version = self.model_version or candidate.model_version
             self._record(assessment, context, version, reports)
-            found = summarise(assessment, model_version=version, report_uri=reports.get("report.html"))
-            self._tell(assessment, found, context)
-        context["ti"].xcom_push(key="return_value", value=found)
+            result = summarise(assessment, model_version=version, report_uri=reports.get("report.html"))
+            self._send_verdict(assessment, result, context)
+        context["ti"].xcom_push(key="return_value", value=result)
         if assessment.verdict in self.fail_on:
-            from airflow.sdk.exceptions import AirflowFailException
-
             raise AirflowFailException(f"{self._check_name()}: {assessment.verdict.value}: {assessment.why}")
-        return found
+        return result
 
     def _plan(self) -> EvaluationPlan:
         from airflow_slo_provider.evaluation.metrics.metric_names import find_metrics
@@ -291,9 +283,9 @@ class GoldenSetEvaluationOperator(TextFields):
             return True
         if not self.champion_may_be_missing:
             raise InvalidMeasurement(
-                "the champion's place is an empty text; a first model needs champion_may_be_missing=True", reason="no_champion"
+                "the champion is an empty text; a first model needs champion_may_be_missing=True", reason="no_champion"
             )
-        self.log.warning("there is no champion yet: the thresholds alone decide")
+        self.log.warning("there is no champion yet: only the thresholds decide")
         return False
 
     def _prediction_context(self) -> PredictionContext:
@@ -302,11 +294,6 @@ class GoldenSetEvaluationOperator(TextFields):
         from airflow_slo_provider.runtime.progress_log import log_progress
 
         return PredictionContext(path=self._path, server=http_server, progress=log_progress(self.log, "rows predicted"))
-
-    def _assess(self, plan: EvaluationPlan, golden: GoldenSet, candidate: Any, champion: Any) -> ModelAssessment:
-        from airflow_slo_provider.evaluation.verdict.assessment import assess
-
-        return assess(plan, golden, candidate, champion)
 
     def _check_name(self) -> str:
         return self.name or (self.task_id if self.sql_conn_id else self.golden_set.rstrip("/").rpartition("/")[2])
@@ -327,21 +314,15 @@ class GoldenSetEvaluationOperator(TextFields):
         from airflow_slo_provider.evaluation.report.ledger_records import to_check_results
 
         interval = (context.get("data_interval_start"), context.get("data_interval_end"))
-        evidence = {
-            "report": reports.get("report.html"),
-            "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id,
-        }
+        evidence = {"report": reports.get("report.html"), "golden_set": self.sql_conn_id or self.golden_set}
         checks = to_check_results(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval)
-        self._observed(checks, context)
+        record_observations(checks, context, self.log)  # type: ignore[arg-type]
 
-    def _observed(self, checks: Iterable[CheckResult], context: Any) -> None:
-        record_observations(checks, context, self.log)
-
-    def _tell(self, assessment: ModelAssessment, found: dict[str, Any], context: Context) -> None:
+    def _send_verdict(self, assessment: ModelAssessment, result: dict[str, Any], context: Context) -> None:
         """Put the verdict into the events of the outlets and push the gauges to the Pushgateway."""
         events = context.get("outlet_events")
         for outlet in self.outlets if events is not None else ():
-            events[outlet].extra = {key: found[key] for key in ("verdict", "model_version", "golden_set_hash", "report")}
+            events[outlet].extra = {key: result[key] for key in ("verdict", "model_version", "golden_set_hash", "report")}
         if self.pushgateway_conn_id:
             import time
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
+from airflow_slo_provider.exceptions import DeploymentArgumentError
 from airflow_slo_provider.operators.deployment_task import DeploymentTask
 from airflow_slo_provider.runtime.required_parameters import set_in_dag
 
@@ -69,13 +70,8 @@ class DeploymentRollbackOperator(DeploymentTask):
     """
 
     template_fields: Sequence[str] = (
-        *DeploymentTask.template_fields,
-        "to",
-        "known_good",
-        "checks",
-        "bad_revision",
-        "bad_version",
-    )
+        *DeploymentTask.template_fields, "to", "known_good", "checks", "bad_revision", "bad_version",
+    )  # fmt: skip
     text_fields = DeploymentTask.text_fields | {"bad_version"}
     list_fields = frozenset({"checks"})
 
@@ -92,12 +88,8 @@ class DeploymentRollbackOperator(DeploymentTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.to = to
-        self.known_good = known_good
-        self.checks = checks
-        self.look_back = look_back
-        self.bad_revision = bad_revision
-        self.bad_version = bad_version
+        self.to, self.known_good, self.checks, self.look_back = to, known_good, checks, look_back
+        self.bad_revision, self.bad_version = bad_revision, bad_version
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
         self._set_in_dag |= set_in_dag(self, "known_good", "checks", "bad_revision", "bad_version")
 
@@ -110,9 +102,9 @@ class DeploymentRollbackOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes.undo import LAST_KNOWN_GOOD, rollback
         from airflow_slo_provider.runtime.kubernetes_deployments import change_key, decided_at, known_good_versions, plan_key
 
-        self.require_given(context)
-        with self.failing(context):
-            known_good = None if self.known_good is None else _several("known_good", self.known_good)
+        self.check_preconditions(context)
+        with self.record_failures(context):
+            known_good = None if self.known_good is None else _read_versions("known_good", self.known_good)
             if known_good is None and self.to == LAST_KNOWN_GOOD:
                 known_good = known_good_versions(None if self.checks is None else text_list(self.checks), self.look_back)
                 self.log.info("Known to be good, by the ledger: %s", ", ".join(known_good) or "nothing")
@@ -122,15 +114,15 @@ class DeploymentRollbackOperator(DeploymentTask):
                 self.name,
                 self.to,
                 change_key(context),
-                self.only_try,
+                self.server_dry_run,
                 known_good=known_good,
-                bad_revision=None if self.bad_revision is None else _number("bad_revision", self.bad_revision),
+                bad_revision=None if self.bad_revision is None else _read_whole_number("bad_revision", self.bad_revision),
                 bad_version=self.bad_version,
                 since=decided_at(context),
                 plan=plan_key(context),
                 refuse_if_gitops_managed=self.refuse_if_gitops_managed,
             )
-        return self.finish(context, {"action": "rollback", **_plain(asdict(result))})
+        return self.finish(context, {"action": "rollback", **_with_lists(asdict(result))})
 
 
 class DeploymentSetImageOperator(DeploymentTask):
@@ -166,13 +158,11 @@ class DeploymentSetImageOperator(DeploymentTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.images = images
-        self.variables = variables
-        self.change_cause = change_cause
+        self.images, self.variables, self.change_cause = images, variables, change_cause
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
         self._set_in_dag |= set_in_dag(self, "images", "variables")
         if not images:
-            raise ValueError(f"{self.task_id}: images is empty: say which container gets which image")
+            raise ValueError(f"{self.task_id}: images is empty; write an image by container")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Set the images, and wait for the rollout.
@@ -183,22 +173,23 @@ class DeploymentSetImageOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes.images import set_image
         from airflow_slo_provider.runtime.kubernetes_deployments import change_key
 
-        self.require_given(context)
-        with self.failing(context):
-            said = ", ".join(f"{container}: {image}" for container, image in self.images.items())
-            self.announce(context, f"images are about to be set: {said}", {"action": "set_image", "to_images": dict(self.images)})
+        self.check_preconditions(context)
+        with self.record_failures(context):
+            images = ", ".join(f"{container}: {image}" for container, image in self.images.items())
+            change = {"action": "set_image", "to_images": dict(self.images)}
+            self.record_intention(context, f"images are about to be set: {images}", change)
             result = set_image(
                 self.api(),
                 self.namespace,
                 self.name,
                 self.images,
                 change_key(context),
-                self.only_try,
+                self.server_dry_run,
                 variables=self.variables,
                 change_cause=self.change_cause,
                 refuse_if_gitops_managed=self.refuse_if_gitops_managed,
             )
-        return self.finish(context, {"action": "set_image", **_plain(asdict(result))})
+        return self.finish(context, {"action": "set_image", **_with_lists(asdict(result))})
 
 
 class DeploymentScaleOperator(DeploymentTask):
@@ -229,9 +220,7 @@ class DeploymentScaleOperator(DeploymentTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.replicas = replicas
-        self.minimum = minimum
-        self.maximum = maximum
+        self.replicas, self.minimum, self.maximum = replicas, minimum, maximum
         self.despite_autoscaler = despite_autoscaler
         if minimum < 0 or (maximum is not None and maximum < minimum):
             raise ValueError(f"{self.task_id}: minimum {minimum} and maximum {maximum} leave no number")
@@ -244,55 +233,49 @@ class DeploymentScaleOperator(DeploymentTask):
         """
         from airflow_slo_provider.deployment.kubernetes.scale import scale
 
-        self.require_given(context)
-        with self.failing(context):
+        self.check_preconditions(context)
+        with self.record_failures(context):
             result = scale(
                 self.api(),
                 self.namespace,
                 self.name,
-                _number("replicas", self.replicas),
-                self.only_try,
+                _read_whole_number("replicas", self.replicas),
+                self.server_dry_run,
                 minimum=self.minimum,
                 maximum=self.maximum,
                 despite_autoscaler=self.despite_autoscaler,
             )
-        return self.finish(context, {"action": "scale", "digest": "", **_plain(asdict(result))})
+        return self.finish(context, {"action": "scale", "digest": "", **_with_lists(asdict(result))})
 
 
-def _number(what: str, value: Any) -> int:
+def _read_whole_number(what: str, value: Any) -> int:
     """Read a whole number that a template may have rendered to text or a float.
 
     :raises DeploymentArgumentError: if the value is not a whole number; a missing XCom renders to None or to text
     """
-    from airflow_slo_provider.exceptions import DeploymentArgumentError
-
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
-        raise DeploymentArgumentError(
-            f"{what} is {value!r}, which is no whole number: give one, or look at what the template gave"
-        )
+        raise DeploymentArgumentError(f"{what} is {value!r}, not a whole number; check its template")
     return number
 
 
-def _several(what: str, value: Any) -> tuple[int | str, ...]:
+def _read_versions(what: str, value: Any) -> tuple[int | str, ...]:
     """Return one or several revisions or versions as a tuple.
 
     :raises DeploymentArgumentError: for any other value
     """
-    from airflow_slo_provider.exceptions import DeploymentArgumentError
-
     values: tuple[Any, ...] = () if isinstance(value, Mapping) else (value,) if isinstance(value, int | str) else tuple(value)
-    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, int | str)]
-    if wrong or not values or (isinstance(value, str) and value.strip().startswith("[")):
+    invalid = any(isinstance(version, bool) or not isinstance(version, int | str) for version in values)
+    if invalid or not values or (isinstance(value, str) and value.strip().startswith("[")):
         raise DeploymentArgumentError(
-            f"{what} is {value!r}: give a revision number, an image, a model version, or a list of them"
+            f"{what} is {value!r}; write a revision number, an image, a model version, or a list of them"
         )
     return values
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_lists(values: Mapping[str, Any]) -> dict[str, Any]:
     """Convert tuples to lists, for XCom."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
@@ -42,12 +44,8 @@ class _MoveOperator(ActingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.alias = alias
-        self.expected_champion = expected_champion
-        self.model_registry_conn_id = model_registry_conn_id
-        self.registry_path = registry_path
+        self.model, self.version, self.alias, self.expected_champion = model, version, alias, expected_champion
+        self.model_registry_conn_id, self.registry_path = model_registry_conn_id, registry_path
         self._set_in_dag = set_in_dag(
             self, "model", "version", "alias", "expected_champion", "model_registry_conn_id", "registry_path"
         )
@@ -82,10 +80,9 @@ class _MoveOperator(ActingOperator):
         with non_retryable_errors():
             if self.move_kind == PROMOTE:
                 # A promotion that cannot be recorded is not made; a rollback does not depend on the ledger.
-                about = self._check(
-                    context, Verdict.UNKNOWN, f"version {wanted.to} is about to be promoted", None, {"to": wanted.to, **evidence}
-                )
-                record_intent(about, context)  # type: ignore[arg-type]
+                message = f"version {wanted.to} is about to be promoted"
+                intended = self._check(context, Verdict.UNKNOWN, message, None, {"to": wanted.to, **evidence})
+                record_intent(intended, context)  # type: ignore[arg-type]
             try:
                 moved = self._registry().move(self.model, wanted)
             except RegistryError as error:
@@ -94,7 +91,12 @@ class _MoveOperator(ActingOperator):
                 raise
             self.log.info("%s", moved.message)
             self._record(context, Verdict.PASS, moved.message, moved, evidence)
-        return self._told(moved, context)
+        found = {"model": moved.model, "alias": moved.alias, **_versions(moved)}
+        found |= {"changed": moved.changed, "message": moved.message}
+        events = context.get("outlet_events")
+        for outlet in self.outlets if events is not None else ():
+            events[outlet].extra = {name: found[name] for name in ("model", "alias", "from", "to")}
+        return found
 
     def _record(self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]) -> None:
         record([self._check(context, verdict, message, moved, evidence)], context)  # type: ignore[arg-type]
@@ -104,7 +106,6 @@ class _MoveOperator(ActingOperator):
     ) -> CheckResult:
         from airflow_slo_provider.results import CheckResult
 
-        found = {} if moved is None else {"from": moved.before, "to": moved.after, "now": moved.current}
         return CheckResult(
             kind=self.move_kind,
             name=f"{self.model}@{self.alias}",
@@ -113,23 +114,12 @@ class _MoveOperator(ActingOperator):
             model_version=None if moved is None else moved.after,
             interval_start=context.get("data_interval_start"),
             interval_end=context.get("data_interval_end"),
-            evidence={**found, **evidence},
+            evidence={**({} if moved is None else _versions(moved)), **evidence},
         )
 
-    def _told(self, moved: Moved, context: Context) -> dict[str, Any]:
-        told = {
-            "model": moved.model,
-            "alias": moved.alias,
-            "from": moved.before,
-            "to": moved.after,
-            "now": moved.current,
-            "changed": moved.changed,
-            "message": moved.message,
-        }
-        events = context.get("outlet_events")
-        for outlet in self.outlets if events is not None else ():
-            events[outlet].extra = {name: told[name] for name in ("model", "alias", "from", "to")}
-        return told
+
+def _versions(moved: Moved) -> dict[str, Any]:
+    return {"from": moved.before, "to": moved.after, "now": moved.current}
 
 
 class PromoteModelOperator(_MoveOperator):
@@ -182,36 +172,30 @@ class PromoteModelOperator(_MoveOperator):
         :param context: Airflow's task context
         :raises AirflowFailException: if the gate or the evaluation does not allow the promotion, or a retry does not help
         """
-        self.require_leave(context)
+        self.require_permission(context)
         if not self.version or str(self.version).lower() == "none":
-            from airflow.sdk.exceptions import AirflowFailException
-
             raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
         require(self, self._set_in_dag, may_be_empty=("expected_champion",))
         evidence: dict[str, Any] = {}
         if self.evaluation is not None or self._evaluated.of(self):
             if self.evaluation is None:
-                return self._refuse(context, "its evaluation is not there: the task that it is the XCom of has pushed none", {})
+                return self._refuse(context, "its evaluation is missing: the upstream task has pushed no XCom", {})
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:
-                why = "is text, as a template gives it" if isinstance(self.evaluation, str) else "has no verdict"
+                why = "is text, as a template renders it" if isinstance(self.evaluation, str) else "has no verdict"
                 why += "; pass the task's XCom itself: evaluation=evaluate.output"
                 return self._refuse(context, f"the evaluation {why}: {str(self.evaluation)[:200]!r}", {})
             keep = ("verdict", "report", "golden_set_hash", "model_version")
             evidence = {name: self.evaluation[name] for name in keep if self.evaluation.get(name) is not None}
             if self.evaluation["verdict"] not in ("pass", "warn"):
-                why = f"its evaluation ended with {self.evaluation['verdict']}"
-                return self._refuse(context, why, evidence)
+                return self._refuse(context, f"its evaluation ended with {self.evaluation['verdict']}", evidence)
             judged = self.evaluation.get("model_version")
             if judged is None:
-                why = "the evaluation does not say of which version it is; give its task model_version="
-                return self._refuse(context, why, evidence)
+                return self._refuse(context, "the evaluation names no version; set model_version= of its task", evidence)
             if str(judged) != str(self.version):
                 return self._refuse(context, f"the evaluation is of version {judged}", evidence)
         return self._move(context, evidence)
 
     def _refuse(self, context: Context, why: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
-        from airflow.sdk.exceptions import AirflowFailException
-
         from airflow_slo_provider.results import Verdict
 
         message = f"{self.model} {self.version} is not promoted: {why}"
@@ -258,6 +242,6 @@ class RollbackModelOperator(_MoveOperator):
         :param context: Airflow's task context
         :raises AirflowFailException: if the gate does not allow the rollback, or a retry does not help
         """
-        self.require_leave(context)
+        self.require_permission(context)
         require(self, self._set_in_dag)
         return self._move(context, {"why": self.reason} if self.reason else {})

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.links.slo import SLOLink
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 #: Airflow's timeout of the deferral is this much longer than what is left of ``execution_timeout``.
 _GRACE = timedelta(minutes=1)
 #: Arguments of ``KubernetesPodOperator`` that this operator sets itself.
-_OWN = frozenset({"task_id", "image", "cmds", "arguments", "do_xcom_push", "deferrable", "full_pod_spec"})
+_RESERVED = frozenset({"task_id", "image", "cmds", "arguments", "do_xcom_push", "deferrable", "full_pod_spec"})
 
 
 class SLOCheckPodOperator(TextFields):
@@ -92,23 +94,15 @@ class SLOCheckPodOperator(TextFields):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.kind = kind
-        self.spec = spec
-        self.image = image
-        self.command = text_list(command)
-        self.namespace = namespace
-        self.kubernetes_conn_id = kubernetes_conn_id
-        self.pod = dict(pod or {})
-        self.fail_on = frozenset(text_list(fail_on))
-        self.deferrable = deferrable
-        self._running: KubernetesPodOperator | None = None
+        self.kind, self.spec, self.image, self.command = kind, spec, image, text_list(command)
+        self.namespace, self.kubernetes_conn_id, self.pod = namespace, kubernetes_conn_id, dict(pod or {})
+        self.fail_on, self.deferrable = frozenset(text_list(fail_on)), deferrable
+        self._operator: KubernetesPodOperator | None = None
         self._set_in_dag = set_in_dag(self, "kind", "spec", "image", "namespace", "kubernetes_conn_id")
-        taken = sorted(_OWN & self.pod.keys())
-        if taken:
-            raise ValueError(f"{self.task_id}: pod={{{taken[0]!r}: ...}} is set by this operator itself")
-        wrong = sorted(self.fail_on - {"pass", "warn", "fail", "unknown"})
-        if wrong:
-            raise ValueError(f"{self.task_id}: fail_on names {wrong[0]!r}, which is no verdict")
+        if reserved := sorted(_RESERVED & self.pod.keys()):
+            raise ValueError(f"{self.task_id}: pod={{{reserved[0]!r}: ...}} is set by this operator itself")
+        if unknown := sorted(self.fail_on - {"pass", "warn", "fail", "unknown"}):
+            raise ValueError(f"{self.task_id}: fail_on names {unknown[0]!r}, which is no verdict")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything except texts with ``{{.window}}``, which belongs to a query and not to Airflow."""
@@ -122,14 +116,14 @@ class SLOCheckPodOperator(TextFields):
         :param context: Airflow's task context
         :return: the results as dicts
         """
-        with self._recording(context):
+        with self._record_errors(context):
             require(self, self._set_in_dag)
-            self._running = self._pod_operator()
+            self._operator = self._pod_operator()
             # Unwrapped, because Airflow warns if an operator is executed inside another one. If deferrable, it resumes in
             # trigger_reentry.
-            unwrap(type(self._running).execute)(self._running, context)
-            results = self._results(context)
-        return self._judged(results, context)
+            unwrap(type(self._operator).execute)(self._operator, context)
+            results = self._record_results(context)
+        return self._fail_on_verdict(results, context)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
         """Read the results after the trigger reported the end of the pod.
@@ -137,31 +131,29 @@ class SLOCheckPodOperator(TextFields):
         :param context: Airflow's task context
         :param event: event of the pod's trigger
         """
-        with self._recording(context):
-            self._running = self._pod_operator()
-            self._running.trigger_reentry(context, event)
-            results = self._results(context)
-        return self._judged(results, context)
+        with self._record_errors(context):
+            self._operator = self._pod_operator()
+            self._operator.trigger_reentry(context, event)
+            results = self._record_results(context)
+        return self._fail_on_verdict(results, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Record the check as ``unknown`` also if the trigger failed or timed out."""
         if next_method != "__fail__":
             return super().resume_execution(next_method, next_kwargs, context)
-        with self._recording(context):
+        with self._record_errors(context):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Delete the pod if the task is killed."""
-        if self._running is not None:
-            self._running.on_kill()
+        if self._operator is not None:
+            self._operator.on_kill()
 
     @contextmanager
-    def _recording(self, context: Any) -> Iterator[None]:
-        with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=self._observed):
+    def _record_errors(self, context: Any) -> Iterator[None]:
+        write = partial(record_observations, log=self.log)
+        with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=write):
             yield
-
-    def _observed(self, checks: Iterable[CheckResult], context: Any) -> None:
-        record_observations(checks, context, self.log)
 
     def _unknown(self) -> CheckResult:
         """Return the check of a pod without a result, under the name from the spec if it has one."""
@@ -172,46 +164,45 @@ class SLOCheckPodOperator(TextFields):
         evidence = {"check": self.kind, "image": self.image}
         return CheckResult(kind=kind, name=name or f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN, evidence=evidence)
 
-    def _results(self, context: Any) -> list[CheckResult]:
+    def _record_results(self, context: Any) -> list[CheckResult]:
         """Read and record the results of the check.
 
         :raises CheckError: if the check could not be run with this spec, and for transient errors
         """
         from airflow_slo_provider.checks.envelope import deserialise
 
-        results = deserialise(getattr(self._running, "left", None))
-        self._observed(results, context)
+        results = deserialise(getattr(self._operator, "xcom", None))
+        record_observations(results, context, self.log)
         return results
 
-    def _judged(self, results: list[CheckResult], context: Context) -> list[dict[str, Any]]:
+    def _fail_on_verdict(self, results: list[CheckResult], context: Context) -> list[dict[str, Any]]:
         """Fail if a result has a verdict in ``fail_on``; return the results as dicts.
 
         :raises AirflowFailException: if the check did not pass
         """
-        from airflow.sdk.exceptions import AirflowFailException
-
         for result in results:
             self.log.info("%s %s: %s: %s", result.kind, result.name, result.verdict, result.message)
         found = [result.to_dict() for result in results]
         bad = [result for result in results if result.verdict in self.fail_on]
         if bad:
             context["ti"].xcom_push(key="return_value", value=found)
-            raise AirflowFailException("; ".join(f"{one.kind} {one.name}: {one.verdict}: {one.message}" for one in bad))
+            raise AirflowFailException(
+                "; ".join(f"{result.kind} {result.name}: {result.verdict}: {result.message}" for result in bad)
+            )
         return found
 
     def _pod_operator(self) -> KubernetesPodOperator:
         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
         from airflow.sdk import get_current_context
-        from airflow.sdk.exceptions import AirflowFailException
 
         class CheckPod(KubernetesPodOperator):
             """Keep the XCom of the pod, which is lost if the pod ends before the task is deferred."""
 
-            left: Any = None
+            xcom: Any = None
 
             def extract_xcom(self, *arguments: Any, **options: Any) -> Any:
-                self.left = super().extract_xcom(*arguments, **options)
-                return self.left
+                self.xcom = super().extract_xcom(*arguments, **options)
+                return self.xcom
 
             def defer(self, *, timeout: Any = None, **options: Any) -> Any:
                 """Defer with a timeout, because earlier releases of the provider set none."""
@@ -219,17 +210,12 @@ class SLOCheckPodOperator(TextFields):
                 super().defer(timeout=left + _GRACE if timeout is None and left is not None else timeout, **options)
 
         spec = self.spec if isinstance(self.spec, str) else json.dumps(self.spec)
-        own = {"namespace": self.namespace, "kubernetes_conn_id": self.kubernetes_conn_id}
-        own |= {"execution_timeout": self.execution_timeout, "name": self.task_id}
+        defaults = {"namespace": self.namespace, "kubernetes_conn_id": self.kubernetes_conn_id}
+        defaults |= {"execution_timeout": self.execution_timeout, "name": self.task_id}
         try:
             return CheckPod(
-                task_id=self.task_id,
-                image=self.image,
-                cmds=list(self.command),
-                arguments=["check", self.kind, "--spec", spec, "--xcom"],
-                do_xcom_push=True,
-                deferrable=self.deferrable,
-                **{**own, **self.pod},
-            )
+                task_id=self.task_id, image=self.image, cmds=list(self.command), deferrable=self.deferrable, do_xcom_push=True,
+                arguments=["check", self.kind, "--spec", spec, "--xcom"], **{**defaults, **self.pod},
+            )  # fmt: skip
         except (TypeError, ValueError) as error:
-            raise AirflowFailException(f"pod={self.pod!r} is nothing that KubernetesPodOperator takes: {error}") from error
+            raise AirflowFailException(f"pod={self.pod!r} is not accepted by KubernetesPodOperator: {error}") from error

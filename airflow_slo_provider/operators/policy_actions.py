@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.operators.gated_operator import ActingOperator
 from airflow_slo_provider.operators.text_template_fields import TextFields
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.budget.reports import Decision
 
 
-_LOCAL = ("file", "local", "")
-
-
-class _WritesDecision(TextFields):
+class _DecisionWriter(TextFields):
     """Base class that writes the decision document and reports it in the events of its outlets."""
 
     def write(
@@ -63,62 +61,47 @@ class _WritesDecision(TextFields):
 
         file = object_path(path)
         ti = context["ti"]
-        source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_mapped(ti)}"
-        now = datetime.now(UTC)
-        decided = at or now
-        written = (allow_backfill or not is_backfill(context)) and decided + valid_for > now
+        source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_map_index_suffix(ti)}"
+        decided = at or datetime.now(UTC)
+        written = (allow_backfill or not is_backfill(context)) and decided + valid_for > datetime.now(UTC)
         if written:
             file.parent.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(file, writing=written):
             held = valid_decisions(file)
             # If an earlier try died after writing, this try reports the state before that write.
-            own = next(
-                (entry for entry in held if entry.get("source") == source and entry["action"] == action and "before" in entry),
-                None,
-            )
-            before = str(own["before"]) if own else read_decision(file).action
+            own = (entry for entry in held if (entry.get("source"), entry["action"]) == (source, action))
+            before = next((str(entry["before"]) for entry in own if "before" in entry), None) or read_decision(file).action
             others = [entry for entry in held if held_by and entry.get("held_by", "") != held_by]
             with non_retryable_value_errors():
-                made = decision_document(
-                    action,
-                    reasons=reasons,
-                    at=decided,
-                    until=decided + valid_for,
-                    source=source,
-                    slos=slos,
-                    held_by=held_by or "",
-                    before=before,
-                    beside=others,
-                )
+                decision = decision_document(
+                    action, reasons=reasons, at=decided, until=decided + valid_for, source=source, slos=slos,
+                    held_by=held_by or "", before=before, beside=others,
+                )  # fmt: skip
             if written:
-                _refuse_if_later(path, [entry for entry in held if entry not in others], decided)
-                replace_file(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
-        self.log.info("%s: %s (before: %s), until %s: %s", path, action, before, made["valid_until"], "; ".join(reasons))
+                _check_not_later(path, [entry for entry in held if entry not in others], decided)
+                replace_file(file, json.dumps(decision, indent=2, allow_nan=False) + "\n")
+        self.log.info("%s: %s (before: %s), until %s: %s", path, action, before, decision["valid_until"], "; ".join(reasons))
         if others:
-            who = ", ".join(f"{entry.get('held_by') or entry['source']}: {entry['action']}" for entry in others)
-            self.log.info("Others ask for something too (%s); together it is %s", who, made["action"])
+            requests = ", ".join(f"{entry.get('held_by') or entry['source']}: {entry['action']}" for entry in others)
+            self.log.info("There are other requests (%s); the combined action is %s", requests, decision["action"])
         if not written:
-            self.log.warning("This run is about the past, %s: %s is left as it is", decided.isoformat(), path)
-        told = {
+            self.log.warning("This run is about the past, %s: %s is not changed", decided.isoformat(), path)
+        summary = {
             "action": action,
-            "effective": made["action"],
+            "effective": decision["action"],
             "before": before,
-            "changed": written and before != made["action"],
+            "changed": written and before != decision["action"],
             "written": written,
-            "experiments": made["experiments"],
-            "degraded": made["degraded"],
-            "valid_until": made["valid_until"],
+            "valid_until": decision["valid_until"],
             "path": path,
-            "message": f"{action}: {'; '.join(reasons)}"[:500],
         }
         for outlet in self.outlets:
-            context["outlet_events"][outlet].extra = {
-                key: told[key] for key in ("action", "effective", "before", "changed", "written", "valid_until", "path")
-            }
-        return told
+            context["outlet_events"][outlet].extra = dict(summary)
+        message = f"{action}: {'; '.join(reasons)}"[:500]
+        return {**summary, "experiments": decision["experiments"], "degraded": decision["degraded"], "message": message}
 
 
-class ServingDecisionOperator(_WritesDecision, ActingOperator):
+class ServingDecisionOperator(_DecisionWriter, ActingOperator):
     """Write a serving decision: stop experiments, serve a simpler answer, or return to normal.
 
     The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`. A backfill run fails
@@ -156,11 +139,8 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
             raise ValueError(f"{self.task_id}: action={action!r}; write one of {', '.join(ACTIONS)}")
         if valid_for <= timedelta(0):
             raise ValueError(f"{self.task_id}: valid_for must be positive")
-        self.decision_path = decision_path
-        self.action = action
-        self.reason = reason
-        self.held_by = held_by
-        self.valid_for = valid_for
+        self.decision_path, self.action, self.reason = decision_path, action, reason
+        self.held_by, self.valid_for = held_by, valid_for
         self._set_in_dag = set_in_dag(self, "decision_path", "action", "held_by")
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -169,21 +149,15 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         :param context: Airflow's task context
         :return: a summary of the decision
         """
-        self.require_leave(context)
+        self.require_permission(context)
         require(self, self._set_in_dag)  # a held_by that renders to nothing would withdraw the requests of others
         return self.write(
-            context,
-            path=self.decision_path,
-            action=self.action,
-            reasons=[self.reason],
-            valid_for=self.valid_for,
-            slos={},
-            held_by=self.held_by,
-            allow_backfill=self.allow_backfill,
-        )
+            context, path=self.decision_path, action=self.action, reasons=[self.reason], valid_for=self.valid_for, slos={},
+            held_by=self.held_by, allow_backfill=self.allow_backfill,
+        )  # fmt: skip
 
 
-class PolicyDecisionOperator(DocumentFields, _WritesDecision):
+class PolicyDecisionOperator(DocumentFields, _DecisionWriter):
     """Evaluate SLOs and write the action of their policies as a decision that the serving code reads.
 
     ==========================  ======================================================================================
@@ -214,18 +188,11 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     leaves_decision: ClassVar[bool] = True
     text_fields = frozenset({"decision_path"})
 
-    def __init__(
-        self,
-        *,
-        decision_path: str,
-        valid_for: timedelta = timedelta(hours=1),
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, decision_path: str, valid_for: timedelta = timedelta(hours=1), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if valid_for <= timedelta(0):
             raise ValueError(f"{self.task_id}: valid_for must be positive")
-        self.decision_path = decision_path
-        self.valid_for = valid_for
+        self.decision_path, self.valid_for = decision_path, valid_for
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, record the decision, and write the document.
@@ -247,38 +214,37 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
             path=self.decision_path,
             action=action.value,
             reasons=decision.reasons or ("all budgets are healthy",),
-            valid_for=min([self.valid_for, *self._overridden_for(decision)]),
-            slos={one.report.name: one.report.status.value for one in decision.slos},
-            held_by=f"{context['ti'].dag_id}.{self.task_id}{_mapped(context['ti'])}",
+            valid_for=min([self.valid_for, *self._time_of_overrides(decision)]),
+            slos={slo.report.name: slo.report.status.value for slo in decision.slos},
+            held_by=f"{context['ti'].dag_id}.{self.task_id}{_map_index_suffix(context['ti'])}",
             at=decision.at,
         )
 
-    def _overridden_for(self, decision: Decision) -> list[timedelta]:
+    def _time_of_overrides(self, decision: Decision) -> list[timedelta]:
         """Return how long the overrides last on which the decision depends, because the document must not outlive them."""
         from airflow_slo_provider.runtime.error_budget.decision import read_documents
 
         catalog = read_documents(self.slos)
-        found = [(one.report, each) for one in decision.slos for each in catalog.policy_of(one.report.slo).overrides]
+        slos = [decided.report.slo for decided in decision.slos]
         return [
-            each.until - decision.at
-            for report, each in found
-            if decision.at < each.until and (not each.slos or report.slo.name in each.slos)
+            override.until - decision.at
+            for slo in slos
+            for override in catalog.policy_of(slo).overrides
+            if decision.at < override.until and (not override.slos or slo.name in override.slos)
         ]
 
 
-def _mapped(ti: Any) -> str:
+def _map_index_suffix(ti: Any) -> str:
     """Return the map index of a mapped task instance in brackets, because each instance is a requester of its own."""
     return f"[{ti.map_index}]" if (ti.map_index or 0) >= 0 and ti.map_index is not None else ""
 
 
-def _refuse_if_later(path: str, replaced: Sequence[Mapping[str, Any]], decided: datetime) -> None:
-    from airflow_slo_provider.exceptions import ReasonedError
-
-    latest = max((datetime.fromisoformat(one["decided_at"]) for one in replaced if one.get("decided_at")), default=decided)
+def _check_not_later(path: str, replaced: Sequence[Mapping[str, Any]], decided: datetime) -> None:
+    latest = max((datetime.fromisoformat(entry["decided_at"]) for entry in replaced if entry.get("decided_at")), default=decided)
     if latest > decided:
         raise ReasonedError(
-            f"{path} holds a decision of {latest.isoformat()}, later than this one of {decided.isoformat()}: "
-            "it stays. Where no other run wrote it, compare the clocks of the workers",
+            f"{path} holds a decision of {latest.isoformat()}, later than this one of {decided.isoformat()}, and is not changed. "
+            "If no other run wrote it, compare the clocks of the workers",
             reason="later_decision",
             transient=True,
         )

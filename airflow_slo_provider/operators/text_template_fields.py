@@ -28,6 +28,12 @@ class TextFields(BaseOperator):
     #: Names of fields that hold paths of documents, or the documents themselves.
     path_fields: ClassVar[frozenset[str]] = frozenset()
 
+    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
+        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
+        if self.path_fields and isinstance(content, str) and "\n" in content:
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
     ) -> None:
@@ -42,7 +48,7 @@ class TextFields(BaseOperator):
         if not texts or dag is None or not (dag.render_template_as_native_obj if native is None else native):
             super()._do_render_template_fields(parent, names, context, jinja_env, seen_oids)
             return
-        written = {name: getattr(self, name) for name in texts}
+        templates = {name: getattr(self, name) for name in texts}
         self.render_template_as_native_obj = False
         try:
             env = dag.get_template_env(force_sandboxed=True)
@@ -51,7 +57,7 @@ class TextFields(BaseOperator):
             self.render_template_as_native_obj = native
         lists = [name for name in texts if name not in self.text_fields and _is_a_list(getattr(self, name))]
         for name in lists:
-            setattr(self, name, written[name])
+            setattr(self, name, templates[name])
         rest = [name for name in names if name not in texts or name in lists]
         super()._do_render_template_fields(parent, rest, context, jinja_env, seen_oids)
 
@@ -61,9 +67,9 @@ class TextFields(BaseOperator):
         if name in self.text_fields:
             return isinstance(value, str)
         if name in self.list_fields:
-            return isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(one, str) for one in value))
+            return isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(text, str) for text in value))
         if name in self.mapping_fields:
-            return isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values())
+            return isinstance(value, Mapping) and all(isinstance(text, str) for text in value.values())
         return False
 
 

@@ -8,12 +8,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_slo_provider.operators.blocking_operator import BlockingOperator
 from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.runtime.deferral import MIN_DEFERRAL, BoundedDeferral
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
+from airflow_slo_provider.sensors.failure_modes import FINAL, skip_on_failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -80,7 +82,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         self.min_remaining = min_remaining
         self.deferrable = deferrable
         self._set_in_dag |= set_in_dag(self, "min_remaining")
-        _share(min_remaining)
+        _read_share(min_remaining)
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:
@@ -96,7 +98,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
 
         :param context: Airflow's task context
         """
-        self.check_dag_again()
+        self.recheck_dag()
         if not self.deferrable:
             return super().execute(context)
         return self.recheck(context, looks=0)
@@ -108,8 +110,6 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         :raises AirflowFailException: for errors that waiting does not fix, and for a past budget that does not allow a
             deployment
         """
-        from airflow.sdk.exceptions import AirflowFailException
-
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_for_request_errors
         from airflow_slo_provider.runtime.evaluation_time import evaluation_time
 
@@ -119,18 +119,18 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             slos=self.slos,
             select=self.select,
             log=self.log,
-            include_own=True,
-            satisfied=lambda decision: not self._missing(decision),
+            remember_own=True,
+            satisfied=lambda decision: not self._unmet(decision),
         )
         if not decision.allowed:
             raise_for_request_errors(decision)
-        missing = self._missing(decision)
-        if not missing:
+        unmet = self._unmet(decision)
+        if not unmet:
             return True
-        moment = evaluation_time(None, context).at
-        if moment is not None:
-            raise AirflowFailException(f"{missing}: at {moment.isoformat()}, and the past does not recover")
-        self.log.info("Waiting: %s", missing)
+        past = evaluation_time(None, context).at
+        if past is not None:
+            raise AirflowFailException(f"{unmet}: at {past.isoformat()}, and a past budget cannot recover")
+        self.log.info("Waiting: %s", unmet)
         return False
 
     def recheck(self, context: Context, event: Any = None, looks: int = 0) -> None:
@@ -141,21 +141,18 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         :param looks: number of earlier pokes of this try
         :raises AirflowSensorTimeout: after ``timeout``; with ``soft_fail`` the task is skipped instead
         """
-        from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-        if self._look(context):
+        if self._recovered(context):
             self.log.info("The error budget has recovered.")
             return
-        now = datetime.now(UTC)
-        started = context["ti"].start_date
+        now, started = datetime.now(UTC), context["ti"].start_date
         waited = (now - started).total_seconds()
         left = self.timeout - waited
         if left <= 0:
             message = f"the error budget has not recovered within {self.timeout:g} s"
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
         pause = max(min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left), MIN_DEFERRAL.total_seconds())
-        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-
         self.defer(
             trigger=DateTimeTrigger(moment=now + timedelta(seconds=pause)),
             method_name="recheck",
@@ -163,44 +160,37 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             timeout=timedelta(seconds=left) + _GRACE,
         )
 
-    def _look(self, context: Context) -> bool:
+    def _recovered(self, context: Context) -> bool:
         """Poke, and convert exceptions as ``BaseSensorOperator.execute`` does."""
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-
-        try:
-            return self.poke(context)
-        except AirflowSkipException:
-            raise
-        except AirflowFailException as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
-        except Exception as error:
-            if self.silent_fail:
-                self.log.exception("The look failed; waiting for the next one")
+        with skip_on_failure(self):
+            try:
+                return self.poke(context)
+            except FINAL:
+                raise
+            except Exception:
+                if not self.silent_fail:
+                    raise
+                self.log.exception("The poke failed; waiting for the next one")
                 return False
-            if self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
 
-    def _missing(self, decision: Decision) -> str:
+    def _unmet(self, decision: Decision) -> str:
         """Return why the sensor must go on waiting; empty if the budget has recovered."""
         from airflow_slo_provider.core.exact_numbers import percent
 
         if not decision.allowed:
             return f"the decision is {decision.outcome}: {'; '.join(decision.reasons)}"
-        least = _share(self.min_remaining)
-        if least is None:
+        required = _read_share(self.min_remaining)
+        if required is None:
             return ""
-        for one in decision.slos:
-            left = one.report.remaining
-            if one.gates and (left is None or left < least):
-                said = "nothing is known of its budget" if left is None else f"{percent(left)} of its budget is left"
-                return f"{one.report.name}: {said}, and {percent(least)} is asked for"
+        for slo in decision.slos:
+            left = slo.report.remaining
+            if slo.gates and (left is None or left < required):
+                found = "its budget is unknown" if left is None else f"{percent(left)} of its budget is left"
+                return f"{slo.report.name}: {found}, and {percent(required)} is required"
         return ""
 
 
-def _share(value: str | float | Decimal | Fraction | None) -> Fraction | None:
+def _read_share(value: str | float | Decimal | Fraction | None) -> Fraction | None:
     if value is None:
         return None
     try:

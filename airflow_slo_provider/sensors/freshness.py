@@ -49,12 +49,8 @@ class PipelineFreshnessSensor(FreshnessSensor):
         timezone: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.asset = asset
-        self.external_dag_id = external_dag_id
-        self.external_task_id = external_task_id
-        self.query = query
-        self.query_gives = query_gives
-        self.timezone = timezone
+        self.asset, self.external_dag_id, self.external_task_id = asset, external_dag_id, external_task_id
+        self.query, self.query_gives, self.timezone = query, query_gives, timezone
         super().__init__(**kwargs)
         self.inlets = [*self.inlets, *inlets_of(asset)]
 
@@ -99,17 +95,8 @@ class FeatureFreshnessSensor(FreshnessSensor):
     """
 
     template_fields: Sequence[str] = (
-        "table",
-        "timestamp_column",
-        "query",
-        "path",
-        "feature_view",
-        "project",
-        "group_by",
-        "timezone",
-        "conn_id",
-        "name",
-    )
+        "table", "timestamp_column", "query", "path", "feature_view", "project", "group_by", "timezone", "conn_id", "name",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -126,16 +113,9 @@ class FeatureFreshnessSensor(FreshnessSensor):
         timezone: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.table = table
-        self.timestamp_column = timestamp_column
-        self.query = query
-        self.query_gives = query_gives
-        self.path = path
-        self.which = which
-        self.feature_view = feature_view
-        self.project = project
-        self.group_by = group_by
-        self.timezone = timezone
+        self.table, self.timestamp_column, self.path, self.which = table, timestamp_column, path, which
+        self.query, self.query_gives, self.feature_view, self.project = query, query_gives, feature_view, project
+        self.group_by, self.timezone = group_by, timezone
         super().__init__(**kwargs)
 
 
@@ -177,11 +157,6 @@ class ModelFreshnessSensor(FreshnessSensor):
         timezone: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.model = model
-        self.alias = alias
-        self.promotion_tag = promotion_tag
-        self.deployment = deployment
-        self.query = query
-        self.query_gives = query_gives
-        self.timezone = timezone
+        self.model, self.alias, self.promotion_tag, self.deployment = model, alias, promotion_tag, deployment
+        self.query, self.query_gives, self.timezone = query, query_gives, timezone
         super().__init__(**kwargs)

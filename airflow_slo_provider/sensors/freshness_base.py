@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors
 from airflow_slo_provider.runtime.required_parameters import require
+from airflow_slo_provider.sensors.failure_modes import FINAL, skip_on_failure
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,7 +65,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         """
         if not self.deferrable:
             return super().execute(context)
-        with self._failing_as_asked():
+        with skip_on_failure(self):
             return self.recheck(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -75,10 +75,10 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         :raises AirflowFailException: for a timestamp in the future, and for errors that a retry cannot fix
         :raises AirflowSensorTimeout: if the source is not fresh after ``timeout``
         """
-        began = self._began(context)
-        found = self._look(context, began)
+        waiting_since = self._waiting_since(context)
+        found = self._measure(context, waiting_since)
         if not found.freshness.fresh:
-            self._give_up_in_time(began, found.message)
+            self._raise_if_timed_out(waiting_since, found.message)
         return PokeReturnValue(found.freshness.fresh, found.result(self.check_name()).to_dict())
 
     def recheck(self, context: Context, event: Any = None) -> Any:
@@ -88,19 +88,21 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         :param event: event of the trigger; it only resumes the task, which measures again
         :raises AirflowSensorTimeout: if the source is not fresh after ``timeout``
         """
-        began = self._began(context)
+        waiting_since = self._waiting_since(context)
         try:
-            found = self._look(context, began)
+            found = self._measure(context, waiting_since)
+        except FINAL:
+            raise
         except Exception as error:
-            if not self.silent_fail or not _may_pass(error):
+            if not self.silent_fail:
                 raise
-            self.log.exception("The look failed; waiting for the next one")
-            self._give_up_in_time(began, str(error))
+            self.log.exception("The poke failed; waiting for the next one")
+            self._raise_if_timed_out(waiting_since, str(error))
         else:
             if found.freshness.fresh:
                 return found.result(self.check_name()).to_dict()
-            self._give_up_in_time(began, found.message)
-        self._defer(began)
+            self._raise_if_timed_out(waiting_since, found.message)
+        self._defer(waiting_since)
         return None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -114,13 +116,11 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
             next_method, next_kwargs = "recheck", {}
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _look(self, context: Context, began: datetime) -> Assessment:
-        from airflow.sdk.exceptions import AirflowFailException
-
+    def _measure(self, context: Context, waiting_since: datetime) -> Assessment:
         from airflow_slo_provider.freshness import Reason
         from airflow_slo_provider.runtime.freshness.checks import measure
 
-        evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
+        evidence = {"waiting_since": waiting_since.isoformat(), "first_try": _first_try(self, context)}
         require(self, self._set_in_dag, may_be_empty=MAY_BE_EMPTY)
         with non_retryable_errors():
             found = measure(
@@ -130,56 +130,30 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
             raise AirflowFailException(found.message)
         return found
 
-    def _began(self, context: Context) -> datetime:
+    def _waiting_since(self, context: Context) -> datetime:
         """Return when this task instance began to wait: the first poke of its first try, read from the ledger."""
         from airflow_slo_provider.ledger.observations import REPEATED
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
         with non_retryable_errors(), open_default_ledger() as ledger:
-            looks = [ledger.own(kind, self.check_name(), run_key(context)) for kind in ("freshness", f"freshness{REPEATED}")]
-        own = [one.result.evidence for one in looks if one is not None]
-        since = [one["waiting_since"] for one in own if one.get("first_try") == _first_try(self, context)]
+            pokes = [ledger.own(kind, self.check_name(), run_key(context)) for kind in ("freshness", f"freshness{REPEATED}")]
+        evidence = [poke.result.evidence for poke in pokes if poke is not None]
+        since = [one["waiting_since"] for one in evidence if one.get("first_try") == _first_try(self, context)]
         return min(map(datetime.fromisoformat, since), default=datetime.now(UTC))
 
-    def _left(self, began: datetime) -> timedelta:
-        return began + timedelta(seconds=self.timeout) - datetime.now(UTC)
+    def _time_left(self, waiting_since: datetime) -> timedelta:
+        return waiting_since + timedelta(seconds=self.timeout) - datetime.now(UTC)
 
-    def _give_up_in_time(self, began: datetime, message: str) -> None:
-        from airflow.sdk.exceptions import AirflowSensorTimeout
-
-        if self._left(began) <= timedelta(0):
+    def _raise_if_timed_out(self, waiting_since: datetime, message: str) -> None:
+        if self._time_left(waiting_since) <= timedelta(0):
             raise AirflowSensorTimeout(f"not fresh within {self.timeout:g} s: {message}")
 
-    def _defer(self, began: datetime) -> None:
+    def _defer(self, waiting_since: datetime) -> None:
         from airflow_slo_provider.triggers.freshness import trigger_for
 
-        left = self._left(began)
+        left = self._time_left(waiting_since)
         trigger = trigger_for(self.question(), self.limits(), timedelta(seconds=self.poke_interval), left)
         self.defer(trigger=trigger, method_name="recheck", timeout=max(left, timedelta(0)) + _GRACE)
-
-    @contextmanager
-    def _failing_as_asked(self) -> Iterator[None]:
-        """Skip the task on an exception if ``soft_fail`` or ``never_fail`` is set, as ``BaseSensorOperator.execute`` does."""
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-
-        try:
-            yield
-        except AirflowSkipException:
-            raise
-        except (AirflowFailException, AirflowSensorTimeout) as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
-        except Exception as error:
-            if self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
-
-
-def _may_pass(error: Exception) -> bool:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-
-    return not isinstance(error, AirflowFailException | AirflowSensorTimeout | AirflowSkipException)
 
 
 def _first_try(operator: BaseSensorOperator, context: Context) -> int:

@@ -16,11 +16,11 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.incidents.incident_state import BurnState, PollResult, severity_rank
-from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
+from airflow_slo_provider.incidents.incident_state import BurnState, severity_rank
+from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, WatchPoll, in_thread, poll_in_thread
 
 #: Timeout of a poll in seconds; afterwards the SLOs are unknown.
-PATIENCE = 15.0
+POLL_TIMEOUT = 15.0
 
 
 class BurnRateTrigger(IncidentWatchTrigger):
@@ -73,14 +73,12 @@ class BurnRateTrigger(IncidentWatchTrigger):
     ) -> None:
         from airflow_slo_provider.runtime.files.documents import is_relative_path
 
-        self.slos = [os.fspath(one) for one in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
+        self.slos = [os.fspath(path) for path in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
         self.select = None if select is None else list(text_list(select))
-        self.severity = severity
-        self.rearm = rearm
-        self.given_name = name
+        self.severity, self.rearm, self.name_argument = severity, rearm, name
         if not self.slos:
             raise ValueError("slos is empty; name a file, a directory or write the documents themselves")
-        relative = [one for one in (self.slos if isinstance(self.slos, list) else [self.slos]) if is_relative_path(one)]
+        relative = [path for path in text_list(self.slos) if is_relative_path(path)]
         if relative:
             raise ValueError(
                 f"slos={relative[0]!r} is relative, and a triggerer has no DAG file: write an absolute path or a URI"
@@ -88,9 +86,9 @@ class BurnRateTrigger(IncidentWatchTrigger):
         if severity not in ("page", "ticket"):
             raise ValueError(f"severity={severity!r}; write page or ticket")
         if not 0 <= Fraction(str(rearm)) <= 1:
-            raise ValueError(f"rearm={rearm!r} is no share; write a number from 0 to 1")
+            raise ValueError(f"rearm={rearm!r} is not a share; write a number from 0 to 1")
         super().__init__(
-            name=name or _digest("burn", [self.slos, self.select, severity]),
+            name=name or _state_name("burn", [self.slos, self.select, severity]),
             poll_interval=poll_interval,
             cool_down=cool_down,
             blind_after=blind_after,
@@ -99,7 +97,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments of this trigger."""
         names = ("slos", "select", "severity", "poll_interval", "rearm", "cool_down", "blind_after")
-        kwargs = {**{name: getattr(self, name) for name in names}, "name": self.given_name}
+        kwargs = {**{name: getattr(self, name) for name in names}, "name": self.name_argument}
         return "airflow_slo_provider.triggers.burn_rate.BurnRateTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -122,9 +120,9 @@ class BurnRateTrigger(IncidentWatchTrigger):
 
         watch, interval = BurnWatch(kwargs["slos"]), float(kwargs["poll_interval"])
         try:
-            async with aclosing(polled(watch.poll, interval, max(PATIENCE, interval))) as looks:
-                async for look in looks:
-                    yield look
+            async with aclosing(poll_in_thread(watch.poll, interval, max(POLL_TIMEOUT, interval))) as polls:
+                async for poll in polls:
+                    yield poll
         finally:
             await asyncio.shield(in_thread(watch.close))
 
@@ -133,25 +131,27 @@ class BurnRateTrigger(IncidentWatchTrigger):
 
         :param shared_stream: the polls of :meth:`open_shared_stream`
         """
-        async with aclosing(self.events(self._looks(shared_stream))) as events:
+        async with aclosing(self.events(self._polls(shared_stream))) as events:
             async for event in events:
                 yield event
 
-    async def _looks(self, stream: AsyncIterator[Any]) -> AsyncIterator[Look]:
+    async def _polls(self, stream: AsyncIterator[Any]) -> AsyncIterator[WatchPoll]:
         from airflow_slo_provider.runtime.error_budget.burn_watch import poll_result
 
         rearm = Fraction(str(self.rearm))
         async for at, found in stream:
             if isinstance(found, Exception):
-                yield Look(at, problem=f"{type(found).__name__}: {server_text(found, limit=1000)}")
+                yield WatchPoll(at, problem=f"{type(found).__name__}: {server_text(found, limit=1000)}")
                 continue
             known = {report.slo.name for report in found} | {report.name for report in found}
-            missing = [one for one in self.select or () if one not in known]
+            missing = [name for name in self.select or () if name not in known]
             if missing:
-                yield Look(at, problem=f"there is no SLO {missing[0]!r} in the documents, only {', '.join(sorted(known))}"[:1000])
+                yield WatchPoll(
+                    at, problem=f"there is no SLO {missing[0]!r} in the documents, only {', '.join(sorted(known))}"[:1000]
+                )
                 continue
-            wanted = [one for one in found if self.select is None or {one.name, one.slo.name} & set(self.select)]
-            yield Look(at, [poll_result(one, severity=self.severity, rearm=rearm) for one in wanted])
+            selected = [report for report in found if self.select is None or {report.name, report.slo.name} & set(self.select)]
+            yield WatchPoll(at, [poll_result(report, severity=self.severity, rearm=rearm) for report in selected])
 
 
 class AlertmanagerTrigger(IncidentWatchTrigger):
@@ -192,18 +192,15 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         blind_after: float = 300.0,
         name: str | None = None,
     ) -> None:
-        self.matchers = list(text_list(matchers))
-        self.alertmanager_conn_id = alertmanager_conn_id
-        self.group_by = list(text_list(group_by))
-        self.slo_label = slo_label
-        self.severity_label = severity_label
-        self.given_name = name
-        if not self.matchers or not all(isinstance(one, str) and one.strip() for one in self.matchers):
-            raise ValueError("matchers is empty: every alert would start a run; write e.g. ['severity=\"page\"']")
+        self.matchers, self.alertmanager_conn_id = list(text_list(matchers)), alertmanager_conn_id
+        self.group_by, self.slo_label, self.severity_label = list(text_list(group_by)), slo_label, severity_label
+        self.name_argument = name
+        if not self.matchers or not all(isinstance(matcher, str) and matcher.strip() for matcher in self.matchers):
+            raise ValueError("matchers is empty, so every alert would start a run; write e.g. ['severity=\"page\"']")
         if not self.group_by:
-            raise ValueError("group_by is empty: all alerts would be one incident")
+            raise ValueError("group_by is empty, so all alerts would be one incident")
         super().__init__(
-            name=name or _digest("alerts", [alertmanager_conn_id, self.matchers, self.group_by]),
+            name=name or _state_name("alerts", [alertmanager_conn_id, self.matchers, self.group_by]),
             poll_interval=poll_interval,
             cool_down=cool_down,
             blind_after=blind_after,
@@ -215,16 +212,16 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
             "matchers", "alertmanager_conn_id", "group_by", "slo_label", "severity_label", "poll_interval", "cool_down",
             "blind_after",
         )  # fmt: skip
-        kwargs = {**{name: getattr(self, name) for name in names}, "name": self.given_name}
+        kwargs = {**{name: getattr(self, name) for name in names}, "name": self.name_argument}
         return "airflow_slo_provider.triggers.burn_rate.AlertmanagerTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll the Alertmanager and yield an event for each incident."""
-        async with aclosing(self.events(self._looks())) as events:
+        async with aclosing(self.events(self._polls())) as events:
             async for event in events:
                 yield event
 
-    async def _looks(self) -> AsyncIterator[Look]:
+    async def _polls(self) -> AsyncIterator[WatchPoll]:
         from airflow.sdk import BaseHook
 
         from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings
@@ -233,31 +230,33 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         while True:
             try:
                 # The connection is read at each poll, so that a corrected connection takes effect without a restart.
-                async with asyncio.timeout(max(PATIENCE, self.poll_interval)):
+                async with asyncio.timeout(max(POLL_TIMEOUT, self.poll_interval)):
                     settings = client_settings(await BaseHook.aget_connection(self.alertmanager_conn_id))
                     async with AsyncAlertmanagerClient(**settings) as client:
                         alerts = await client.alerts(self.matchers)
-                yield Look(datetime.now(UTC), self._sightings(alerts))
+                yield WatchPoll(datetime.now(UTC), self._sightings(alerts))
             except Exception as error:
-                yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {server_text(error, limit=1000)}")
+                yield WatchPoll(datetime.now(UTC), problem=f"{type(error).__name__}: {server_text(error, limit=1000)}")
             await asyncio.sleep(self.poll_interval)
 
-    def _sightings(self, alerts: Sequence[Any]) -> list[PollResult]:
+    def _sightings(self, alerts: Sequence[Any]) -> list[WatchPoll]:
         groups: dict[tuple[str, ...], list[Any]] = {}
         for alert in alerts:
             groups.setdefault(tuple(alert.labels.get(label, "") for label in self.group_by), []).append(alert)
         found = []
         for values, members in groups.items():
-            worst = max(members, key=lambda one: severity_rank(one.labels.get(self.severity_label, "")))
+            worst = max(members, key=lambda alert: severity_rank(alert.labels.get(self.severity_label, "")))
             slo = worst.labels.get(self.slo_label) or worst.labels.get("sloth_slo", "")
-            said = worst.annotations.get("summary") or worst.annotations.get("description") or worst.labels.get("alertname", "")
+            message = (
+                worst.annotations.get("summary") or worst.annotations.get("description") or worst.labels.get("alertname", "")
+            )
             found.append(
-                PollResult(
+                WatchPoll(
                     subject="/".join(value for value in values if value) or worst.fingerprint,
                     state=BurnState.BURNING,
                     severity=worst.labels.get(self.severity_label, ""),
-                    message=said[:500],
-                    since=min(one.starts_at for one in members),
+                    message=message[:500],
+                    since=min(alert.starts_at for alert in members),
                     evidence={
                         **({"slo": slo} if slo else {}),
                         **{name: worst.labels[name] for name in ("service", "model_version") if name in worst.labels},
@@ -271,5 +270,5 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         return found
 
 
-def _digest(kind: str, parts: Any) -> str:
+def _state_name(kind: str, parts: Any) -> str:
     return f"{kind}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

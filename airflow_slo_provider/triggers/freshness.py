@@ -17,9 +17,9 @@ from airflow_slo_provider.runtime.freshness.source_parameters import FreshnessSo
 from airflow_slo_provider.triggers.shared_polls import polls
 
 #: Consecutive failed polls after which the task is resumed. A server may restart while thousands of sensors wait for it.
-MOST_FAULTS = 3
+MAX_ERRORS = 3
 #: Longest difference of two datetimes. A longer limit has the same effect and might overflow as a number of seconds.
-_EVER = timedelta(days=366 * 10_000)
+_MAX_AGE = timedelta(days=366 * 10_000)
 
 
 def trigger_for(question: FreshnessSource, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
@@ -35,18 +35,18 @@ def trigger_for(question: FreshnessSource, limits: Limits, interval: timedelta, 
     from airflow_slo_provider.runtime.freshness.checks import can_poll_in_trigger
 
     try:
-        itself = can_poll_in_trigger(question)
+        polls_itself = can_poll_in_trigger(question)
     except Exception:  # the connection cannot be read here; the next poke on a worker reports the error or goes on
-        itself = False
-    if itself:
+        polls_itself = False
+    if polls_itself:
         return FreshnessTrigger(
             kind=question.kind,
             conn_id=str(question.conn_id),
             arguments=dict(question.arguments),
             interval=interval.total_seconds(),
-            max_age=min(limits.max_age, _EVER).total_seconds(),
+            max_age=min(limits.max_age, _MAX_AGE).total_seconds(),
             quantile=None if limits.quantile is None else str(limits.quantile),
-            tolerance=min(limits.tolerance, _EVER).total_seconds(),
+            tolerance=min(limits.tolerance, _MAX_AGE).total_seconds(),
             until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
             not_before=earliest_resume().isoformat(),
         )
@@ -84,15 +84,9 @@ class FreshnessTrigger(BaseTrigger):
         not_before: str | None = None,
     ) -> None:
         super().__init__()
-        self.kind = kind
-        self.conn_id = conn_id
-        self.arguments = arguments
-        self.interval = interval
-        self.max_age = max_age
-        self.quantile = quantile
-        self.tolerance = tolerance
-        self.until = until
-        self.not_before = not_before
+        self.kind, self.conn_id, self.arguments, self.interval = kind, conn_id, arguments, interval
+        self.max_age, self.quantile, self.tolerance = max_age, quantile, tolerance
+        self.until, self.not_before = until, not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments of this trigger."""
@@ -108,28 +102,26 @@ class FreshnessTrigger(BaseTrigger):
     async def _event(self) -> TriggerEvent:
         question = FreshnessSource(kind=self.kind, conn_id=self.conn_id, arguments=self.arguments)
         limits = Limits(timedelta(seconds=self.max_age), quantile=self.quantile, tolerance=timedelta(seconds=self.tolerance))
-        faults = 0
-        async with aclosing(polls().answers(question, self.interval)) as answers:
+        errors = 0
+        async with aclosing(polls().observations(question, self.interval)) as observations:
             while True:
                 try:
-                    async with asyncio.timeout(self._left()):
-                        answer = await anext(answers)
+                    async with asyncio.timeout(self._seconds_left()):
+                        observation = await anext(observations)
                 except TimeoutError:
                     return TriggerEvent({"status": "timeout"})
-                if isinstance(answer, MeasurementError):
-                    faults += 1
-                    self.log.warning("Freshness cannot be looked at: %s", answer)
-                    if not answer.transient or faults >= MOST_FAULTS:
-                        return TriggerEvent({"status": "error", "reason": answer.reason})
+                if isinstance(observation, MeasurementError):
+                    errors += 1
+                    self.log.warning("Freshness cannot be measured: %s", observation)
+                    if not observation.transient or errors >= MAX_ERRORS:
+                        return TriggerEvent({"status": "error", "reason": observation.reason})
                     continue
-                faults = 0
-                found = assess(answer, datetime.now(UTC), limits)
+                errors = 0
+                found = assess(observation, datetime.now(UTC), limits)
                 self.log.debug("Freshness of %s", found.message)
                 if found.freshness.fresh or found.freshness.reason is Reason.CLOCK_SKEW:
                     self.log.info("Freshness of %s", found.message)
                     return TriggerEvent({"status": found.freshness.reason.value})
 
-    def _left(self) -> float | None:
-        if self.until is None:
-            return None
-        return max((datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds(), 0.0)
+    def _seconds_left(self) -> float | None:
+        return None if self.until is None else max((datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds(), 0.0)

@@ -23,18 +23,18 @@ from airflow_slo_provider.incidents.incident_state import (
 
 T = TypeVar("T")
 #: The subject that stands for the trigger itself, for polls that failed as a whole.
-ITSELF = ""
+TRIGGER_SUBJECT = ""
 #: Seconds after which a yielded event is assumed to be in Airflow's database.
-_HANDED_OVER = 5.0
+_DELIVERY_SECONDS = 5.0
 #: Seconds between two events. Airflow queues only one run for an asset: an event that arrives while a run is queued, but after
 #: the time up to which that run consumes events, starts no run.
-APART = 10.0
+EVENT_INTERVAL = 10.0
 #: Shortest ``poll_interval`` in seconds.
 SHORTEST_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
-class Look:
+class WatchPoll:
     """The result of one poll.
 
     :param at: timestamp of the poll (aware)
@@ -63,113 +63,103 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
     def __init__(self, *, name: str, poll_interval: float, cool_down: float, blind_after: float) -> None:
         super().__init__()
-        self.name = name
-        self.poll_interval = poll_interval
-        self.cool_down = cool_down
-        self.blind_after = blind_after
-        for what, value, least in (
-            ("poll_interval", poll_interval, SHORTEST_INTERVAL),
-            ("cool_down", cool_down, 0),
-            ("blind_after", blind_after, 0),
-        ):
-            if not isinstance(value, int | float) or not least <= value < float("inf"):
-                raise ValueError(f"{what}={value!r}: write seconds, at least {least:g}")
-        self._memories: dict[str, WatchState] | None = None
+        self.name, self.poll_interval, self.cool_down, self.blind_after = name, poll_interval, cool_down, blind_after
+        for parameter, minimum in {"poll_interval": SHORTEST_INTERVAL, "cool_down": 0, "blind_after": 0}.items():
+            value = getattr(self, parameter)
+            if not isinstance(value, int | float) or not minimum <= value < float("inf"):
+                raise ValueError(f"{parameter}={value!r}: write seconds, at least {minimum:g}")
+        self._states: dict[str, WatchState] | None = None
         self._unsaved: set[str] = set()
-        self._told: dict[str, float] = {}
-        self._waiting: list[Incident] = []
-        self._last = float("-inf")
-        self._since = datetime.now(UTC)
-        self._blind_told = False
+        self._sent_at: dict[str, float] = {}
+        self._queue: list[Incident] = []
+        self._last_sent = float("-inf")
+        self._created_at = datetime.now(UTC)
+        self._blind_sent = False
 
     @property
     def limits(self) -> IncidentDurations:
         """Return ``cool_down`` and ``blind_after`` as the limits of the state machine."""
         return IncidentDurations(timedelta(seconds=self.cool_down), timedelta(seconds=self.blind_after))
 
-    async def events(self, looks: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
+    async def events(self, polls: AsyncIterator[WatchPoll]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each incident that starts, and one for each time that no measurement is available for too long.
 
-        :param looks: the polls
+        :param polls: the polls
         """
         loop = asyncio.get_running_loop()
-        async with aclosing(looks) as incoming:  # type: ignore[type-var]
-            pending: asyncio.Future[Look | None] | None = None
+        async with aclosing(polls) as incoming:  # type: ignore[type-var]
+            pending: asyncio.Future[WatchPoll | None] | None = None
             try:
                 while True:
                     # The task is kept over iterations: a waiting event must neither cancel a poll nor wait for the next one.
                     pending = pending or asyncio.ensure_future(anext(incoming, None))
-                    await asyncio.wait({pending}, timeout=self._last + APART - loop.time() if self._waiting else None)
+                    await asyncio.wait({pending}, timeout=self._last_sent + EVENT_INTERVAL - loop.time() if self._queue else None)
                     if pending.done():
-                        look, pending = pending.result(), None
-                        if look is None:
+                        poll, pending = pending.result(), None
+                        if poll is None:
                             return
-                        self._waiting += await self._taken(look)
+                        self._queue += await self._handle_safely(poll)
                     now = loop.time()
-                    if self._waiting and now - self._last >= APART:
-                        one = self._waiting.pop(0)
-                        self._last = self._told[one.id] = now
-                        self.log.warning("Incident %s (%s): %s", one.id, one.kind, one.message)
-                        yield TriggerEvent(one.to_dict())
+                    if self._queue and now - self._last_sent >= EVENT_INTERVAL:
+                        incident = self._queue.pop(0)
+                        self._last_sent = self._sent_at[incident.id] = now
+                        self.log.warning("Incident %s (%s): %s", incident.id, incident.kind, incident.message)
+                        yield TriggerEvent(incident.to_dict())
             finally:
                 # Awaited, because the generator cannot be closed while it runs.
-                await _ended(pending)
+                await _cancel(pending)
 
-    async def _taken(self, look: Look) -> list[Incident]:
+    async def _handle_safely(self, poll: WatchPoll) -> list[Incident]:
         try:
-            return await self._take(look)
+            return await self._handle(poll)
         except Exception:  # one poll must never end the trigger
-            self.log.exception("This look could not be taken in; the next one is")
+            self.log.exception("This poll could not be handled; the trigger goes on with the next one")
             return []
 
-    async def _take(self, look: Look) -> list[Incident]:
-        if look.problem:
-            self.log.warning("Nothing could be looked at: %s", look.problem)
-        if self._memories is None:
-            lost = await self._recall()
-            if self._memories is None:
-                return self._without_memory(look, lost)
-            again = [one.incident for one in self._memories.values() if one.incident is not None and not one.sent]
-        else:
-            again = []
-        begun = [*again, *self._remember(look)]
-        changed, told = blind_incident(self._memories, look.at, self.limits, watch=self.name)
-        self._change(changed)
-        if told is not None:
-            begun.append(told)
-        await self._save()
-        return begun
+    async def _handle(self, poll: WatchPoll) -> list[Incident]:
+        if poll.problem:
+            self.log.warning("No measurement is available: %s", poll.problem)
+        unsent: list[Incident] = []
+        if self._states is None:
+            error = await self._load_states()
+            if self._states is None:
+                return self._handle_without_states(poll, error)
+            unsent = [state.incident for state in self._states.values() if state.incident is not None and not state.sent]
+        begun = [*unsent, *self._update_states(poll)]
+        changed, own_incident = blind_incident(self._states, poll.at, self.limits, watch=self.name)
+        self._set_states(changed)
+        await self._store_states()
+        return begun if own_incident is None else [*begun, own_incident]
 
-    def _remember(self, look: Look) -> list[Incident]:
-        assert self._memories is not None
-        if look.problem:
+    def _update_states(self, poll: WatchPoll) -> list[Incident]:
+        assert self._states is not None
+        if poll.problem:
             seen = {
-                subject: PollResult(subject, BurnState.UNKNOWN, message=look.problem) for subject in (ITSELF, *self._memories)
+                subject: PollResult(subject, BurnState.UNKNOWN, message=poll.problem)
+                for subject in (TRIGGER_SUBJECT, *self._states)
             }
         else:
-            seen = {subject: PollResult(subject, BurnState.CALM) for subject in (ITSELF, *self._memories)}
-            seen |= {one.subject: one for one in look.seen}
+            seen = {subject: PollResult(subject, BurnState.CALM) for subject in (TRIGGER_SUBJECT, *self._states)}
+            seen |= {result.subject: result for result in poll.seen}
         begun, now = [], asyncio.get_running_loop().time()
-        for subject, one in seen.items():
-            before = self._memories.get(subject, WatchState())
-            memory, incident = next_watch_state(before, one, look.at, self.limits)
+        for subject, result in seen.items():
+            before = self._states.get(subject, WatchState())
+            state, incident = next_watch_state(before, result, poll.at, self.limits)
             if incident is not None:
                 begun.append(incident)
-            elif (
-                memory.incident is not None and not memory.sent and now - self._told.get(memory.incident.id, now) >= _HANDED_OVER
-            ):
-                memory = replace(memory, sent=True)
-            if before.incident is not None and memory.incident is None:
+            elif state.incident is not None and now - self._sent_at.get(state.incident.id, now) >= _DELIVERY_SECONDS:
+                state = replace(state, sent=True)
+            if before.incident is not None and state.incident is None:
                 self.log.info("Incident %s is over", before.incident.id)
-            self._change({subject: memory} if memory != before else {})
+            self._set_states({subject: state} if state != before else {})
         return begun
 
-    def _change(self, changed: Mapping[str, WatchState]) -> None:
-        assert self._memories is not None
-        self._memories |= changed
+    def _set_states(self, changed: Mapping[str, WatchState]) -> None:
+        assert self._states is not None
+        self._states |= changed
         self._unsaved |= set(changed)
 
-    async def _recall(self) -> str:
+    async def _load_states(self) -> str:
         """Read the state from the ledger; return the error message if that is not possible, else an empty text."""
         from airflow_slo_provider.runtime.incidents.current_incident import load_watch_states
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
@@ -179,26 +169,26 @@ class IncidentWatchTrigger(BaseEventTrigger):
                 return load_watch_states(ledger, self.name)
 
         try:
-            self._memories = await in_thread(read)
+            self._states = await in_thread(read)
         except Exception as error:
-            return f"what was seen before cannot be read: {error}"
+            return f"the trigger's state cannot be read: {error}"
         return ""
 
-    def _without_memory(self, look: Look, reason: str) -> list[Incident]:
+    def _handle_without_states(self, poll: WatchPoll, reason: str) -> list[Incident]:
         """Handle a poll while the state cannot be read: new and known incidents look alike, so the trigger is blind."""
         self.log.warning("%s", reason)
-        lost = {ITSELF: WatchState(unknown_since=self._since, blind_sent=self._blind_told, reason=reason)}
-        _, told = blind_incident(lost, look.at, self.limits, watch=self.name)
-        self._blind_told = self._blind_told or told is not None
-        return [told] if told is not None else []
+        lost = {TRIGGER_SUBJECT: WatchState(unknown_since=self._created_at, blind_sent=self._blind_sent, reason=reason)}
+        _, incident = blind_incident(lost, poll.at, self.limits, watch=self.name)
+        self._blind_sent = self._blind_sent or incident is not None
+        return [] if incident is None else [incident]
 
-    async def _save(self) -> None:
+    async def _store_states(self) -> None:
         """Write changed states to the ledger. If that fails, events are still sent and the next poll tries again."""
         from airflow_slo_provider.runtime.incidents.current_incident import save_watch_states
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
-        assert self._memories is not None
-        changed = {subject: self._memories[subject] for subject in self._unsaved}
+        assert self._states is not None
+        changed = {subject: self._states[subject] for subject in self._unsaved}
         if not changed:
             return
 
@@ -209,12 +199,12 @@ class IncidentWatchTrigger(BaseEventTrigger):
         try:
             await in_thread(write)
         except Exception as error:
-            self.log.warning("What was seen cannot be written down, and will be with the next look: %s", error)
+            self.log.warning("The trigger's state cannot be written; it is written again after the next poll: %s", error)
         else:
             self._unsaved -= set(changed)
 
 
-async def _ended(task: asyncio.Future[Any] | None) -> None:
+async def _cancel(task: asyncio.Future[Any] | None) -> None:
     """Cancel a task and wait until it has ended."""
     if task is not None:
         task.cancel()
@@ -233,25 +223,27 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await sync_to_async(function, thread_sensitive=False)()
 
 
-async def polled(look: Callable[[], T], interval: float, patience: float) -> AsyncIterator[tuple[datetime, T | Exception]]:
+async def poll_in_thread(
+    poll: Callable[[], T], interval: float, poll_timeout: float
+) -> AsyncIterator[tuple[datetime, T | Exception]]:
     """Call a blocking function repeatedly in a thread and yield its results.
 
     A call that hangs is reported at each interval, and no second call is started while it runs.
 
-    :param look: the blocking function
+    :param poll: the blocking function
     :param interval: seconds between the starts of two polls
-    :param patience: seconds after which a running call is reported as a ``TimeoutError``
+    :param poll_timeout: seconds after which a running call is reported as a ``TimeoutError``
     """
     loop, pending = asyncio.get_running_loop(), None
     try:
         while True:
             started = loop.time()
             if pending is None:
-                pending = asyncio.ensure_future(in_thread(look))
-            await asyncio.wait({pending}, timeout=patience)
+                pending = asyncio.ensure_future(in_thread(poll))
+            await asyncio.wait({pending}, timeout=poll_timeout)
             at = datetime.now(UTC)
             if not pending.done():
-                yield at, TimeoutError(f"no answer after {patience:g} s, and none since")
+                yield at, TimeoutError(f"no answer after {poll_timeout:g} s, and none since")
             else:
                 finished, pending = pending, None
                 error = finished.exception()

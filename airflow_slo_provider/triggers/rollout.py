@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.runtime.deferral import wait_until
 
 if TYPE_CHECKING:
@@ -43,13 +44,9 @@ class RolloutTrigger(BaseTrigger):
         not_before: str | None = None,
     ) -> None:
         super().__init__()
-        self.namespace = namespace
-        self.name = name
-        self.expected = expected
-        self.deadline = deadline
-        self.interval = interval
+        self.namespace, self.name, self.expected = namespace, name, expected
+        self.deadline, self.interval, self.not_before = deadline, interval, not_before
         self.kubernetes_conn_id = kubernetes_conn_id
-        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments of this trigger."""
@@ -60,22 +57,19 @@ class RolloutTrigger(BaseTrigger):
         """Poll the rollout until it is over or the deadline has passed, and yield one event."""
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 
-        from airflow_slo_provider.exceptions import DeploymentError
-
         hook = AsyncKubernetesHook(conn_id=self.kubernetes_conn_id)
-        deadline, told = datetime.fromisoformat(self.deadline), ""
+        deadline, logged = datetime.fromisoformat(self.deadline), ""
         while True:
-            event: dict[str, Any]
             try:
-                rollout = await self._look(hook)
-                event = {"progress": rollout.progress.value, "message": rollout.message}
+                rollout = await self._read_rollout(hook)
+                event: dict[str, Any] = {"progress": rollout.progress.value, "message": rollout.message}
                 over = rollout.over
             except DeploymentError as error:
                 event = {"progress": "unknown", "message": str(error), "reason": error.reason, "transient": error.transient}
                 over = not error.transient
-            if event["message"] != told:
+            if event["message"] != logged:
                 self.log.info("%s", event["message"])
-                told = event["message"]
+                logged = event["message"]
             left = (deadline - datetime.now(UTC)).total_seconds()
             if over or left <= 0:
                 await wait_until(self.not_before)
@@ -83,7 +77,7 @@ class RolloutTrigger(BaseTrigger):
                 return
             await asyncio.sleep(min(self.interval, left))
 
-    async def _look(self, hook: Any) -> Rollout:
+    async def _read_rollout(self, hook: Any) -> Rollout:
         import aiohttp
         from kubernetes_asyncio.client import AppsV1Api
 

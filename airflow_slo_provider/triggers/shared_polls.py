@@ -22,21 +22,21 @@ from airflow_slo_provider.freshness import Observation
 from airflow_slo_provider.runtime.freshness.source_parameters import FreshnessSource
 
 #: Maximum number of concurrent requests to one server.
-MOST_REQUESTS = 8
+MAX_REQUESTS = 8
 #: Shortest interval between two polls in seconds.
 SHORTEST_INTERVAL = 0.1
 
-Answer = Observation | MeasurementError
+ObservationOrError = Observation | MeasurementError
 
 
 @dataclass
-class _Shared:
+class _SharedClient:
     """The client of one connection, and the number of polls that use it."""
 
     users: int = 0
     client: Any = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_REQUESTS))
+    semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_REQUESTS))
 
     async def open(self, question: FreshnessSource) -> Any:
         """Return the client; the first caller opens it."""
@@ -59,32 +59,32 @@ class _Poll:
 
     def __init__(self, question: FreshnessSource, interval: float, delay: float, clients: _Clients) -> None:
         self.listeners = 0
-        self.next: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.next: asyncio.Future[ObservationOrError] = asyncio.get_running_loop().create_future()
         self._question, self._interval, self._clients = question, interval, clients
         self._task = asyncio.create_task(self._run(delay))
 
     async def _run(self, delay: float) -> None:
-        async with self._clients.use(self._question) as shared:
+        async with self._clients.use(self._question) as client:
             await asyncio.sleep(delay)
             while True:
-                self._tell(await self._ask(shared))
+                self._publish(await self._query(client))
                 await asyncio.sleep(self._interval)
 
-    async def _ask(self, shared: _Shared) -> Answer:
+    async def _query(self, client: _SharedClient) -> ObservationOrError:
         try:
-            async with shared.gate:
-                return await _ask(await shared.open(self._question), self._question)
+            async with client.semaphore:
+                return await _query(await client.open(self._question), self._question)
         except MeasurementError as error:
             if error.reason in ("unauthorized", "forbidden", "tls", "bad_url"):
-                await shared.close()  # the connection may have been changed: read it again
+                await client.close()  # the connection may have been changed: read it again
             return error
         except Exception as error:
             # E.g. a deleted connection or a failing secrets backend: the task must get the error, not only the triggerer's log.
             return QueryError(f"{type(error).__name__}: {server_text(error)}", reason="connection", transient=True)
 
-    def _tell(self, answer: Answer) -> None:
-        told, self.next = self.next, asyncio.get_running_loop().create_future()
-        told.set_result(answer)
+    def _publish(self, result: ObservationOrError) -> None:
+        current, self.next = self.next, asyncio.get_running_loop().create_future()
+        current.set_result(result)
 
     def stop(self) -> None:
         """Stop polling."""
@@ -98,7 +98,7 @@ class Polls:
         self._polls: dict[str, _Poll] = {}
         self._clients = _Clients()
 
-    async def answers(self, question: FreshnessSource, interval: float) -> AsyncIterator[Answer]:
+    async def observations(self, question: FreshnessSource, interval: float) -> AsyncIterator[ObservationOrError]:
         """Yield every result of polling a source from now on, as an observation or an error.
 
         The first poll is made within one interval, because a worker has just polled. Different sources are spread over the
@@ -132,21 +132,21 @@ class _Clients:
     """HTTP clients by connection; opened at the first poll and closed after the last."""
 
     def __init__(self) -> None:
-        self._shared: dict[tuple[bool, str], _Shared] = {}
+        self._shared: dict[tuple[bool, str], _SharedClient] = {}
 
     @asynccontextmanager
-    async def use(self, question: FreshnessSource) -> AsyncIterator[_Shared]:
+    async def use(self, question: FreshnessSource) -> AsyncIterator[_SharedClient]:
         """Hold the client of a source's connection while the context is open."""
         key = (question.kind == "query", str(question.conn_id))
-        shared = self._shared.setdefault(key, _Shared())
-        shared.users += 1
+        client = self._shared.setdefault(key, _SharedClient())
+        client.users += 1
         try:
-            yield shared
+            yield client
         finally:
-            shared.users -= 1
-            if not shared.users:
+            client.users -= 1
+            if not client.users:
                 del self._shared[key]
-                await shared.close()
+                await client.close()
 
 
 async def _client(question: FreshnessSource) -> AbstractAsyncContextManager[Any]:
@@ -162,20 +162,20 @@ async def _client(question: FreshnessSource) -> AbstractAsyncContextManager[Any]
     return AsyncApiClient(await async_api_settings(str(question.conn_id), token_path=token_path(question)))
 
 
-async def _ask(client: Any, question: FreshnessSource) -> Observation:
+async def _query(client: Any, question: FreshnessSource) -> Observation:
     from airflow_slo_provider.freshness.sources.http_steps import run_async
     from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_query
 
     if question.kind != "query":
         return await run_async(http_steps(question), client.send)
-    asked, now = prometheus_query(question), datetime.now(UTC)
-    samples = await client.instant(asked.query, now)
-    return asked.read(samples, at=now, where=f"connection {question.conn_id}")
+    promql, now = prometheus_query(question), datetime.now(UTC)
+    samples = await client.instant(promql.query, now)
+    return promql.read(samples, at=now, where=f"connection {question.conn_id}")
 
 
-_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Polls] = WeakKeyDictionary()
+_polls_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Polls] = WeakKeyDictionary()
 
 
 def polls() -> Polls:
     """Return the :class:`Polls` of the running event loop."""
-    return _by_loop.setdefault(asyncio.get_running_loop(), Polls())
+    return _polls_by_loop.setdefault(asyncio.get_running_loop(), Polls())

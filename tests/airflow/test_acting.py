@@ -35,7 +35,7 @@ def decision(**other: Any) -> dict[str, Any]:
     return {**made, **other}
 
 
-def behind(path: Path, gate: Any = "gate", **arguments: Any) -> ServingDecisionOperator:
+def acting_task(path: Path, gate: Any = "gate", **arguments: Any) -> ServingDecisionOperator:
     """Something that acts: it writes a file."""
     act = ServingDecisionOperator(
         task_id="act", decision_path=str(path), action="degrade", reason="a test", gate=gate, **arguments
@@ -45,25 +45,25 @@ def behind(path: Path, gate: Any = "gate", **arguments: Any) -> ServingDecisionO
     return act
 
 
-def states(**found: str) -> dict[type, Any]:
+def task_states(**found: str) -> dict[type, Any]:
     return {comms.GetTaskStates: comms.TaskStatesResult(task_states={"a_run": found})}
 
 
-def begun(task: Any, **run: Any) -> Ran:
+def run_at_decision(task: Any, **run: Any) -> Ran:
     """Run a task in a run that was started when the decisions of this file were made, however long ago that is."""
     return run_task(task, **{"run_started": NOW, **run})
 
 
-def acted(path: Path, gate: Any = "gate", *, left: Any = None, state: str = "success", **run: Any) -> Ran:
-    ran = begun(behind(path, gate), xcoms={("gate", "decision"): left}, answers=states(gate=state), **run)
+def run_acting_task(path: Path, gate: Any = "gate", *, left: Any = None, state: str = "success", **run: Any) -> Ran:
+    ran = run_at_decision(acting_task(path, gate), xcoms={("gate", "decision"): left}, answers=task_states(gate=state), **run)
     assert (ran.state == "success") == path.exists(), ran.error
     return ran
 
 
 class TestDecision:
     @pytest.mark.parametrize("outcome", ["allowed", "warning"])
-    def test_act_behind_a_gate_that_allows(self, tmp_path: Path, outcome: str):
-        ran = acted(tmp_path / "d", left=decision(outcome=outcome))
+    def test_acting_task_after_allowing_gate_runs(self, tmp_path: Path, outcome: str):
+        ran = run_acting_task(tmp_path / "d", left=decision(outcome=outcome))
         assert ran.state == "success", ran.error
         assert f"The gate gate allows it: {outcome}, decided at {NOW.isoformat()}" in ran.log
 
@@ -92,57 +92,57 @@ class TestDecision:
             (decision(decided_at="2026-11-24T05:00:00"), "does not say when"),
         ],
     )
-    def test_act_without_a_decision_that_allows_refuses(self, tmp_path: Path, left: Any, why: str):
-        ran = acted(tmp_path / "d", left=left)
+    def test_acting_task_without_allowing_decision_fails(self, tmp_path: Path, left: Any, why: str):
+        ran = run_acting_task(tmp_path / "d", left=left)
         assert (ran.state, why in str(ran.error)) == ("failed", True), ran.error
 
     @pytest.mark.parametrize("state", ["failed", "skipped", "running", "upstream_failed", None])
-    def test_act_behind_a_gate_that_did_not_end_well_refuses(self, tmp_path: Path, state: Any):
+    def test_acting_task_after_unsuccessful_gate_fails(self, tmp_path: Path, state: Any):
         """A sensor that gave up over min_remaining has pushed a decision that allows."""
-        assert acted(tmp_path / "d", left=decision(), state=state).state == "failed"
+        assert run_acting_task(tmp_path / "d", left=decision(), state=state).state == "failed"
 
-    def test_act_behind_a_gate_airflow_knows_nothing_of_refuses(self, tmp_path: Path):
+    def test_acting_task_after_gate_without_instance_fails(self, tmp_path: Path):
         answers = {comms.GetTaskStates: comms.TaskStatesResult(task_states={})}
-        ran = begun(behind(tmp_path / "d"), xcoms={("gate", "decision"): decision()}, answers=answers)
+        ran = run_at_decision(acting_task(tmp_path / "d"), xcoms={("gate", "decision"): decision()}, answers=answers)
         assert (ran.state, "no instance of the gate" in str(ran.error)) == ("failed", True)
 
-    def test_act_cleared_alone_a_week_later_refuses_the_old_decision(self, tmp_path: Path):
+    def test_acting_task_cleared_alone_a_week_later_rejects_old_decision(self, tmp_path: Path):
         old = decision(decided_at=(NOW - timedelta(days=7)).isoformat())
-        ran = acted(tmp_path / "d", left=old)
+        ran = run_acting_task(tmp_path / "d", left=old)
         assert (ran.state, "Clear the gate together with this task" in str(ran.error)) == ("failed", True)
 
     @pytest.mark.parametrize(("minutes", "state"), [(4, "success"), (6, "failed")])
-    def test_act_cleared_alone_within_minutes_takes_the_decision(self, tmp_path: Path, minutes: int, state: str):
+    def test_acting_task_cleared_alone_within_minutes_accepts_decision(self, tmp_path: Path, minutes: int, state: str):
         """Clocks of machines differ; docs/gates.md says so."""
         old = decision(decided_at=(NOW - timedelta(minutes=minutes)).isoformat())
-        assert acted(tmp_path / "d", left=old, run_started=NOW).state == state
+        assert run_acting_task(tmp_path / "d", left=old, run_started=NOW).state == state
 
-    def test_act_after_a_long_approval_in_the_same_start_of_the_run_acts(self, tmp_path: Path):
+    def test_acting_task_after_long_approval_in_same_run_runs(self, tmp_path: Path):
         old, started = decision(decided_at=(NOW - timedelta(days=2)).isoformat()), NOW - timedelta(days=2, minutes=1)
-        assert acted(tmp_path / "d", left=old, run_started=started).state == "success"
+        assert run_acting_task(tmp_path / "d", left=old, run_started=started).state == "success"
 
 
 class TestGiven:
-    def test_act_given_the_decision_itself(self, tmp_path: Path):
-        assert acted(tmp_path / "d", decision(), left=decision()).state == "success"
-        assert acted(tmp_path / "e", decision(allowed=False), left=decision()).state == "failed"
-        assert acted(tmp_path / "f", decision(run_id="another"), left=decision()).state == "failed"
+    def test_gate_as_decision_dict_is_accepted(self, tmp_path: Path):
+        assert run_acting_task(tmp_path / "d", decision(), left=decision()).state == "success"
+        assert run_acting_task(tmp_path / "e", decision(allowed=False), left=decision()).state == "failed"
+        assert run_acting_task(tmp_path / "f", decision(run_id="another"), left=decision()).state == "failed"
 
     @pytest.mark.parametrize("left", [None, decision(allowed=False, outcome="frozen"), decision(satisfied=False)])
-    def test_act_given_a_changed_copy_refuses_what_the_gate_has_not_allowed(self, tmp_path: Path, left: Any):
-        assert acted(tmp_path / "d", decision(), left=left).state == "failed"
+    def test_gate_as_changed_decision_is_rejected(self, tmp_path: Path, left: Any):
+        assert run_acting_task(tmp_path / "d", decision(), left=left).state == "failed"
 
-    def test_act_whose_gate_a_subclass_sets_later_goes_by_it(self, tmp_path: Path):
-        act = behind(tmp_path / "d", None)
+    def test_gate_set_later_by_subclass_is_checked(self, tmp_path: Path):
+        act = acting_task(tmp_path / "d", None)
         act.gate = "gate"
-        ran = begun(act, xcoms={("gate", "decision"): decision(allowed=False)}, answers=states(gate="success"))
+        ran = run_at_decision(act, xcoms={("gate", "decision"): decision(allowed=False)}, answers=task_states(gate="success"))
         assert (ran.state, (tmp_path / "d").exists()) == ("failed", False)
 
-    def test_act_given_a_decision_rendered_as_text_refuses(self, tmp_path: Path):
-        ran = acted(tmp_path / "d", "{{ ti.xcom_pull(task_ids='gate', key='decision') }}", left=decision())
+    def test_gate_as_rendered_text_is_rejected(self, tmp_path: Path):
+        ran = run_acting_task(tmp_path / "d", "{{ ti.xcom_pull(task_ids='gate', key='decision') }}", left=decision())
         assert (ran.state, "as a template renders it" in str(ran.error)) == ("failed", True)
 
-    def test_act_given_a_decision_under_native_rendering(self, tmp_path: Path):
+    def test_gate_as_native_rendered_decision_is_checked(self, tmp_path: Path):
         for name, left, state in (("d", decision(), "success"), ("e", decision(allowed=False), "failed"), ("f", None, "failed")):
             act = ServingDecisionOperator(
                 task_id="act", decision_path=str(tmp_path / name), action="degrade", reason="a test",
@@ -151,10 +151,10 @@ class TestGiven:
             dag = DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), render_template_as_native_obj=True)
             dag.add_task(act)
             ErrorBudgetGateOperator(task_id="gate", slos="/slos", dag=dag) >> act
-            ran = begun(act, xcoms={("gate", "decision"): left}, answers=states(gate="success"))
+            ran = run_at_decision(act, xcoms={("gate", "decision"): left}, answers=task_states(gate="success"))
             assert (ran.state, (tmp_path / name).exists()) == (state, state == "success"), ran.error
 
-    def test_act_given_the_xcom_arg(self, tmp_path: Path, request_log: RequestLog):
+    def test_gate_as_xcom_arg_is_checked(self, tmp_path: Path, request_log: RequestLog):
         with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             gate = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
             act = ServingDecisionOperator(
@@ -162,31 +162,31 @@ class TestGiven:
             )
         assert act.upstream_task_ids == {"gate"}
         for left, state in ((decision(), "success"), (None, "failed"), (decision(allowed=False), "failed")):
-            ran = begun(act, xcoms={("gate", "decision"): left}, answers=states(gate="success"))
+            ran = run_at_decision(act, xcoms={("gate", "decision"): left}, answers=task_states(gate="success"))
             assert ran.state == state, ran.error
 
     @pytest.mark.parametrize("gate", [True, 3, [], [3], {"allowed": True}])
-    def test_act_given_something_else_refuses(self, tmp_path: Path, gate: Any):
-        assert acted(tmp_path / "d", gate).state == "failed"
+    def test_gate_of_other_type_is_rejected(self, tmp_path: Path, gate: Any):
+        assert run_acting_task(tmp_path / "d", gate).state == "failed"
 
-    def test_a_real_gate_opens_what_acts_behind_it(self, tmp_path: Path, request_log: RequestLog, ledger_file: LedgerFile):
+    def test_real_gate_allows_acting_task(self, tmp_path: Path, request_log: RequestLog, ledger_file: LedgerFile):
         for bad, name, state in ((1, "d", "success"), (100, "e", "failed")):
             request_log.clear()
             request_log.write(1000 - bad, bad)
             gate = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
             left = run_task(in_dag(gate), connections=request_log.connection).xcoms["decision"]
-            assert acted(tmp_path / name, left=left).state == state
+            assert run_acting_task(tmp_path / name, left=left).state == state
 
 
 class TestMapped:
-    def test_act_in_the_same_mapped_group_follows_its_own_gate(self, tmp_path: Path):
+    def test_acting_task_in_mapped_group_uses_gate_of_same_index(self, tmp_path: Path):
         act = self._in_group(tmp_path / "d")
-        left = {("each.gate", "decision", number): self._of(number, number == 1) for number in (0, 1)}
-        answers = states(**{"each.gate_0": "success", "each.gate_1": "success"})
-        assert begun(act, map_index=1, xcoms=left, answers=answers).state == "success"
-        ran = begun(act, map_index=0, xcoms=left, answers=answers)
+        left = {("each.gate", "decision", number): self._decision_of(number, number == 1) for number in (0, 1)}
+        answers = task_states(**{"each.gate_0": "success", "each.gate_1": "success"})
+        assert run_at_decision(act, map_index=1, xcoms=left, answers=answers).state == "success"
+        ran = run_at_decision(act, map_index=0, xcoms=left, answers=answers)
         assert (ran.state, "each.gate[0] does not allow" in str(ran.error)) == ("failed", True)
-        assert begun(act, map_index=2, xcoms=left, answers=answers).state == "failed"
+        assert run_at_decision(act, map_index=2, xcoms=left, answers=answers).state == "failed"
 
     @pytest.mark.parametrize(
         ("allowed", "found", "state"),
@@ -198,7 +198,9 @@ class TestMapped:
             ((), ("skipped",), "failed"),
         ],
     )
-    def test_act_outside_needs_every_instance(self, tmp_path: Path, allowed: Any, found: Any, state: str):
+    def test_acting_task_outside_mapped_group_needs_every_gate_instance(
+        self, tmp_path: Path, allowed: Any, found: Any, state: str
+    ):
         with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             gate = ErrorBudgetGateOperator.partial(task_id="gate").expand(slos=["/a", "/b"])
             act = ServingDecisionOperator(
@@ -210,13 +212,13 @@ class TestMapped:
             for number, one in enumerate(allowed)
         }
         names = [f"gate_{number}" for number in range(len(found))] if allowed else ["gate"]
-        ran = begun(act, xcoms=left, answers=states(**dict(zip(names, found, strict=True))))
+        ran = run_at_decision(act, xcoms=left, answers=task_states(**dict(zip(names, found, strict=True))))
         assert (ran.state, (tmp_path / "d").exists()) == (state, state == "success"), ran.error
 
-    def test_act_given_a_part_of_the_decisions_refuses(self, tmp_path: Path):
-        act = behind(tmp_path / "d", [decision(map_index=0)])
+    def test_gate_as_part_of_mapped_decisions_is_rejected(self, tmp_path: Path):
+        act = acting_task(tmp_path / "d", [decision(map_index=0)])
         left = {("gate", "decision", number): decision(map_index=number) for number in (0, 1)}
-        ran = begun(act, xcoms=left, answers=states(gate_0="success", gate_1="success"))
+        ran = run_at_decision(act, xcoms=left, answers=task_states(gate_0="success", gate_1="success"))
         assert (ran.state, "gate[1] has left no decision" in str(ran.error)) == ("failed", True)
 
     def _in_group(self, path: Path) -> Any:
@@ -233,12 +235,12 @@ class TestMapped:
             each.expand(name=["/a", "/b"])
         return dag.get_task("each.act")
 
-    def _of(self, number: int, allowed: bool) -> dict[str, Any]:
+    def _decision_of(self, number: int, allowed: bool) -> dict[str, Any]:
         return decision(task_id="each.gate", map_index=number, allowed=allowed, outcome="allowed" if allowed else "frozen")
 
 
 class TestReading:
-    def read(self, gate: str, *, upstream: bool = True, group: bool = False) -> None:
+    def parse(self, gate: str, *, upstream: bool = True, group: bool = False) -> None:
         with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
             first = ErrorBudgetGateOperator(task_id="checks.gate" if group else "gate", slos="/slos")
             act = PromoteModelOperator(task_id="act", model="m", version="1", gate=gate)
@@ -247,22 +249,22 @@ class TestReading:
                 first >> between >> act
             dag.resolve_template_files()
 
-    def test_a_gate_upstream_is_read(self):
-        self.read("gate")
-        self.read("{{ params.gate }}")
+    def test_gate_upstream_is_accepted(self):
+        self.parse("gate")
+        self.parse("{{ params.gate }}")
 
-    def test_a_gate_that_is_no_task_is_refused(self):
+    def test_gate_that_is_not_a_task_is_rejected(self):
         with pytest.raises(Exception, match=r"act: gate names 'gat', .* no such task; did you mean 'gate'"):
-            self.read("gat")
+            self.parse("gat")
         with pytest.raises(Exception, match=r"did you mean 'checks.gate'"):
-            self.read("gate", group=True)
+            self.parse("gate", group=True)
 
-    def test_a_gate_that_is_not_upstream_is_refused(self):
+    def test_gate_not_upstream_is_rejected(self):
         with pytest.raises(Exception, match="not upstream of act"):
-            self.read("gate", upstream=False)
+            self.parse("gate", upstream=False)
 
-    def test_a_gate_that_is_wrong_is_refused_at_run_time_too(self, tmp_path: Path):
-        assert acted(tmp_path / "d", "gat").state == "failed"
+    def test_invalid_gate_is_rejected_at_run_time(self, tmp_path: Path):
+        assert run_acting_task(tmp_path / "d", "gat").state == "failed"
 
 
 ACTING = [
@@ -277,7 +279,7 @@ ACTING = [
 
 @pytest.mark.parametrize("index", range(len(ACTING)), ids=[type(one).__name__ for one in ACTING])
 class TestEveryActingOperator:
-    def made(self, index: int, **arguments: Any) -> Any:
+    def build_operator(self, index: int, **arguments: Any) -> Any:
         one = ACTING[index]
         kwargs = {key: value for key, value in one._BaseOperator__init_kwargs.items() if key != "task_id"}
         return type(one)(task_id="act", **{**kwargs, **arguments})
@@ -285,16 +287,16 @@ class TestEveryActingOperator:
     @pytest.mark.parametrize(
         "run", [{"data_interval": (NOW - timedelta(days=2), NOW - timedelta(days=1))}, {"partition": ("p", None)}]
     )
-    def test_a_backfill_is_refused(self, index: int, run: dict[str, Any]):
-        ran = begun(self.made(index), run_type="backfill", **run)
+    def test_backfill_run_fails_by_default(self, index: int, run: dict[str, Any]):
+        ran = run_at_decision(self.build_operator(index), run_type="backfill", **run)
         assert (ran.state, "allow_backfill=True" in str(ran.error)) == ("failed", True), ran.error
 
-    def test_a_backfill_is_let_through_when_told(self, index: int, ledger_file: LedgerFile):
-        ran = begun(self.made(index, allow_backfill=True), run_type="backfill", logical_date=NOW)
+    def test_backfill_run_with_allow_backfill_runs(self, index: int, ledger_file: LedgerFile):
+        ran = run_at_decision(self.build_operator(index, allow_backfill=True), run_type="backfill", logical_date=NOW)
         assert "allow_backfill" not in str(ran.error)
 
-    def test_without_a_decision_it_refuses(self, index: int):
-        act = in_dag(self.made(index, gate="gate"))
+    def test_run_without_decision_fails(self, index: int):
+        act = in_dag(self.build_operator(index, gate="gate"))
         ErrorBudgetGateOperator(task_id="gate", slos="/slos", dag=act.dag) >> act
-        ran = begun(act, answers=states(gate="success"))
+        ran = run_at_decision(act, answers=task_states(gate="success"))
         assert (ran.state, "has left no decision" in str(ran.error)) == ("failed", True), ran.error

@@ -46,7 +46,7 @@ OTHERS = [
 ]
 
 
-def read(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteModelOperator:
+def parse(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteModelOperator:
     with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         first = make()
         given = first if gate is GATES else gate
@@ -58,18 +58,18 @@ def read(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteMode
 
 
 @pytest.mark.parametrize("number", range(len(GATES)))
-def test_a_gate_of_any_kind_is_read_by_its_id_and_as_itself(number: int):
+def test_gate_of_any_kind_is_accepted_by_id_and_as_operator(number: int):
     for gate in ("gate", GATES):
-        assert read(GATES[number], gate).gate == "gate"
+        assert parse(GATES[number], gate).gate == "gate"
 
 
 @pytest.mark.parametrize("number", range(len(OTHERS)))
-def test_a_task_that_is_no_gate_is_refused(number: int):
+def test_task_that_is_not_a_gate_is_rejected(number: int):
     with pytest.raises(ValueError, match=r"act: gate names 'gate', a \w+, which is not an error-budget gate"):
-        read(OTHERS[number])
+        parse(OTHERS[number])
 
 
-def test_a_task_that_is_no_gate_is_refused_when_it_runs_too():
+def test_task_that_is_not_a_gate_is_rejected_at_run_time():
     with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
         act = PromoteModelOperator(task_id="act", model="m", version="1", registry_path="/nowhere", gate="gate")
         EmptyOperator(task_id="gate") >> act
@@ -87,17 +87,17 @@ def test_a_task_that_is_no_gate_is_refused_when_it_runs_too():
         ("", "has no such task"),
     ],
 )
-def test_what_names_no_gate_is_refused_and_says_what_to_write(gate: Any, said: str):
+def test_value_that_names_no_gate_is_rejected_with_remedy(gate: Any, said: str):
     with pytest.raises(ValueError, match=said):
-        read(GATES[0], gate)
+        parse(GATES[0], gate)
 
 
-def test_a_gate_that_is_not_upstream_is_told_how_to_come_there():
+def test_gate_not_upstream_error_names_the_remedy():
     with pytest.raises(ValueError, match="write gate >> act"):
-        read(GATES[0], upstream=False)
+        parse(GATES[0], upstream=False)
 
 
-def test_a_gate_that_is_set_later_as_an_operator_is_taken_by_its_id(tmp_path: Path):
+def test_gate_set_later_as_operator_is_stored_as_task_id(tmp_path: Path):
     with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         gate = ErrorBudgetGateOperator(task_id="gate", slos="/slos")
         act = PromoteModelOperator(task_id="act", model="m", version="1", registry_path=str(tmp_path))
@@ -107,7 +107,7 @@ def test_a_gate_that_is_set_later_as_an_operator_is_taken_by_its_id(tmp_path: Pa
     assert act.gate == "gate"
 
 
-def test_the_documented_keys_of_a_decision_are_those_it_has(request_log: RequestLog, ledger_file: LedgerFile):
+def test_documented_decision_keys_match_decision(request_log: RequestLog, ledger_file: LedgerFile):
     request_log.write(1000, 0)
     ran = run_task(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), connections=request_log.connection)
     decision = ran.xcoms["decision"]

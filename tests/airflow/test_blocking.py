@@ -37,12 +37,12 @@ def drift(**arguments: Any) -> DriftBranchOperator:
     return DriftBranchOperator(**{"task_id": "drift", "reference": "r.json", "current": "c", "if_drift": "keep", **arguments})
 
 
-def skipped(ran: Ran) -> list[tuple[str, int]]:
+def skipped_instances(ran: Ran) -> list[tuple[str, int]]:
     """Each instance that the scheduler is told to skip."""
     return sorted(one for msg in ran.messages if isinstance(msg, comms.SkipDownstreamTasks) for one in msg.tasks)
 
 
-def emitted(ran: Ran) -> set[str]:
+def sent_events(ran: Ran) -> set[str]:
     """Names of the assets and aliases whose events leave the task."""
     return {one.name for msg in ran.messages if isinstance(msg, comms.SucceedTask) for one in msg.task_outlets}
 
@@ -58,7 +58,7 @@ def frozen(request_log: RequestLog, ledger_file: LedgerFile) -> RequestLog:
 
 
 class TestGate:
-    def test_a_plain_gate_skips_every_instance_behind_it(self, frozen: RequestLog) -> None:
+    def test_unmapped_gate_skips_every_downstream_instance(self, frozen: RequestLog) -> None:
         def build() -> None:
             first = gate(may_run_when_blocked="tell")
             regions = task("prep")
@@ -73,7 +73,7 @@ class TestGate:
 
         ran = run(build, "gate", frozen)
         assert ran.state == "success"
-        assert skipped(ran) == [("deploy", -1), ("deploy", 0), ("deploy", 1), ("deploy", 2), ("prep", -1)]
+        assert skipped_instances(ran) == [("deploy", -1), ("deploy", 0), ("deploy", 1), ("deploy", 2), ("prep", -1)]
         assert set(ran.xcoms["skipmixin_key"]["skipped"]) == {"prep", "deploy"}
 
     @pytest.mark.parametrize(
@@ -81,35 +81,35 @@ class TestGate:
         [("all_success", AirflowSkipException, "skipped"), ("none_failed", AirflowFailException, "failed")],
     )
     @pytest.mark.parametrize("over", ["list", "xcom"])
-    def test_a_gate_in_a_mapped_group_is_skipped_or_fails_itself(
+    def test_gate_in_mapped_group_is_skipped_or_fails(
         self, frozen: RequestLog, over: str, rule: str, error: type, state: str
     ) -> None:
         build = lambda: mapped_group(  # noqa: E731
             lambda: gate() >> task("promote") >> task("tail", rule), over=names() if over == "xcom" else ("a", "b")
         )
         ran = run(build, "per_model.gate", frozen, map_index=1, max_tries=3)
-        assert (ran.state, skipped(ran)) == (state, [])
+        assert (ran.state, skipped_instances(ran)) == (state, [])
         assert ran.error is None or isinstance(ran.error, error)
         remedy = "give it trigger_rule='all_success', or allow it by name: may_run_when_blocked=['per_model.tail']"
         assert (remedy in str(ran.error)) is (state == "failed")
         assert ran.xcoms["decision"]["outcome"] == "frozen"
 
     @pytest.mark.parametrize(("rule", "state"), [("all_success", "skipped"), ("none_failed_min_one_success", "failed")])
-    def test_a_mapped_gate_is_skipped_or_fails_itself(self, frozen: RequestLog, rule: str, state: str) -> None:
+    def test_mapped_gate_is_skipped_or_fails(self, frozen: RequestLog, rule: str, state: str) -> None:
         def build() -> None:
             mapped = ErrorBudgetGateOperator.partial(task_id="gate", slos=sql_documents())
             mapped.expand(select=[["answered"], ["answered"]]) >> task("deploy", rule)
 
         assert run(build, "gate", frozen, map_index=0).state == state
 
-    def test_a_mapped_gate_that_allows_succeeds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_mapped_gate_that_allows_succeeds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         ran = run(lambda: mapped_group(lambda: gate() >> task("promote")), "per_model.gate", request_log, map_index=0)
         assert (ran.state, ran.xcoms["return_value"]) == ("success", True)
 
 
 class TestBranch:
-    def test_everything_that_is_not_followed_is_skipped_however_far(self, frozen: RequestLog) -> None:
+    def test_branch_skips_all_tasks_not_followed(self, frozen: RequestLog) -> None:
         def build() -> None:
             promote, hold = task("promote"), task("hold")
             branch(if_frozen="hold") >> [promote, hold]
@@ -117,19 +117,19 @@ class TestBranch:
             promote >> task("deploy", "none_failed")
 
         ran = run(build, "gate", frozen)
-        assert (skipped(ran), ran.xcoms["skipmixin_key"]) == ([("deploy", -1), ("promote", -1)], {"followed": ["hold"]})
+        assert (skipped_instances(ran), ran.xcoms["skipmixin_key"]) == ([("deploy", -1), ("promote", -1)], {"followed": ["hold"]})
 
-    def test_a_join_directly_behind_it_stays_with_what_is_followed(self, frozen: RequestLog) -> None:
+    def test_branch_keeps_join_of_followed_task(self, frozen: RequestLog) -> None:
         def build(**ways: Any) -> None:
             promote, hold = task("promote"), task("hold")
             one, join = branch(**ways), task("join", "none_failed_min_one_success")
             one >> [promote, hold, join]
             [promote, hold] >> join
 
-        assert skipped(run(lambda: build(if_frozen="hold"), "gate", frozen)) == [("promote", -1)]
-        assert skipped(run(build, "gate", frozen)) == [("hold", -1), ("join", -1), ("promote", -1)]
+        assert skipped_instances(run(lambda: build(if_frozen="hold"), "gate", frozen)) == [("promote", -1)]
+        assert skipped_instances(run(build, "gate", frozen)) == [("hold", -1), ("join", -1), ("promote", -1)]
 
-    def test_a_branch_in_a_mapped_group_skips_its_own_index_and_all_of_what_is_outside(self, frozen: RequestLog) -> None:
+    def test_branch_in_mapped_group_skips_own_index_inside_and_all_outside(self, frozen: RequestLog) -> None:
         def build() -> None:
             group = mapped_group(
                 lambda: (
@@ -141,9 +141,9 @@ class TestBranch:
             dag.get_task("per_model.promote") >> task("announce")
 
         ran = run(build, "per_model.gate", frozen, map_index=1)
-        assert (ran.state, skipped(ran)) == ("success", [("announce", -1), ("per_model.promote", 1)])
+        assert (ran.state, skipped_instances(ran)) == ("success", [("announce", -1), ("per_model.promote", 1)])
 
-    def test_a_mapped_branch_skips_every_instance(self, frozen: RequestLog) -> None:
+    def test_mapped_branch_skips_every_instance(self, frozen: RequestLog) -> None:
         def build() -> None:
             arguments = {"slos": sql_documents(), "follow_task_ids_if_allowed": "promote", "if_frozen": "hold"}
             mapped = ErrorBudgetBranchOperator.partial(task_id="gate", **arguments).expand(select=[["answered"]] * 2)
@@ -151,20 +151,20 @@ class TestBranch:
             mapped >> [deploy, task("hold")]
 
         ran = run(build, "gate", frozen, map_index=1)
-        assert skipped(ran) == [("promote", -1), ("promote", 0), ("promote", 1), ("promote", 2)]
+        assert skipped_instances(ran) == [("promote", -1), ("promote", 0), ("promote", 1), ("promote", 2)]
 
-    def test_a_branch_in_a_mapped_group_that_follows_nothing_is_skipped(self, frozen: RequestLog) -> None:
+    def test_branch_in_mapped_group_that_follows_nothing_is_skipped(self, frozen: RequestLog) -> None:
         build = lambda: mapped_group(lambda: branch(follow_task_ids_if_allowed="per_model.promote") >> task("promote"))  # noqa: E731
         assert run(build, "per_model.gate", frozen, map_index=0).state == "skipped"
 
-    def test_a_subclass_that_follows_what_is_not_downstream_fails(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_subclass_that_follows_task_not_downstream_fails(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         class Own(ErrorBudgetBranchOperator):
             def choose_branch(self, context: Any) -> str:
                 return "gate"
 
         build = lambda: Own(task_id="gate", slos="x", follow_task_ids_if_allowed="promote") >> task("promote")  # noqa: E731
         ran = run(build, "gate", request_log)
-        assert (ran.state, skipped(ran)) == ("failed", [])
+        assert (ran.state, skipped_instances(ran)) == ("failed", [])
         assert "the chosen branch names 'gate', which is this task itself" in str(ran.error)
 
 
@@ -179,7 +179,7 @@ class TestEvents:
             ("warning", "asking", False), ("frozen", "asking", False), ("unknown", "asking", False), ("allowed", "asking", True),
         ],
     )  # fmt: skip
-    def test_an_event_leaves_only_what_allowed(
+    def test_event_is_sent_only_if_allowed(
         self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, make: str, leaves: bool
     ) -> None:
         counts(request_log, outcome)
@@ -194,21 +194,23 @@ class TestEvents:
         for _ in range(2):  # `dag.test()` runs one object twice
             ran = run_task(dag_task, connections=request_log.connection, answers=ANSWER)
             assert ran.state == "success", ran.error
-            assert emitted(ran) == ({"promoted", "promotions"} if leaves else set())
+            assert sent_events(ran) == ({"promoted", "promotions"} if leaves else set())
 
     @pytest.mark.parametrize("index", [0, 1])
-    def test_an_event_leaves_a_mapped_gate_only_where_it_allowed(
+    def test_event_of_mapped_gate_is_sent_only_if_allowed(
         self, request_log: RequestLog, ledger_file: LedgerFile, index: int
     ) -> None:
         counts(request_log, "allowed" if index else "frozen")
         build = lambda: mapped_group(lambda: gate(outlets=list(self.OUTLETS)) >> task("promote"))  # noqa: E731
         ran = run(build, "per_model.gate", request_log, map_index=index)
-        assert emitted(ran) == ({"promoted", "promotions"} if index else set())
+        assert sent_events(ran) == ({"promoted", "promotions"} if index else set())
 
 
 class TestOtherBranches:
     @pytest.mark.parametrize(("current", "followed"), [("shifted", "retrain"), ("same", "keep")])
-    def test_a_drift_branch_in_a_mapped_group(self, ledger_file: LedgerFile, tmp_path: Path, current: str, followed: str) -> None:
+    def test_drift_branch_in_mapped_group_skips_own_index(
+        self, ledger_file: LedgerFile, tmp_path: Path, current: str, followed: str
+    ) -> None:
         for name, shift in (("reference", 0), ("same", 0), ("shifted", 900)):
             rows = "\n".join(str(number % 997 + shift) for number in range(2000))
             (tmp_path / f"{name}.csv").write_text(f"amount\n{rows}\n")
@@ -224,11 +226,11 @@ class TestOtherBranches:
         ran = run_task(read(lambda: mapped_group(inner)).get_task("per_model.drifted"), map_index=1, answers=ANSWER)
         assert ran.state == "success", ran.error
         (other,) = {"retrain", "keep"} - {followed}
-        assert skipped(ran) == [(f"per_model.{other}", 1)]
+        assert skipped_instances(ran) == [(f"per_model.{other}", 1)]
         # The verdict's own events leave in any case; those of `outlets` only where there is no drift.
-        assert emitted(ran) == {"told", "drift: drift"} | ({"scored"} if followed == "keep" else set())
+        assert sent_events(ran) == {"told", "drift: drift"} | ({"scored"} if followed == "keep" else set())
 
-    def test_a_latency_branch_in_a_mapped_group(self, ledger_file: LedgerFile, tmp_path: Path) -> None:
+    def test_latency_branch_in_mapped_group_skips_own_index(self, ledger_file: LedgerFile, tmp_path: Path) -> None:
         (tmp_path / "empty.json").write_text('{"resourceSpans": []}')
         traces = {"traces": {"conn_type": "trace_store", "extra": {"kind": "otlp_json", "path": str(tmp_path / "empty.json")}}}
 
@@ -242,7 +244,7 @@ class TestOtherBranches:
         dag_task = read(lambda: mapped_group(inner)).get_task("per_model.latency")
         ran = run_task(dag_task, map_index=0, connections=traces, answers=ANSWER)
         assert ran.state == "success", ran.error
-        assert (skipped(ran), emitted(ran)) == ([("per_model.go_on", 0)], set())
+        assert (skipped_instances(ran), sent_events(ran)) == ([("per_model.go_on", 0)], set())
 
 
 class TestIncidents:
@@ -256,7 +258,7 @@ class TestIncidents:
             ("Reject", 1, "none_failed", AirflowFailException),
         ],
     )  # fmt: skip
-    def test_a_rejected_approval_stops_the_mitigation_also_in_a_mapped_playbook(
+    def test_rejected_approval_in_mapped_playbook_skips_mitigation(
         self, ledger_file: LedgerFile, answer: str, index: int, rule: str, error: type | None
     ) -> None:
         def steps() -> None:
@@ -289,7 +291,7 @@ class TestIncidents:
         expected = State.APPROVED if answer == "Approve" else State.REJECTED
         assert ledger_file.checks("incident_step")[-1].result.evidence["state"] == expected
 
-    def test_branches_of_an_incident_in_a_mapped_group(self, ledger_file: LedgerFile) -> None:
+    def test_incident_branches_in_mapped_group_skip_own_index(self, ledger_file: LedgerFile) -> None:
         def inner() -> None:
             from airflow_slo_provider.incidents.playbook_lookup import find_playbooks
 
@@ -299,8 +301,8 @@ class TestIncidents:
 
         ran = run_task(read(lambda: mapped_group(inner)).get_task("per_model.open"), map_index=1, answers=ANSWER)
         assert ran.state == "success", ran.error
-        assert skipped(ran)
-        assert {index for _, index in skipped(ran)} == {1}
+        assert skipped_instances(ran)
+        assert {index for _, index in skipped_instances(ran)} == {1}
         assert "per_model.post_mortem" not in ran.skipped
 
 
@@ -308,7 +310,7 @@ class TestClearedAlone:
     """Where Airflow would run a blocked task that somebody clears, the task looks for itself."""
 
     @staticmethod
-    def asking(build: Callable[[], Any], task_id: str, blocked: list[list[str]], **arguments: Any) -> Ran:
+    def run_cleared(build: Callable[[], Any], task_id: str, blocked: list[list[str]], **arguments: Any) -> Ran:
         answers = {
             comms.GetXComSequenceSlice: comms.XComSequenceSliceResult(root=blocked),
             comms.GetXCom: comms.XComResult(key="blocked", value=blocked[0] if blocked else None),
@@ -316,37 +318,37 @@ class TestClearedAlone:
         return run_task(read(build).get_task(task_id), answers=answers, **arguments)
 
     @pytest.mark.parametrize(("blocked", "state"), [([["keep", "deploy"]], "skipped"), ([["keep"]], "success"), ([], "success")])
-    def test_a_task_far_behind_a_branch_that_tolerates_skips_asks_it(self, blocked: list[list[str]], state: str) -> None:
+    def test_cleared_task_with_tolerant_rule_checks_branch(self, blocked: list[list[str]], state: str) -> None:
         seen: list[str] = []
 
         def build() -> None:
             own = lambda context: seen.append(context["ti"].task_id)  # noqa: E731
             drift() >> task("keep") >> task("deploy", "none_failed", pre_execute=own)
 
-        ran = self.asking(build, "deploy", blocked)
+        ran = self.run_cleared(build, "deploy", blocked)
         assert (ran.state, seen) == (state, [] if state == "skipped" else ["deploy"])
 
-    def test_a_task_behind_a_mapped_branch_asks_every_instance(self) -> None:
+    def test_cleared_task_after_mapped_branch_checks_every_instance(self) -> None:
         def build() -> None:
             mapped = DriftBranchOperator.partial(task_id="drift", reference="r.json", if_drift="keep")
             mapped.expand(current=["a", "b"]) >> task("keep")
 
-        assert self.asking(build, "keep", [[], ["keep"]]).state == "skipped"
-        assert self.asking(build, "keep", [[], []]).state == "success"
+        assert self.run_cleared(build, "keep", [[], ["keep"]]).state == "skipped"
+        assert self.run_cleared(build, "keep", [[], []]).state == "success"
 
-    def test_a_task_behind_a_branch_in_a_mapped_group_asks_its_own_index(self) -> None:
+    def test_cleared_task_in_mapped_group_checks_branch_of_same_index(self) -> None:
         build = lambda: mapped_group(lambda: drift(if_drift="per_model.keep") >> task("keep"))  # noqa: E731
-        ran = self.asking(build, "per_model.keep", [["per_model.keep"]], map_index=1)
+        ran = self.run_cleared(build, "per_model.keep", [["per_model.keep"]], map_index=1)
         assert ran.state == "skipped"
         assert [msg.map_index for msg in ran.messages if isinstance(msg, comms.GetXCom)] == [1]
 
-    def test_tasks_that_airflow_holds_ask_nobody(self) -> None:
+    def test_task_that_airflow_blocks_gets_no_guard(self) -> None:
         for task_id in ("keep", "deploy"):
             assert (
                 read(lambda: drift() >> task("keep", "none_failed") >> task("deploy")).get_task(task_id)._pre_execute_hook is None
             )
 
-    def test_reading_a_dag_twice_gives_the_same_dag(self) -> None:
+    def test_dag_parsed_twice_is_unchanged(self) -> None:
         from airflow.serialization.serialized_objects import DagSerialization
 
         def build() -> None:

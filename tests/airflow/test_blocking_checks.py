@@ -52,14 +52,14 @@ def names() -> Any:
 
 class TestTriggerRules:
     @pytest.mark.parametrize("rule", HOLD)
-    def test_a_task_far_behind_a_gate_that_holds_is_legal(self, rule: str) -> None:
+    def test_indirect_task_that_stays_blocked_is_accepted(self, rule: str) -> None:
         read(lambda: gate() >> task("prep", rule) >> task("deploy", rule))
         read(lambda: branch() >> task("promote", rule) >> task("deploy", rule))
         read(lambda: ErrorBudgetSensor(task_id="wait", slos=sql_documents()) >> task("prep") >> task("deploy", rule))
         read(lambda: mapped_group(lambda: gate() >> task("prep") >> task("deploy", rule), over=names()))
 
     @pytest.mark.parametrize(("form", "rule"), [(form, rule) for form in FORMS for rule in RUN if (form, rule) not in REFUSED])
-    def test_a_task_that_would_run_is_refused_unless_it_is_named(self, form: str, rule: str) -> None:
+    def test_task_that_would_run_is_rejected_unless_named(self, form: str, rule: str) -> None:
         def build(**allowed: Any) -> None:
             def chain(first: Any) -> None:
                 first >> task("promote") >> task("deploy", rule)
@@ -87,7 +87,7 @@ class TestTriggerRules:
             read(build)
         read(lambda: build(may_run_when_blocked="per_model.deploy" if "group" in form else "deploy"))
 
-    def test_tasks_may_be_named_by_their_group_and_a_teardown_need_not_be(self) -> None:
+    def test_exemption_accepts_group_and_needs_no_teardown(self) -> None:
         def build(**allowed: Any) -> None:
             with TaskGroup("afterwards") as afterwards:
                 task("notify", "all_done")
@@ -102,7 +102,7 @@ class TestTriggerRules:
         ("name", "said"),
         [("notifi", "no such task or task group; did you mean 'notify'"), ("before", "upstream of it"), ("else", "not directly")],
     )
-    def test_a_name_that_is_not_downstream_is_refused(self, name: str, said: str) -> None:
+    def test_exemption_of_task_not_downstream_is_rejected(self, name: str, said: str) -> None:
         def build() -> None:
             task("else")
             task("before") >> gate(may_run_when_blocked=[name]) >> task("notify")
@@ -110,19 +110,19 @@ class TestTriggerRules:
         with pytest.raises(ValueError, match=f"may_run_when_blocked names '{name}', .*{said}"):
             read(build)
 
-    def test_a_task_only_behind_one_that_may_run_is_refused(self) -> None:
+    def test_task_after_exempt_task_is_rejected(self) -> None:
         """It would run after a notification, which runs after a gate that failed."""
         chained = lambda: gate(may_run_when_blocked="tell") >> task("prep") >> task("tell", "all_done") >> task("deploy")  # noqa: E731
         with pytest.raises(ValueError, match=r"cannot keep deploy from running: it comes only after tasks that may run"):
             read(chained)
 
-    def test_only_direct_tasks_matter_where_the_others_trigger_rules_decide(self) -> None:
+    def test_gate_without_ignored_rules_checks_direct_tasks_only(self) -> None:
         read(lambda: gate(ignore_downstream_trigger_rules=False) >> task("prep") >> task("report", "all_done"))
         with pytest.raises(ValueError, match="cannot keep report"):
             read(lambda: gate(ignore_downstream_trigger_rules=False) >> task("report", "all_done"))
 
     @pytest.mark.parametrize("arguments", [{"soft_fail": True}, {"never_fail": True}])
-    def test_what_skips_itself_is_held_by_one_trigger_rule(self, arguments: dict[str, Any]) -> None:
+    def test_sensor_with_soft_fail_requires_all_success(self, arguments: dict[str, Any]) -> None:
         def build(rule: str) -> None:
             ErrorBudgetSensor(task_id="wait", slos=sql_documents(), **arguments) >> task("deploy", rule)
 
@@ -130,7 +130,7 @@ class TestTriggerRules:
         with pytest.raises(ValueError, match="wait cannot keep deploy from running: its trigger rule none_failed"):
             read(lambda: build("none_failed"))
 
-    def test_a_drift_check_that_skips_is_held_by_one_trigger_rule_and_one_that_does_not_is_not_asked(self) -> None:
+    def test_drift_check_requires_all_success_only_if_it_may_skip(self) -> None:
         def build(rule: str, **arguments: Any) -> None:
             DriftOperator(task_id="drift", reference="r.json", current="c", **arguments) >> task("load", rule)
 
@@ -141,7 +141,7 @@ class TestTriggerRules:
             read(lambda: build("none_failed", on_states={"drift": "skip"}))
         read(lambda: build("none_failed", on_states={"drift": "skip"}, may_run_when_blocked="load"))
 
-    def test_an_import_error_shows_it(self, tmp_path: Path) -> None:
+    def test_rejected_dag_shows_import_error(self, tmp_path: Path) -> None:
         from airflow.dag_processing.dagbag import DagBag
 
         file = tmp_path / "refused.py"
@@ -169,7 +169,7 @@ class TestTargets:
         ],
     )
     @pytest.mark.parametrize("form", ["plain", "mapped"])
-    def test_a_branch_that_leads_elsewhere_is_refused(self, form: str, target: str, said: str) -> None:
+    def test_branch_to_task_not_downstream_is_rejected(self, form: str, target: str, said: str) -> None:
         def build() -> None:
             arguments: dict[str, Any] = {"slos": sql_documents(), "follow_task_ids_if_allowed": "promote", "if_frozen": target}
             if form == "plain":
@@ -186,7 +186,7 @@ class TestTargets:
         with pytest.raises(ValueError, match=f"gate: if_frozen names '{target}', .*{said}"):
             read(build)
 
-    def test_a_target_that_is_not_behind_the_gate_is_refused(self) -> None:
+    def test_group_with_root_not_downstream_is_rejected(self) -> None:
         """``promote(); gate >> hold()`` would promote whatever is decided."""
 
         def build() -> None:
@@ -196,7 +196,7 @@ class TestTargets:
         with pytest.raises(ValueError, match="follow_task_ids_if_allowed names 'promote', which is not directly downstream"):
             read(build)
 
-    def test_a_group_whose_roots_are_all_behind_the_gate_is_a_target(self) -> None:
+    def test_group_with_all_roots_downstream_is_accepted(self) -> None:
         def build(*, loose: bool) -> None:
             with TaskGroup("promote") as group:
                 first = task("first")
@@ -209,7 +209,7 @@ class TestTargets:
         ):
             read(lambda: build(loose=True))
 
-    def test_other_branch_operators_are_checked_alike(self) -> None:
+    def test_every_branch_operator_is_checked(self) -> None:
         latency = {"task_id": "t", "service": "shop", "budgets": {"p99": 1}}
         drift = {"task_id": "t", "reference": "r.json", "current": "c"}
         for make in (
@@ -221,7 +221,7 @@ class TestTargets:
             with pytest.raises(ValueError, match="names 'lost', and the DAG blocking has no such task"):
                 read(make)
 
-    def test_a_freeze_that_leads_to_promotion_is_refused(self) -> None:
+    def test_frozen_branch_that_leads_to_promotion_is_rejected(self) -> None:
         def build(frozen: str | list[str], **arguments: Any) -> None:
             one = branch(if_frozen=frozen, **arguments)
             promote, hold, evaluate = task("promote", HOLD[2]), task("hold"), task("evaluate")
@@ -239,7 +239,7 @@ class TestTargets:
             ("g", "g.first", "g.first"), ("g", "hold", "g.last"), ("g", "far", "g.last"),
         ],
     )  # fmt: skip
-    def test_a_freeze_shares_no_task_with_an_allowed_deployment(
+    def test_frozen_branch_that_shares_task_with_allowed_branch_is_rejected(
         self, allowed: str, frozen: str | list[str], reached: str
     ) -> None:
         def build(**arguments: Any) -> None:
@@ -260,7 +260,7 @@ class TestTargets:
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         read(lambda: build(if_frozen=frozen, may_run_when_blocked=["promote", "g"]))
 
-    def test_a_freeze_that_joins_the_allowed_way_later_is_legal(self) -> None:
+    def test_frozen_branch_that_joins_allowed_branch_later_is_accepted(self) -> None:
         def build() -> None:
             with TaskGroup("g") as group:
                 task("first") >> task("last")
@@ -271,7 +271,7 @@ class TestTargets:
         read(build)
 
     @pytest.mark.parametrize("name", ["if_unknown", "if_escalated"])
-    def test_what_is_not_allowed_names_nothing_that_only_an_allowed_deployment_may_run(self, name: str) -> None:
+    def test_other_branch_that_names_reserved_task_is_rejected(self, name: str) -> None:
         def build(**arguments: Any) -> None:
             branch(follow_task_ids_if_allowed=["promote", "tell"], **{name: ["ask", "tell"]}, **arguments) >> [
                 task("promote"), task("ask"), task("tell"),
@@ -282,7 +282,7 @@ class TestTargets:
         read(lambda: build(may_run_when_blocked="tell"))
 
     @pytest.mark.parametrize("form", ["branch", "drift", "latency", "incident"])
-    def test_a_branch_in_a_group_that_is_mapped_over_an_xcom_is_refused(self, form: str) -> None:
+    def test_branch_in_group_mapped_over_xcom_is_rejected(self, form: str) -> None:
         def inner() -> None:
             target = "per_model.promote"
             one: Any = {
@@ -300,7 +300,7 @@ class TestTargets:
         read(lambda: mapped_group(inner))
 
 
-def test_a_gate_checks_again_before_it_measures_anything(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_gate_rechecks_dag_before_measuring(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     """A DAG that no DAG processor has read: `dag.test()`, a test of somebody's own."""
     for build in (
         lambda: gate() >> task("deploy", "all_done"),

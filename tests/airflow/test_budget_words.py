@@ -61,7 +61,7 @@ class Counted:
     ("bad", "shown"),
     [(8131, "18.6 %"), (3, "99.9 %"), (9997, "0.03 %"), (0, "100 %"), (20_481, "-104.9 %"), (20_489, "-104.9 %")],
 )
-def test_tables_the_page_and_the_message_say_the_same_number(bad, shown):
+def test_budget_text_is_equal_in_tables_page_and_message(bad, shown):
     total = 1_000_000
     source = Counted(total - bad, total)
     (report,) = slo.SLOMonitor(slo.load(DOCUMENT), lambda *_: source).evaluate(at=AT)

@@ -16,7 +16,7 @@ from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch
 from airflow_slo_provider.slo.budget import monitor
 
 
-class Hanging:
+class HangingSources:
     """Documents and a monitor; one of the two does not answer until told, and connections that are counted."""
 
     def __init__(self, where: str) -> None:
@@ -47,8 +47,8 @@ class Hanging:
 
 
 @pytest.mark.parametrize("where", ["documents", "monitor"])
-def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, monkeypatch):
-    hanging = Hanging(where)
+def test_close_during_poll_returns_at_once_and_closes_sources(where, monkeypatch):
+    hanging = HangingSources(where)
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
     monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))
@@ -66,8 +66,8 @@ def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, mo
     assert (found, hanging.open_while_it_looked, hanging.open) == ([[]], [1], 0)
 
 
-def test_looks_share_what_is_open_until_it_is_closed(monkeypatch):
-    hanging = Hanging("")
+def test_polls_share_open_sources_until_close(monkeypatch):
+    hanging = HangingSources("")
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
     monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))

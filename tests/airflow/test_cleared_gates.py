@@ -26,7 +26,7 @@ class TestClearedAfterADecision:
     @pytest.mark.parametrize(
         ("documents", "good"), [(COOL_DOWN, 100_000), (sql_documents(), 50)], ids=["cool-down", "exit level"]
     )
-    def test_clearing_a_frozen_gate_does_not_thaw_it(
+    def test_cleared_frozen_branch_stays_frozen(
         self, documents: str, good: int, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "frozen")
@@ -38,7 +38,7 @@ class TestClearedAfterADecision:
         assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
         assert history(ledger_file, "slo") == [(0, 1, "frozen"), (1, 2, "frozen")]
 
-    def test_clearing_a_frozen_short_circuit_does_not_thaw_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_cleared_frozen_gate_stays_frozen(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
         operator = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=COOL_DOWN), ["deploy"])
         run_task(operator, connections=request_log.connection)
@@ -47,7 +47,7 @@ class TestClearedAfterADecision:
         assert cleared.skipped == {"deploy"}
         assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
 
-    def test_a_cleared_gate_thaws_as_a_later_run_does(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_cleared_gate_above_exit_level_allows(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
         operator = gate(sql_documents())
         run_task(operator, connections=request_log.connection)
@@ -55,9 +55,7 @@ class TestClearedAfterADecision:
         assert followed(run_task(operator, connections=request_log.connection, try_number=2)) == {"promote"}
         assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "allowed")]
 
-    def test_a_gate_about_a_fixed_instant_begins_from_its_own_decision_about_it(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_gate_with_fixed_at_uses_own_decision_for_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         at = datetime.now(UTC) - 2 * DAY
         request_log.write(990, 10, at=at - 180 * MINUTE)
         operator = gate(COOL_DOWN, at=at.isoformat())
@@ -67,7 +65,7 @@ class TestClearedAfterADecision:
         assert followed(other_run) == {"promote"}, "another run's decision about the same instant is not before it"
         assert followed(run_task(operator, connections=request_log.connection, try_number=2)) == {"hold"}
 
-    def test_a_third_attempt_stands_beside_the_others(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_third_decision_is_kept_with_earlier_ones(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         operator = gate(sql_documents())
         for number in (1, 2, 5):
@@ -77,7 +75,7 @@ class TestClearedAfterADecision:
     @pytest.mark.parametrize(
         ("another", "recorded_try"), [({"try_number": 2}, 2), ({"run_made": 1}, 1)], ids=["another_try", "a_run_made_again"]
     )
-    def test_a_sensor_replaces_its_own_polls_and_keeps_those_of(
+    def test_sensor_replaces_polls_of_same_attempt_only(
         self, another: dict[str, int], recorded_try: int, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "frozen")
@@ -86,7 +84,7 @@ class TestClearedAfterADecision:
             run_task(operator, connections=request_log.connection, **started)
         assert history(ledger_file) == [(0, 1, "frozen"), (1, recorded_try, "frozen")]
 
-    def test_an_earlier_try_that_still_runs_overwrites_nothing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_earlier_try_still_running_overwrites_nothing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
         operator = gate(sql_documents())
         run_task(operator, connections=request_log.connection, try_number=2)
@@ -96,11 +94,11 @@ class TestClearedAfterADecision:
         assert history(ledger_file) == [(0, 2, "frozen"), (1, 3, "frozen")]
 
 
-class TestRunMadeAgain:
+class TestRecreatedRun:
     """A run that was deleted and triggered again under its id: Airflow counts its tries from 1."""
 
     @pytest.mark.parametrize("tries", [1, 2, 3])
-    def test_a_run_made_again_begins_from_the_freeze_of_the_first(
+    def test_recreated_run_starts_from_freeze_of_first(
         self, tries: int, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "frozen")
@@ -112,9 +110,7 @@ class TestRunMadeAgain:
         assert history(ledger_file) == [*((number, number + 1, "frozen") for number in range(tries)), (tries, 1, "frozen")]
         assert history(ledger_file, "slo") == history(ledger_file)
 
-    def test_what_a_run_made_again_froze_is_recorded_beside_a_later_try_of_the_first(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_recreated_run_freeze_is_recorded_beside_first_run(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         operator = gate(COOL_DOWN)
         run_task(operator, connections=request_log.connection, try_number=2)
@@ -123,9 +119,7 @@ class TestRunMadeAgain:
         assert followed(run_task(operator, connections=request_log.connection, run_made=1)) == {"hold"}
         assert history(ledger_file) == [(0, 2, "allowed"), (1, 1, "frozen")]
 
-    def test_a_try_of_a_deleted_run_that_still_runs_fails_and_overwrites_nothing(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_try_of_deleted_run_fails_and_overwrites_nothing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
         operator = gate(sql_documents())
         run_task(operator, connections=request_log.connection, run_made=1)
@@ -136,8 +130,8 @@ class TestRunMadeAgain:
         assert history(ledger_file) == [(0, 1, "frozen")]
 
 
-class TestRetriedAfterNothingWasFoundOut:
-    def ask(self, mode: str, number: int, *, if_unknown: str | None = None, retries: int = 1) -> Ran:
+class TestUnknownDecisionReplaced:
+    def run_branch(self, mode: str, number: int, *, if_unknown: str | None = None, retries: int = 1) -> Ran:
         operator = ErrorBudgetBranchOperator(
             task_id="gate",
             slos=prometheus_documents(),
@@ -151,27 +145,25 @@ class TestRetriedAfterNothingWasFoundOut:
             connection = {"conn_type": "prometheus", "host": server.url, "extra": extra}
             return run_task(operator, connections={"prometheus_default": connection}, try_number=number)
 
-    def test_a_try_that_met_a_fault_is_replaced_by_its_retry(self, ledger_file: LedgerFile) -> None:
-        assert self.ask("503", 1, if_unknown="look").state == "up_for_retry"
-        assert self.ask("ok", 2, if_unknown="look").state == "success"
+    def test_try_with_fault_is_replaced_by_retry(self, ledger_file: LedgerFile) -> None:
+        assert self.run_branch("503", 1, if_unknown="look").state == "up_for_retry"
+        assert self.run_branch("ok", 2, if_unknown="look").state == "success"
         assert history(ledger_file) == [(0, 2, "allowed")]
 
     @pytest.mark.parametrize("mode", ["503", "nan", "400"])
-    def test_a_task_that_failed_because_nothing_is_known_is_replaced_when_it_is_cleared(
-        self, mode: str, ledger_file: LedgerFile
-    ) -> None:
-        assert self.ask(mode, 1, retries=0).state == "failed"
-        assert self.ask("ok", 2, retries=0).state == "success"
+    def test_failed_unknown_decision_is_replaced_after_clear(self, mode: str, ledger_file: LedgerFile) -> None:
+        assert self.run_branch(mode, 1, retries=0).state == "failed"
+        assert self.run_branch("ok", 2, retries=0).state == "success"
         assert history(ledger_file) == [(0, 2, "allowed")]
 
     @pytest.mark.parametrize("mode", ["503", "nan"])
-    def test_an_unknown_decision_that_somebody_was_asked_about_is_history(self, mode: str, ledger_file: LedgerFile) -> None:
-        asked = self.ask(mode, 1, if_unknown="look", retries=0)
+    def test_followed_unknown_decision_is_kept_after_clear(self, mode: str, ledger_file: LedgerFile) -> None:
+        asked = self.run_branch(mode, 1, if_unknown="look", retries=0)
         assert (asked.state, asked.skipped) == ("success", {"promote"})
-        assert self.ask("ok", 2, if_unknown="look", retries=0).state == "success"
+        assert self.run_branch("ok", 2, if_unknown="look", retries=0).state == "success"
         assert history(ledger_file) == [(0, 1, "unknown"), (1, 2, "allowed")]
 
-    def test_a_freeze_that_a_fault_kept_is_replaced_and_goes_on(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_freeze_kept_by_fault_is_replaced_and_continues(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """Frozen because it was: the try found nothing out, and the retry begins from the freeze that the first run left."""
         counts(request_log, "frozen")
         operator = gate(COOL_DOWN, retries=1)
@@ -181,7 +173,7 @@ class TestRetriedAfterNothingWasFoundOut:
         assert history(ledger_file) == [(0, 1, "frozen"), (0, 2, "frozen")]
 
 
-def test_a_worker_killed_after_it_had_recorded_its_decision_leaves_it_as_history(
+def test_decision_of_killed_worker_is_kept(
     request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts(request_log, "frozen")
@@ -198,7 +190,7 @@ def test_a_worker_killed_after_it_had_recorded_its_decision_leaves_it_as_history
     assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
 
 
-def test_a_decision_says_in_which_ledger_it_is(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_decision_names_its_ledger(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     counts(request_log, "allowed")
     ran = run_task(gate(sql_documents()), connections=request_log.connection)
     assert f"Recorded in the ledger {ledger_file.path}" in ran.log.splitlines()

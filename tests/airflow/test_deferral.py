@@ -18,7 +18,7 @@ from tests.services.kube_states import released
 from tests.support import Clock
 
 
-def test_a_trigger_waits_for_its_moment_and_for_none_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_until_sleeps_only_for_future_timestamp(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, waited = Clock(monkeypatch, deferral), []
 
     async def sleep(seconds: float) -> None:
@@ -30,7 +30,7 @@ def test_a_trigger_waits_for_its_moment_and_for_none_that_has_passed(monkeypatch
     assert waited == [0.3, 0]
 
 
-def test_a_rollout_that_is_over_at_once_is_told_no_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollout_trigger_fires_not_before_minimum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert timedelta(seconds=10) <= deferral.MIN_DEFERRAL
     waited_for: list[str | None] = []
 

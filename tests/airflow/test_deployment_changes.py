@@ -37,7 +37,7 @@ class TestSetImage:
         arguments = {"images": {"server": "registry.local/model-server:v{{ dag_run.conf['v'] }}"}, **SOON, **arguments}
         return DeploymentSetImageOperator(task_id="release", name=NAME, namespace=world.namespace, **arguments)
 
-    def test_release(self, world: World, ledger: Ledger) -> None:
+    def test_set_image_changes_image_and_waits(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         complete_when_patched(world)
         variables = {"MODEL_VERSION": "{{ dag_run.conf['v'] }}"}
@@ -53,7 +53,7 @@ class TestSetImage:
         ("url", "state"),
         [("postgresql://nobody@127.0.0.1:1/nothing", "up_for_retry"), ("sqlite:////no/such/directory/ledger.db", "failed")],
     )
-    def test_what_cannot_be_recorded_is_not_released(
+    def test_set_image_without_ledger_changes_nothing(
         self, world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, url: str, state: str
     ) -> None:
         released(world, 1)
@@ -66,7 +66,7 @@ class TestSetImage:
         (row,) = ledger.checks()
         assert (world.images(), row.result.verdict, row.result.evidence["from_revision"]) == ([V2], "pass", 1)
 
-    def test_a_retry_does_not_bring_back_what_was_rolled_back(self, world: World, ledger: Ledger) -> None:
+    def test_retry_does_not_restore_rolled_back_image(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         complete_when_patched(world)
         assert run_task(self.operator(world), conf={"v": 2}).state == "success"
@@ -79,7 +79,7 @@ class TestSetImage:
         assert (change["from_images"], change["to_images"], change["changed"]) == ({"server": V1}, {"server": V2}, False)
 
     @pytest.mark.parametrize("rolled_back", [False, True])
-    def test_a_cleared_run_that_wants_another_image_is_told_so(self, world: World, ledger: Ledger, rolled_back: bool) -> None:
+    def test_cleared_run_with_other_image_fails(self, world: World, ledger: Ledger, rolled_back: bool) -> None:
         released(world, 1)
         complete_when_patched(world)
         variables = {"MODEL_VERSION": "{{ dag_run.conf['v'] }}"}
@@ -103,7 +103,7 @@ class TestScale:
         arguments = {"replicas": 3, **SOON, **arguments}
         return DeploymentScaleOperator(task_id="scale", name=NAME, namespace=world.namespace, **arguments)
 
-    def test_scale(self, world: World, ledger: Ledger) -> None:
+    def test_scale_sets_replicas(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         complete_when_patched(world)
         ran = run_task(self.operator(world, replicas="{{ 2 + 2 }}", maximum=4))
@@ -112,23 +112,23 @@ class TestScale:
         assert (done["from_replicas"], done["to_replicas"], done["changed"]) == (1, 4, True)
 
     @pytest.mark.parametrize("rendered", [None, "None", "", True, 2.9, float("nan"), [2]])
-    def test_what_is_no_number_is_not_read_as_none_at_all(self, world: World, ledger: Ledger, rendered: Any) -> None:
+    def test_invalid_replicas_fail(self, world: World, ledger: Ledger, rendered: Any) -> None:
         """What a template gives for an XCom that is not there would otherwise take everything down."""
         released(world, 1)
         operator = self.operator(world, minimum=0, retries=2)
         operator.replicas = rendered
         ran = run_task(operator)
         assert (ran.state, world.emulator.writes()) == ("failed", 0)
-        assert f"replicas is {rendered!r}, which is no whole number" in str(ran.error)
+        assert f"replicas is {rendered!r}, not a whole number" in str(ran.error)
 
-    def test_a_whole_float_is_a_number(self, world: World, ledger: Ledger) -> None:
+    def test_whole_float_is_accepted(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         complete_when_patched(world)
         operator = self.operator(world)
         operator.replicas = 2.0  # type: ignore[assignment]
         assert (run_task(operator).state, world.deployment()["spec"]["replicas"]) == ("success", 2)
 
-    def test_an_autoscaler_owns_the_number(self, world: World, ledger: Ledger) -> None:
+    def test_deployment_with_autoscaler_is_not_scaled(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         target = {"kind": "Deployment", "name": NAME}
         item = {"metadata": {"name": "hpa", "namespace": world.namespace}, "spec": {"scaleTargetRef": target}}
@@ -140,7 +140,7 @@ class TestScale:
         assert run_task(self.operator(world, despite_autoscaler=True)).state == "success"
 
     @pytest.mark.parametrize(("replicas", "text"), [(0, "outside of the bounds 1 to 5"), (6, "bounds"), ("many", "whole number")])
-    def test_bounds(self, world: World, ledger: Ledger, replicas: Any, text: str) -> None:
+    def test_replicas_outside_bounds_fail(self, world: World, ledger: Ledger, replicas: Any, text: str) -> None:
         released(world, 1)
         ran = run_task(self.operator(world, replicas=replicas, maximum=5))
         assert (ran.state, world.emulator.writes()) == ("failed", 0)
@@ -155,6 +155,6 @@ class TestScale:
         lambda: DeploymentRollbackOperator(task_id="t", name="n", namespace="s", poll_interval=timedelta(0)),
     ],
 )
-def test_arguments_that_cannot_work_are_refused_when_the_dag_is_read(make: Callable[[], object]) -> None:
+def test_invalid_arguments_are_rejected_at_parse_time(make: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="t: "):
         make()

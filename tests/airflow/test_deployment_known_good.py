@@ -33,7 +33,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 
 class TestLastKnownGood:
-    def test_is_the_default_and_the_ledger_knows(self, world: World, ledger: Ledger) -> None:
+    def test_default_target_is_last_known_good_of_ledger(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         stray(world, "stray", "1", "registry.local/evil:1")
         complete_when_patched(world)
@@ -55,7 +55,7 @@ class TestLastKnownGood:
             ([("2", "pass")], "is the current one"),
         ],
     )
-    def test_nothing_known_is_a_refusal(
+    def test_no_known_good_version_fails(
         self, world: World, ledger: Ledger, judgements: list[tuple[str, str]], reason: str
     ) -> None:
         released(world, 1, 2)
@@ -66,7 +66,7 @@ class TestLastKnownGood:
         assert reason in str(ran.error)
         assert last(ledger, world).verdict is Verdict.FAIL
 
-    def test_two_models_in_one_ledger(self, world: World, ledger: Ledger) -> None:
+    def test_checks_select_model_in_shared_ledger(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         complete_when_patched(world)
         judged(ledger, "1", "pass", name="checkout")
@@ -78,7 +78,7 @@ class TestLastKnownGood:
             assert "no check of it has passed" in str(run_task(rollback(world, to="last_known_good", checks=checks)).error)
         assert run_task(rollback(world, to="last_known_good", checks=["golden_set/checkout"])).state == "success"
 
-    def test_a_name_with_a_slash(self, world: World, ledger: Ledger) -> None:
+    def test_check_name_with_slash_is_found(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         complete_when_patched(world)
         judged(ledger, "1", "pass", name="shop/checkout")
@@ -88,7 +88,7 @@ class TestLastKnownGood:
         assert world.images() == [V1]
 
     @pytest.mark.parametrize("checks", [None, ["checkout"]])
-    def test_what_a_rollback_left_is_not_good(self, world: World, ledger: Ledger, checks: list[str] | None) -> None:
+    def test_version_replaced_by_rollback_is_not_good(self, world: World, ledger: Ledger, checks: list[str] | None) -> None:
         """Rolled back to 1 from 2 and later from 3: both burned, and the later row must not hide the earlier."""
         for version in "123":
             judged(ledger, version, "pass")
@@ -97,7 +97,7 @@ class TestLastKnownGood:
             judged(ledger, "1", "pass", kind="rollback", name="m@champion", minutes=minutes, evidence=found)
         assert known_good_versions(checks, timedelta(days=1)) == ["1"]
 
-    def test_what_is_older_than_many_other_checks_is_not_forgotten(
+    def test_old_known_good_version_is_found_among_many_checks(
         self, world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(deployments, "MOST_ROWS", 5)
@@ -114,14 +114,14 @@ class TestLastKnownGood:
         with pytest.raises(DeploymentError, match="5 results of golden_set or more within look_back"):
             known_good_versions(None, timedelta(days=1))
 
-    def test_said_by_the_dag(self, world: World, ledger: Ledger) -> None:
+    def test_known_good_parameter_is_used(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2, 3)
         complete_when_patched(world)
         operator = rollback(world, to="last_known_good", known_good=["{{ dag_run.conf['good'] }}"])
         assert run_task(operator, conf={"good": "1"}).state == "success"
         assert world.images() == [V1]
 
-    def test_a_ledger_that_cannot_be_read(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unreadable_ledger_fails_rollback(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         released(world, 1, 2)
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://nobody@127.0.0.1:1/nothing")
         ran = run_task(rollback(world, to="last_known_good"))

@@ -28,7 +28,7 @@ from tests.services.kube_world import NAME, World
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
     monkeypatch.setattr("airflow_slo_provider.runtime.deferral.MIN_DEFERRAL", timedelta(0))
 
@@ -44,7 +44,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_roll_back_and_wait(world: World, ledger: Ledger, deferrable: bool) -> None:
+def test_rollback_waits_for_rollout(world: World, ledger: Ledger, deferrable: bool) -> None:
     released(world, 1, 2)
     operator = rollback(world, deferrable=deferrable, evidence={"outcome": "frozen", "slo": "{{ ti.task_id }}"})
     if deferrable:
@@ -77,7 +77,7 @@ def test_roll_back_and_wait(world: World, ledger: Ledger, deferrable: bool) -> N
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_retry_only_waits(world: World, ledger: Ledger, deferrable: bool) -> None:
+def test_retry_only_waits(world: World, ledger: Ledger, deferrable: bool) -> None:
     released(world, 1, 2)
     operator = rollback(world, deferrable=deferrable, rollout_timeout=timedelta(seconds=0.2))
     first = run_task(operator)
@@ -95,7 +95,7 @@ def test_a_retry_only_waits(world: World, ledger: Ledger, deferrable: bool) -> N
     assert last(ledger, world).verdict is Verdict.PASS
 
 
-def test_another_run_that_began_before_only_reports(world: World, ledger: Ledger) -> None:
+def test_run_that_began_before_rollback_only_reports(world: World, ledger: Ledger) -> None:
     released(world, 1, 2)
     complete_when_patched(world)
 
@@ -116,13 +116,13 @@ def test_another_run_that_began_before_only_reports(world: World, ledger: Ledger
         ({"to": "{{ 'latest' }}"}, "is not a revision"),
         ({"to": "99"}, "unable to find specified revision 99 in history"),
         ({"bad_revision": "{{ none }}"}, "bad_revision is set in the DAG and is 'None'"),
-        ({"bad_revision": "{{ 'r7' }}"}, "which is no whole number"),
+        ({"bad_revision": "{{ 'r7' }}"}, "not a whole number"),
         ({"bad_revision": "{{ 1 }}"}, "the deployment has moved on"),
         ({"bad_version": "1"}, "the deployment has moved on"),
         ({"name": "nope"}, 'deployments.apps "nope" not found'),
     ],
 )
-def test_verdicts_are_not_retried(world: World, ledger: Ledger, arguments: dict[str, Any], text: str) -> None:
+def test_permanent_errors_are_not_retried(world: World, ledger: Ledger, arguments: dict[str, Any], text: str) -> None:
     released(world, 1, 2)
     arguments = {"to": "previous", "name": NAME, "namespace": world.namespace, **arguments}
     ran = run_task(DeploymentRollbackOperator(task_id="t", retries=3, **arguments))
@@ -132,7 +132,7 @@ def test_verdicts_are_not_retried(world: World, ledger: Ledger, arguments: dict[
 
 
 @pytest.mark.parametrize("how", [503, "reset", "half"])
-def test_faults_are_retried(world: World, ledger: Ledger, how: int | str) -> None:
+def test_transient_faults_are_retried(world: World, ledger: Ledger, how: int | str) -> None:
     released(world, 1, 2)
     complete_when_patched(world)
     world.emulator.faults.append(Fault("PATCH", "deployments", how, times=1))
@@ -143,7 +143,7 @@ def test_faults_are_retried(world: World, ledger: Ledger, how: int | str) -> Non
     assert (world.images(), last(ledger, world).verdict) == ([V1], Verdict.PASS)
 
 
-def test_a_connection_to_no_cluster(world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_connection_fails(world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"kube_config_path": "/nowhere/at/all"}
     monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))
     ran = run_task(rollback(world))
@@ -151,7 +151,7 @@ def test_a_connection_to_no_cluster(world: World, ledger: Ledger, monkeypatch: p
     assert "connection kubernetes_default leads to no cluster" in str(ran.error)
 
 
-def test_without_a_record_it_does_not_count(world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrecorded_rollback_is_retried(world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     released(world, 1, 2)
     complete_when_patched(world)
     with monkeypatch.context() as broken:
@@ -163,7 +163,7 @@ def test_without_a_record_it_does_not_count(world: World, ledger: Ledger, monkey
     assert last(ledger, world).verdict is Verdict.PASS
 
 
-def test_a_dry_run(world: World, ledger: Ledger) -> None:
+def test_dry_run_changes_nothing(world: World, ledger: Ledger) -> None:
     released(world, 1, 2)
     before = world.deployment()
     ran = run_task(rollback(world, dry_run=True, deferrable=True))
@@ -180,7 +180,9 @@ def test_a_dry_run(world: World, ledger: Ledger) -> None:
         (lambda m: m.update(managedFields=[{"manager": "argocd-controller"}]), "Argo CD (managedFields of argocd-controller)"),
     ],
 )
-def test_gitops(world: World, ledger: Ledger, mark: Callable[[dict[str, Any]], object], who: str) -> None:
+def test_gitops_managed_deployment_warns_or_fails(
+    world: World, ledger: Ledger, mark: Callable[[dict[str, Any]], object], who: str
+) -> None:
     released(world, 1, 2)
     world.edit(lambda item: mark(item["metadata"]))
     complete_when_patched(world)
@@ -192,7 +194,7 @@ def test_gitops(world: World, ledger: Ledger, mark: Callable[[dict[str, Any]], o
     assert f"{who}" in ran.log
 
 
-def test_kubectl_apply_and_helm_are_warned_of(world: World, ledger: Ledger) -> None:
+def test_kubectl_apply_and_helm_are_warned_about(world: World, ledger: Ledger) -> None:
     released(world, 1, 2)
     annotation = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
     world.edit(lambda item: item["metadata"]["annotations"].update(annotation))
@@ -204,7 +206,7 @@ def test_kubectl_apply_and_helm_are_warned_of(world: World, ledger: Ledger) -> N
     assert "the next 'helm upgrade'" in ran.log
 
 
-def test_importing_loads_no_kubernetes() -> None:
+def test_importing_operators_loads_no_kubernetes() -> None:
     code = (
         "import sys\n"
         "from airflow_slo_provider.operators.kubernetes import DeploymentRollbackOperator as R, DeploymentScaleOperator as S\n"

@@ -21,7 +21,7 @@ from tests.services.kube_world import World
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
     monkeypatch.setattr("airflow_slo_provider.runtime.deferral.MIN_DEFERRAL", timedelta(0))
 
@@ -42,7 +42,7 @@ class TestWaiting:
         item["status"] = {**item["status"], **status}
         world.emulator.objects.seed("deployments", item)
 
-    def test_a_passed_progress_deadline_is_told_and_may_be_overcome(self, world: World, ledger: Ledger) -> None:
+    def test_exceeded_progress_deadline_is_logged_and_wait_continues(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         looks: list[str] = []
 
@@ -58,7 +58,7 @@ class TestWaiting:
         assert ran.state == "success"
         assert "exceeded its progress deadline" in ran.log
 
-    def test_somebody_else_changes_it_meanwhile(self, world: World, ledger: Ledger) -> None:
+    def test_rollout_replaced_by_other_change_fails(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         operator = rollback(world, deferrable=True)
         ran = run_task(operator)
@@ -69,7 +69,7 @@ class TestWaiting:
         assert (ended.state, last(ledger, world).verdict) == ("failed", Verdict.FAIL)
         assert "got another template" in str(ended.error)
 
-    def test_a_server_that_is_away_for_a_while(self, world: World, ledger: Ledger) -> None:
+    def test_transient_server_error_continues_wait(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         operator = rollback(world, deferrable=True)
         ran = run_task(operator)
@@ -78,7 +78,7 @@ class TestWaiting:
         assert fire(ran)["progress"] == "done"
 
     @pytest.mark.parametrize(("how", "reason", "state"), [(403, "forbidden", "failed"), (404, "not_found", "failed")])
-    def test_what_no_waiting_mends(self, world: World, ledger: Ledger, how: int, reason: str, state: str) -> None:
+    def test_permanent_server_error_ends_wait(self, world: World, ledger: Ledger, how: int, reason: str, state: str) -> None:
         released(world, 1, 2)
         operator = rollback(world, deferrable=True, rollout_timeout=timedelta(minutes=5))
         ran = run_task(operator)
@@ -87,7 +87,7 @@ class TestWaiting:
         assert (event["progress"], event["reason"]) == ("unknown", reason)
         assert resume(operator, ran.deferral, event).state == state
 
-    def test_a_server_that_stays_away_is_a_fault(self, world: World, ledger: Ledger) -> None:
+    def test_unavailable_server_fails_try(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2)
         operator = rollback(world, deferrable=True, rollout_timeout=timedelta(seconds=0.3))
         ran = run_task(operator)
@@ -97,7 +97,7 @@ class TestWaiting:
         ended = resume(operator, ran.deferral, event)
         assert (ended.state, last(ledger, world).verdict) == ("up_for_retry", Verdict.UNKNOWN)
 
-    def test_the_trigger_survives_a_restart(self) -> None:
+    def test_trigger_survives_serialization(self) -> None:
         trigger = RolloutTrigger(
             namespace="n",
             name="d",

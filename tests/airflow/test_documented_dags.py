@@ -35,7 +35,7 @@ def read_dags(path: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_the_readmes_dag(tmp_path: Path) -> None:
+def test_readme_dag_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
     file = tmp_path / "readme.py"
     file.write_text(code)
@@ -46,7 +46,7 @@ def test_the_readmes_dag(tmp_path: Path) -> None:
     assert {gate.follow_task_ids_if_allowed, gate.if_frozen} == {"promote", "hold"}
 
 
-def test_the_readmes_documents_are_measured_through_its_connection(tmp_path: Path, ledger_file: LedgerFile) -> None:
+def test_readme_documents_are_measured_with_connection(tmp_path: Path, ledger_file: LedgerFile) -> None:
     text = (REPO / "README.md").read_text()
     (documents,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     (connection,) = re.findall(r"export AIRFLOW_CONN_ORDERS_DB='(.*)'", text)
@@ -63,7 +63,7 @@ def test_the_readmes_documents_are_measured_through_its_connection(tmp_path: Pat
     assert (ran.xcoms["decision"]["outcome"], found["remaining"]) == ("allowed", 0.5)
 
 
-def test_the_gate_of_the_documentation(tmp_path: Path) -> None:
+def test_documented_gate_runs(tmp_path: Path) -> None:
     text = (REPO / "docs" / "gates.md").read_text()
     code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     file = tmp_path / "gates.py"
@@ -76,7 +76,7 @@ def test_the_gate_of_the_documentation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted((REPO / "dags").glob("*.py")), ids=lambda file: file.stem)
-def test_every_example_dag(file: Path) -> None:
+def test_every_example_dag_parses(file: Path) -> None:
     dags = read_dags(file)
     assert dags
     assert f"`{file.name}`" in (REPO / "README.md").read_text()
@@ -113,7 +113,7 @@ print(json.dumps([[name for bag in bags for name in bag.dags], sorted(set(sys.mo
 """
 
 
-def test_reading_the_examples_does_nothing_else() -> None:
+def test_parsing_examples_has_no_side_effects() -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(REPO)}
     command = [sys.executable, "-W", "ignore", "-c", READING, *map(str, sorted((REPO / "dags").glob("*.py")))]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -126,7 +126,7 @@ def test_reading_the_examples_does_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("documented", [ErrorBudgetBranchOperator, ErrorBudgetGateOperator, ErrorBudgetSensor])
-def test_the_examples_in_docstrings(documented: type, tmp_path: Path) -> None:
+def test_docstring_examples_parse(documented: type, tmp_path: Path) -> None:
     match = re.search(r"\.\. code-block:: python\n\n((?:        .*\n|\n)+)", documented.__doc__ or "")
     assert match
     code = textwrap.dedent(match[1])

@@ -26,12 +26,14 @@ ESCALATES = """
 """
 
 
-class TestWays:
+class TestBranches:
     @pytest.mark.parametrize(
         ("outcome", "way"),
         [("allowed", "promote"), ("warning", "ask"), ("frozen", "hold"), ("escalated", "call"), ("unknown", "look")],
     )
-    def test_each_outcome_has_its_way(self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, way: str) -> None:
+    def test_branch_follows_parameter_of_outcome(
+        self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, way: str
+    ) -> None:
         counts(request_log, outcome)
         documents = sql_documents(ESCALATES) if outcome == "escalated" else sql_documents()
         ran = run_task(gate(documents), connections=request_log.connection)
@@ -45,21 +47,19 @@ class TestWays:
         ("outcome", "way"),
         [("allowed", {"promote"}), ("warning", {"promote"}), ("frozen", set()), ("escalated", set())],
     )
-    def test_without_ways_of_their_own(
+    def test_branch_without_optional_parameters_uses_defaults(
         self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, way: set[str]
     ) -> None:
         counts(request_log, outcome)
         documents = sql_documents(ESCALATES) if outcome == "escalated" else sql_documents()
         assert followed(run_task(gate(documents, only={}), connections=request_log.connection)) == way
 
-    def test_escalation_without_a_way_is_a_freeze(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_escalate_without_if_escalated_follows_if_frozen(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "escalated")
         operator = gate(sql_documents(ESCALATES), only={"if_frozen": "hold"})
         assert followed(run_task(operator, connections=request_log.connection)) == {"hold"}
 
-    def test_an_unknown_budget_without_a_way_fails_without_a_retry(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_unknown_without_if_unknown_fails_without_retry(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         ran = run_task(gate(sql_documents(), only={}, retries=3), connections=request_log.connection)
         assert ran.state == "failed"
         assert isinstance(ran.error, AirflowFailException)
@@ -67,11 +67,11 @@ class TestWays:
         assert ledger_file.outcomes() == ["unknown"]
         assert ran.xcoms["decision"]["outcome"] == "unknown"
 
-    def test_a_policy_may_let_missing_data_pass_in_writing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_no_data_with_policy_allow_is_allowed(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         ran = run_task(gate(sql_documents("  onNoData: allow" + POLICY), only={}), connections=request_log.connection)
         assert followed(ran) == {"promote"}
 
-    def test_a_column_of_unix_seconds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_time_column_of_unix_seconds_is_read(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         with sqlite3.connect(request_log.path) as connection:
             connection.execute("CREATE TABLE events (ts INTEGER, ok INTEGER)")
             now = int(datetime.now(UTC).timestamp())
@@ -82,7 +82,7 @@ class TestWays:
         ran = run_task(gate(documents), connections=request_log.connection)
         assert (followed(ran), ran.xcoms["decision"]["slos"][0]["remaining"]) == ({"promote"}, 0.5)
 
-    def test_task_groups_and_several_ids(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_branch_to_groups_and_several_ids_follows_all(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         from airflow.providers.standard.operators.empty import EmptyOperator
 
         with DAG("grouped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
@@ -100,9 +100,7 @@ class TestWays:
         ran = run_task(operator, connections=request_log.connection)
         assert ran.skipped == {"ship.first", "ship.second", "tell"}
 
-    def test_the_worst_slo_decides_and_an_informational_one_does_not(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_worst_gating_slo_decides(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         request_log.write(1000, 0)
         nothing = "SELECT 0 AS good, 10 AS total FROM requests WHERE ts >= :date_from AND ts < :date_to LIMIT 1"
         lost = slo("lost", query=nothing)
@@ -116,7 +114,7 @@ class TestWays:
 
 
 class TestRecord:
-    def test_log_ledger_and_xcom_come_before_the_way(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_decision_is_recorded_before_branch(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
         ran = run_task(gate(sql_documents()), connections=request_log.connection)
         lines = ran.log.splitlines()
@@ -133,7 +131,7 @@ class TestRecord:
         assert (check.result.good, check.result.total, check.result.verdict) == (990, 1000, "fail")
         assert (check.key.dag_id, check.key.run_id, check.key.task_id, check.key.try_number) == ("a_dag", "a_run", "gate", 1)
 
-    def test_a_task_killed_after_its_decision_is_recorded_decides_anew_beside_it(
+    def test_task_killed_after_decision_records_second_decision(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counts(request_log, "frozen")
@@ -155,16 +153,14 @@ class TestRecord:
         assert {(row.key.attempt, row.key.try_number) for row in rows} == {(0, 1), (1, 2)}
         assert ledger_file.outcomes() == ["frozen", "allowed"]
 
-    def test_mapped_tasks_have_rows_of_their_own(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_mapped_tasks_have_separate_rows(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         for index in (0, 1):
             run_task(gate(sql_documents()), connections=request_log.connection, map_index=index)
         assert [row.key.map_index for row in ledger_file.checks("decision")] == [0, 1]
 
     @pytest.mark.parametrize("outcome", ["allowed", "frozen"])
-    def test_without_a_ledger_nothing_is_decided(
-        self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch, outcome: str
-    ) -> None:
+    def test_missing_ledger_fails_task(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
         counts(request_log, outcome)
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "sqlite:////nowhere/at/all/ledger.db")
         ran = run_task(gate(sql_documents(), retries=1), connections=request_log.connection)
@@ -173,7 +169,7 @@ class TestRecord:
         assert "/nowhere/at/all does not exist" in str(ran.error)
         assert "decision" not in ran.xcoms
 
-    def test_a_decision_that_cannot_be_written_is_none(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_decision_not_written_fails_task(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         ledger_file.open().close()
         with sqlite3.connect(ledger_file.path) as connection:  # it can be read, and refuses what is written
@@ -185,7 +181,7 @@ class TestRecord:
         assert "no more room here" in str(ran.error)
         assert "decision" not in ran.xcoms
 
-    def test_a_ledger_that_does_not_answer_is_asked_again(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unavailable_ledger_is_retried(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
         counts(request_log, "allowed")
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:1/ledger")
         ran = run_task(gate(sql_documents(), retries=1), connections=request_log.connection)
@@ -205,7 +201,7 @@ class TestInstant:
         assert ran.state == "success", ran.error
         return str(ran.xcoms["decision"]["at"])
 
-    def test_a_backfill_looks_at_its_intervals_end(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_backfill_evaluates_end_of_interval(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         request_log.write(990, 10, at=self.END - timedelta(hours=5))
         request_log.write(10, 0, at=self.END)  # the end is exclusive
         assert self.run(request_log, run_type="backfill") == "2026-03-02T00:00:00+00:00"
@@ -214,7 +210,7 @@ class TestInstant:
         assert check.result.interval_end == self.END
 
     @pytest.mark.parametrize("run_type", ["manual", "scheduled", "asset_triggered"])
-    def test_every_other_run_looks_at_now(self, request_log: RequestLog, ledger_file: LedgerFile, run_type: str) -> None:
+    def test_other_runs_evaluate_now(self, request_log: RequestLog, ledger_file: LedgerFile, run_type: str) -> None:
         request_log.write(10, 0)
         before = datetime.now(UTC)
         at = datetime.fromisoformat(self.run(request_log, run_type=run_type))
@@ -223,7 +219,7 @@ class TestInstant:
     @pytest.mark.parametrize(
         "at", ["{{ data_interval_end }}", "2026-03-02T01:00:00+01:00", datetime(2026, 3, 2, tzinfo=UTC), "{{ params.at }}"]
     )
-    def test_an_instant_that_is_given_wins(self, request_log: RequestLog, ledger_file: LedgerFile, at: Any) -> None:
+    def test_at_parameter_overrides_run(self, request_log: RequestLog, ledger_file: LedgerFile, at: Any) -> None:
         request_log.write(10, 0, at=self.END - MINUTE)
         if at == "{{ params.at }}":
             operator = gate(sql_documents(), at=at, params={"at": "2026-03-02T00:00:00Z"})
@@ -233,7 +229,7 @@ class TestInstant:
             assert self.run(request_log, run_type="scheduled", at=at) == "2026-03-02T00:00:00+00:00"
 
     @pytest.mark.parametrize("at", ["tomorrow", "2026-03-02T01:00:00", "", "{{ ds }}"])
-    def test_no_instant_is_no_guess(self, request_log: RequestLog, ledger_file: LedgerFile, at: str) -> None:
+    def test_invalid_at_fails(self, request_log: RequestLog, ledger_file: LedgerFile, at: str) -> None:
         ran = run_task(gate(sql_documents(), at=at, retries=2), connections=request_log.connection, logical_date=self.END)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert "at=" in str(ran.error)
@@ -241,7 +237,9 @@ class TestInstant:
 
 
 class TestDocuments:
-    def test_a_path_a_directory_and_a_template(self, request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Any) -> None:
+    def test_slos_as_path_directory_and_template_are_read(
+        self, request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Any
+    ) -> None:
         counts(request_log, "allowed")
         directory = tmp_path / "slos"
         directory.mkdir()
@@ -251,7 +249,7 @@ class TestDocuments:
             operator = gate(slos, select=["{{ params.name }}"], params={"where": str(directory), "name": "answered"})  # type: ignore[arg-type]
             assert followed(run_task(operator, connections=request_log.connection)) == {"promote"}
 
-    def test_every_fault_is_told_and_nothing_is_retried(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_document_errors_are_all_reported_without_retry(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         broken = sql_documents().replace("Occurrences", "Ocurrences").replace("target: 0.99", "target: 99")
         ran = run_task(gate(broken, retries=3), connections=request_log.connection)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
@@ -270,20 +268,18 @@ class TestDocuments:
             ({"a": 1}, "select is {'a': 1}, a dict: write a text"),
         ],
     )
-    def test_a_wrong_selection_opens_nothing(
-        self, request_log: RequestLog, ledger_file: LedgerFile, select: Any, said: str
-    ) -> None:
+    def test_select_of_unknown_slo_fails(self, request_log: RequestLog, ledger_file: LedgerFile, select: Any, said: str) -> None:
         counts(request_log, "allowed")
         ran = run_task(gate(sql_documents(), select=select, retries=3), connections=request_log.connection)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert said in str(ran.error)
 
-    def test_documents_that_are_none(self, ledger_file: LedgerFile) -> None:
+    def test_slos_of_invalid_type_fail(self, ledger_file: LedgerFile) -> None:
         ran = run_task(gate(5, retries=3))  # type: ignore[arg-type]
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert "SLO documents are a path, paths or the YAML text, not 5" in str(ran.error)
 
-    def test_a_missing_file(self, ledger_file: LedgerFile) -> None:
+    def test_missing_file_fails(self, ledger_file: LedgerFile) -> None:
         ran = run_task(gate("/nowhere/slos.yaml", retries=3))
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert "/nowhere/slos.yaml" in str(ran.error)
@@ -304,13 +300,11 @@ class TestParameters:
             {"follow_task_ids_if_allowed": "a"},
         ],
     )
-    def test_what_is_wrong_shows_when_the_dag_is_read(self, arguments: dict[str, Any]) -> None:
+    def test_invalid_parameters_are_rejected_at_parse_time(self, arguments: dict[str, Any]) -> None:
         with pytest.raises((ValueError, TypeError)):
             ErrorBudgetBranchOperator(task_id="gate", **arguments)
 
-    def test_a_way_to_nowhere_shows_before_the_incident_that_takes_it(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_branch_to_unknown_task_is_rejected_at_parse_time(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")
         ran = run_task(gate(sql_documents(), only={"if_frozen": "hodl"}, retries=3), connections=request_log.connection)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
@@ -324,7 +318,7 @@ def _key(one: Any) -> bool:
     return bool(one.name)
 
 
-def test_a_dag_reads_the_same_each_time(tmp_path: Any) -> None:
+def test_serialized_dag_is_stable(tmp_path: Any) -> None:
     """An address in the text of a field would make a new version of the DAG whenever it is read."""
     from functools import partial
 
@@ -346,7 +340,7 @@ def test_a_dag_reads_the_same_each_time(tmp_path: Any) -> None:
     assert "tests.airflow.test_error_budget_branch._key" in text
 
 
-def test_a_mapped_gate(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_mapped_branch_follows_outcome(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     request_log.write(1000, 0)

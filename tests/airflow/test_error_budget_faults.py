@@ -61,12 +61,12 @@ SENSELESS = {
 EXTRA = {"connect_timeout": 0.5, "read_timeout": 0.5, "max_seconds": 1, "retries": 0}
 
 
-def test_every_mode_is_here() -> None:
+def test_all_fault_modes_are_listed() -> None:
     assert {*PASSING, *WRONG, *SENSELESS} == set(MODES)
     assert len(PASSING) + len(WRONG) + len(SENSELESS) == len(MODES)
 
 
-def ask(mode: str, *, if_unknown: str | None = None, retries: int = 1, **arguments: Any) -> Ran:
+def run_branch(mode: str, *, if_unknown: str | None = None, retries: int = 1, **arguments: Any) -> Ran:
     operator = ErrorBudgetBranchOperator(
         task_id="gate",
         slos=prometheus_documents(),
@@ -81,13 +81,13 @@ def ask(mode: str, *, if_unknown: str | None = None, retries: int = 1, **argumen
         return run_task(operator, connections={"prometheus_default": connection}, **arguments)
 
 
-def test_the_control_a_server_that_answers_well(ledger_file: LedgerFile) -> None:
-    ran = ask("ok")
+def test_server_without_fault_allows(ledger_file: LedgerFile) -> None:
+    ran = run_branch("ok")
     assert (ran.state, ran.skipped) == ("success", {"hold", "look"})
     assert ledger_file.outcomes() == ["allowed"]
 
 
-def closed(ran: Ran, ledger_file: LedgerFile) -> None:
+def assert_unknown_decision(ran: Ran, ledger_file: LedgerFile) -> None:
     """Nothing downstream may run as if allowed, and the record says so."""
     assert ran.xcoms["decision"]["outcome"] == "unknown"
     assert ran.xcoms["decision"]["allowed"] is False
@@ -98,37 +98,37 @@ def closed(ran: Ran, ledger_file: LedgerFile) -> None:
 
 
 @pytest.mark.parametrize("mode", PASSING)
-def test_faults_that_may_pass_are_retried_and_on_the_last_try_a_person_may_look(mode: str, ledger_file: LedgerFile) -> None:
-    first = ask(mode, if_unknown="look")
-    closed(first, ledger_file)
+def test_transient_fault_is_retried_then_follows_if_unknown(mode: str, ledger_file: LedgerFile) -> None:
+    first = run_branch(mode, if_unknown="look")
+    assert_unknown_decision(first, ledger_file)
     assert (first.state, first.skipped) == ("up_for_retry", set())
     assert isinstance(first.error, MeasurementError)
     assert first.error.transient
     assert PASSING[mode] in str(first.error)
     assert "answered" in str(first.error)
     if mode in ("refuse", "503"):
-        last = ask(mode, if_unknown="look", try_number=2)
-        closed(last, ledger_file)
+        last = run_branch(mode, if_unknown="look", try_number=2)
+        assert_unknown_decision(last, ledger_file)
         assert (last.state, last.skipped) == ("success", {"promote", "hold"})
         assert {row.key.try_number for row in ledger_file.checks()} == {2}
-        assert ask(mode, try_number=2).state == "failed"
+        assert run_branch(mode, try_number=2).state == "failed"
 
 
 @pytest.mark.parametrize("mode", WRONG)
-def test_wrong_questions_fail_at_once_even_with_a_way_for_the_unknown(mode: str, ledger_file: LedgerFile) -> None:
-    ran = ask(mode, if_unknown="look", retries=3)
-    closed(ran, ledger_file)
+def test_invalid_query_fails_at_once_despite_if_unknown(mode: str, ledger_file: LedgerFile) -> None:
+    ran = run_branch(mode, if_unknown="look", retries=3)
+    assert_unknown_decision(ran, ledger_file)
     assert (ran.state, ran.skipped) == ("failed", set())
     assert isinstance(ran.error, AirflowFailException)
     assert WRONG[mode] in str(ran.error)
 
 
 @pytest.mark.parametrize("mode", SENSELESS)
-def test_senseless_answers_go_the_way_for_the_unknown_or_fail_without_a_retry(mode: str, ledger_file: LedgerFile) -> None:
-    ran = ask(mode, if_unknown="look", retries=3)
-    closed(ran, ledger_file)
+def test_invalid_answer_follows_if_unknown_or_fails_without_retry(mode: str, ledger_file: LedgerFile) -> None:
+    ran = run_branch(mode, if_unknown="look", retries=3)
+    assert_unknown_decision(ran, ledger_file)
     assert (ran.state, ran.skipped) == ("success", {"promote", "hold"})
-    ran = ask(mode, retries=3)
+    ran = run_branch(mode, retries=3)
     assert (ran.state, ran.skipped) == ("failed", set())
     assert isinstance(ran.error, AirflowFailException)
     assert SENSELESS[mode] in str(ran.error)
@@ -151,7 +151,9 @@ def test_senseless_answers_go_the_way_for_the_unknown_or_fail_without_a_retry(mo
     ],
     ids=["conn_id", "default", "no_conn_id", "no_sql", "no_hook", "unknown_type", "cannot_open"],
 )
-def test_wrong_connections_fail_at_once(ledger_file: LedgerFile, documents: str, connections: dict[str, Any], said: str) -> None:
+def test_invalid_connection_fails_at_once(
+    ledger_file: LedgerFile, documents: str, connections: dict[str, Any], said: str
+) -> None:
     operator = ErrorBudgetBranchOperator(
         task_id="gate", slos=documents, follow_task_ids_if_allowed="promote", if_unknown="look", retries=3
     )
@@ -162,7 +164,7 @@ def test_wrong_connections_fail_at_once(ledger_file: LedgerFile, documents: str,
 
 
 @pytest.mark.parametrize(("mode", "state"), [("503", "up_for_retry"), ("empty", "failed"), ("400", "failed")])
-def test_the_gate_fails_in_the_same_ways(mode: str, state: str, ledger_file: LedgerFile) -> None:
+def test_gate_fails_as_branch_does(mode: str, state: str, ledger_file: LedgerFile) -> None:
     operator = ErrorBudgetGateOperator(task_id="gate", slos=prometheus_documents(), retries=1)
     in_dag(operator, ["promote"])
     with FaultyPrometheus(mode) as server:
@@ -172,7 +174,7 @@ def test_the_gate_fails_in_the_same_ways(mode: str, state: str, ledger_file: Led
     assert ledger_file.outcomes() == ["unknown"]
 
 
-def test_a_policy_may_let_errors_pass_in_writing(ledger_file: LedgerFile) -> None:
+def test_error_with_policy_allow_is_allowed(ledger_file: LedgerFile) -> None:
     operator = ErrorBudgetGateOperator(task_id="gate", slos=prometheus_documents(spec="  onError: warn" + POLICY))
     in_dag(operator, ["promote"])
     ran = run_task(operator, connections={})
@@ -183,7 +185,7 @@ def test_a_policy_may_let_errors_pass_in_writing(ledger_file: LedgerFile) -> Non
 @pytest.mark.parametrize(
     ("mode", "first", "last"), [("503", "up_for_retry", "success"), ("400", "failed", "failed"), ("empty", "success", "success")]
 )
-def test_what_was_frozen_stays_so_and_is_asked_again(
+def test_frozen_budget_with_fault_stays_frozen_and_is_retried(
     mode: str, first: str, last: str, request_log: RequestLog, ledger_file: LedgerFile
 ) -> None:
     """Nothing is known since it was frozen: it is not thawed, a fault that may pass is retried, a wrong query is told."""
@@ -191,12 +193,12 @@ def test_what_was_frozen_stays_so_and_is_asked_again(
     frozen = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
     assert run_task(in_dag(frozen, ["x"], dag_id="other"), connections=request_log.connection).skipped == {"x"}
     for try_number, state in ((1, first), (2, last)):
-        ran = ask(mode, if_unknown="look", try_number=try_number)
+        ran = run_branch(mode, if_unknown="look", try_number=try_number)
         assert ran.xcoms["decision"]["outcome"] == "frozen"
         assert (ran.state, ran.skipped) == (state, {"promote", "look"} if state == "success" else set())
 
 
-def test_a_measured_freeze_needs_no_second_opinion(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_measured_freeze_with_fault_elsewhere_is_not_retried(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     request_log.write(0, 10)
     documents = sql_documents(POLICY, slo(), slo("wrong", query="SELECT good FROM nowhere WHERE :date_from < :date_to"))
     gate = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=documents), ["x"])

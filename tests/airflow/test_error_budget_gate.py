@@ -33,7 +33,7 @@ def run(log: RequestLog, bad: int | None, **arguments: object) -> Ran:
 
 
 @pytest.mark.parametrize(("bad", "outcome"), [(0, "allowed"), (9, "warning")])
-def test_goes_on(request_log: RequestLog, ledger_file: LedgerFile, bad: int, outcome: str) -> None:
+def test_gate_with_allowed_budget_continues(request_log: RequestLog, ledger_file: LedgerFile, bad: int, outcome: str) -> None:
     ran = run(request_log, bad)
     assert (ran.state, ran.skipped) == ("success", set())
     assert ran.xcoms["decision"]["outcome"] == outcome
@@ -42,7 +42,7 @@ def test_goes_on(request_log: RequestLog, ledger_file: LedgerFile, bad: int, out
 
 
 @pytest.mark.parametrize(("ignore", "skipped"), [(True, {"deploy", "tell"}), (False, {"deploy"})])
-def test_stops_what_is_downstream_but_no_teardown(
+def test_frozen_gate_skips_downstream_except_teardown(
     request_log: RequestLog, ledger_file: LedgerFile, ignore: bool, skipped: set[str]
 ) -> None:
     ran = run(request_log, 11, ignore_downstream_trigger_rules=ignore)
@@ -51,7 +51,7 @@ def test_stops_what_is_downstream_but_no_teardown(
     assert ledger_file.outcomes() == ["frozen"]
 
 
-def test_skips_the_same_tasks_as_airflows_own_short_circuit(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_frozen_gate_skips_same_tasks_as_short_circuit_operator(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     from airflow.providers.standard.operators.python import ShortCircuitOperator
 
     for ignore in (True, False):
@@ -65,13 +65,13 @@ def test_skips_the_same_tasks_as_airflows_own_short_circuit(request_log: Request
         assert ours.skipped == run_task(theirs).skipped != set()
 
 
-def test_fails_over_an_unknown_budget(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_gate_with_unknown_budget_fails(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     ran = run(request_log, None, retries=2)
     assert (ran.state, type(ran.error), ran.skipped) == ("failed", AirflowFailException, set())
     assert ledger_file.outcomes() == ["unknown"]
 
 
-def test_with_nothing_downstream(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+def test_frozen_gate_without_downstream_succeeds(request_log: RequestLog, ledger_file: LedgerFile) -> None:
     request_log.write(0, 10)
     ran = run_task(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), connections=request_log.connection)
     assert (ran.state, ran.xcoms["return_value"]) == ("success", False)

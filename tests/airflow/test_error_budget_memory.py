@@ -15,7 +15,7 @@ from tests.airflow.running import run_task
 
 
 class TestMemory:
-    def test_frozen_stays_frozen_until_the_exit_level(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_frozen_budget_below_exit_level_stays_frozen(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         outcomes = []
         for number, (good, bad) in enumerate([(990, 10), (50, 0), (200, 0), (1000, 0)]):
             request_log.write(good, bad)
@@ -24,12 +24,12 @@ class TestMemory:
         # Nothing is left; a twentieth, which is not enough to thaw; a fifth, which is, and is low; more than half.
         assert outcomes == [("frozen", 0.0), ("frozen", 0.048), ("warning", 0.2), ("allowed", 0.556)]
 
-    def test_without_a_past_the_same_budget_is_a_warning(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_same_budget_without_history_is_warning(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         request_log.write(1040, 10)
         ran = run_task(gate(sql_documents()), connections=request_log.connection)
         assert ran.xcoms["decision"]["outcome"] == "warning"
 
-    def test_another_services_slo_of_that_name_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_slo_of_same_name_in_other_service_does_not_unfreeze(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         ours = sql_documents()
         theirs = ours.replace(SERVICE, SERVICE.replace("shop", "billing")).replace("service: shop", "service: billing")
         assert theirs.count("billing") == 2
@@ -43,7 +43,7 @@ class TestMemory:
 
     @pytest.mark.parametrize("grows", [True, False])
     @pytest.mark.parametrize("seen_before", [True, False])
-    def test_another_number_of_objectives_does_not_thaw(
+    def test_changed_number_of_objectives_does_not_unfreeze(
         self, grows: bool, seen_before: bool, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         one = sql_documents()
@@ -64,7 +64,7 @@ class TestMemory:
             ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {documents is first}")
             assert ran.xcoms["decision"]["outcome"] == "allowed"
 
-    def test_a_decision_under_another_policy_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_decision_under_other_policy_does_not_unfreeze(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         strict = sql_documents("  coolDown: 1d" + POLICY)
         mild = sql_documents().replace("the-policy", "another-policy")
         outcomes = []
@@ -75,9 +75,7 @@ class TestMemory:
             outcomes.append(ran.xcoms["decision"]["outcome"])
         assert outcomes == ["allowed", "frozen", "allowed", "frozen"]
 
-    def test_what_one_policy_froze_is_judged_by_the_other_ones_own_rules(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_freeze_of_other_policy_is_evaluated_by_own_rules(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """A rule of the same name held under the other policy; here it never did."""
         strict = sql_documents(POLICY.replace("enter: 0", "enter: 0.5").replace("exit: 0.1", "exit: 0.9"))
         mild = sql_documents().replace("the-policy", "another-policy")
@@ -89,9 +87,7 @@ class TestMemory:
             outcomes.append(ran.xcoms["decision"]["outcome"])
         assert outcomes == ["warning", "frozen", "warning"]
 
-    def test_a_freeze_of_a_policy_long_out_of_use_does_not_come_back(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
+    def test_freeze_of_unused_policy_does_not_return(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         strict, now = sql_documents(), datetime.now(UTC)
         mild = sql_documents().replace("the-policy", "another-policy")
         outcomes = []
@@ -108,7 +104,7 @@ class TestMemory:
         assert outcomes == ["frozen", "allowed", "allowed", "warning"]
 
     @pytest.mark.parametrize(("ahead", "outcome"), [(timedelta(minutes=5), "frozen"), (400 * DAY, "warning")])
-    def test_a_clock_that_is_a_year_ahead_freezes_nothing_for_a_year(
+    def test_decision_dated_in_future_does_not_freeze(
         self, ahead: timedelta, outcome: str, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "frozen")
@@ -120,7 +116,7 @@ class TestMemory:
         ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id="second")
         assert ran.xcoms["decision"]["outcome"] == outcome
 
-    def test_a_policy_by_another_name_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_renamed_policy_does_not_unfreeze(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         outcomes = []
         for name, good in (("the-policy", 990), ("renamed-policy", 1040)):
             request_log.clear()
@@ -130,7 +126,7 @@ class TestMemory:
             outcomes.append(ran.xcoms["decision"]["outcome"])
         assert outcomes == ["frozen", "frozen"]
 
-    def test_a_cool_down_outlasts_its_reason(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_cool_down_keeps_freeze_after_recovery(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         documents = sql_documents("  coolDown: 1h" + POLICY)
         start = datetime.now(UTC) - 2 * DAY
         request_log.write(990, 10, at=start - 20 * 60 * MINUTE)
@@ -143,7 +139,7 @@ class TestMemory:
             seen.append(ran.xcoms["decision"]["outcome"])
         assert seen == ["frozen", "frozen", "allowed"]
 
-    def test_missing_data_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_missing_data_does_not_unfreeze(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
         run_task(gate(sql_documents()), connections=request_log.connection)
         request_log.clear()
@@ -151,7 +147,7 @@ class TestMemory:
         assert followed(ran) == {"hold"}
         assert "missing data is no reason to go on" in ran.log
 
-    def test_a_history_that_was_lost_does_not_thaw(self, ledger_file: LedgerFile) -> None:
+    def test_lost_history_does_not_unfreeze(self, ledger_file: LedgerFile) -> None:
         documents = SERVICE + policy() + data_source("Ledger", None) + slo(query="etl").replace("query:", "check:")
         documents = documents.replace('min-coverage: "0"', 'min-coverage: "0.1"')
         now = datetime.now(UTC)
@@ -170,7 +166,7 @@ class TestMemory:
         assert followed(ran) == {"hold"}
         assert "too little of the window holds data to clear it" in ran.log
 
-    def test_the_past_of_a_past_instant_is_what_was_before_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_history_of_past_at_ends_before_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """A freeze of today means nothing for a backfill of last week."""
         counts(request_log, "frozen")
         run_task(gate(sql_documents()), connections=request_log.connection)

@@ -27,7 +27,7 @@ def deferrable(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-class TestWhatItWaitsFor:
+class TestCondition:
     @pytest.mark.parametrize(
         ("bad", "min_remaining", "state"),
         [
@@ -40,7 +40,7 @@ class TestWhatItWaitsFor:
             (10, 0, "failed"),
         ],
     )
-    def test_a_decision_that_allows_and_a_share_that_is_left(
+    def test_sensor_needs_allowing_decision_and_min_remaining(
         self,
         request_log: RequestLog,
         ledger_file: LedgerFile,
@@ -60,16 +60,16 @@ class TestWhatItWaitsFor:
         assert ran.xcoms["decision"]["satisfied"] is (state == "success"), "marked as a success, it has still allowed nothing"
         assert len(ledger_file.checks()) == 2
 
-    def test_the_share_of_every_budget_that_gates(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_min_remaining_applies_to_every_gating_slo(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         request_log.write(1000, 0)
         low = "SELECT 991 AS good, 1000 AS total FROM requests WHERE ts >= :date_from AND ts < :date_to LIMIT 1"
         for annotation, state in (("", "failed"), ("airflow-slo/tier: informational", "success")):
             documents = sql_documents(POLICY, slo(), slo("other", query=low, annotations=annotation))
             ran = run_task(sensor(documents, min_remaining="0.5"), connections=request_log.connection)
             assert ran.state == state
-            assert ("other: 10 % of its budget is left, and 50 % is asked for" in ran.log) is (state == "failed")
+            assert ("other: 10 % of its budget is left, and 50 % is required" in ran.log) is (state == "failed")
 
-    def test_its_own_last_look_is_its_past(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_sensor_uses_own_last_poke_as_history(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """Frozen while it waits, it waits until the exit level, as a gate would."""
         request_log.write(990, 10)
         operator = sensor(deferrable=True, timeout=60)
@@ -82,14 +82,14 @@ class TestWhatItWaitsFor:
         assert len(ledger_file.checks()) == 2, "one row for each, however often it looked"
 
     @pytest.mark.parametrize("min_remaining", ["10%", -0.1, 1.1, float("nan"), True, "", "1/0"])
-    def test_a_share_that_is_none_shows_when_the_dag_is_read(self, min_remaining: Any) -> None:
+    def test_invalid_min_remaining_is_rejected_at_parse_time(self, min_remaining: Any) -> None:
         with pytest.raises(ValueError, match="min_remaining"):
             sensor(min_remaining=min_remaining)
 
 
 class TestUnknownBudgets:
     @pytest.mark.parametrize("mode", ["503", "refuse", "empty", "nan", "truncated"])
-    def test_waits_until_more_is_known(self, ledger_file: LedgerFile, mode: str) -> None:
+    def test_unknown_budget_keeps_waiting(self, ledger_file: LedgerFile, mode: str) -> None:
         operator = sensor(prometheus_documents(), deferrable=True, timeout=60)
         with FaultyPrometheus(mode) as server:
             extra = {"retries": 0, "read_timeout": 1}
@@ -100,25 +100,25 @@ class TestUnknownBudgets:
         assert "Waiting: the decision is unknown" in ran.log
 
     @pytest.mark.parametrize("mode", ["400", "401", "422", "two_series"])
-    def test_waiting_mends_no_wrong_question(self, ledger_file: LedgerFile, deferrable: bool, mode: str) -> None:
+    def test_invalid_query_fails_at_once(self, ledger_file: LedgerFile, deferrable: bool, mode: str) -> None:
         operator = sensor(prometheus_documents(), deferrable=deferrable, timeout=60, retries=2)
         with FaultyPrometheus(mode) as server:
             ran = run_task(operator, connections={"prometheus_default": {"conn_type": "prometheus", "host": server.url}})
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
 
-    def test_only_informational_slos(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_only_informational_slos_fail(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         documents = sql_documents(POLICY, slo(annotations="airflow-slo/tier: informational"))
         ran = run_task(sensor(documents, timeout=60), connections=request_log.connection)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
 
-    def test_a_min_remaining_is_not_met_by_what_is_not_known(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_min_remaining_with_unknown_budget_keeps_waiting(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         documents = sql_documents("  onNoData: allow" + POLICY)
         assert run_task(sensor(documents), connections=request_log.connection).state == "success"
         ran = run_task(sensor(documents, min_remaining=0), connections=request_log.connection)
         assert ran.state == "failed"
-        assert "nothing is known of its budget" in ran.log
+        assert "its budget is unknown" in ran.log
 
-    def test_a_ledger_that_cannot_be_read(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unreadable_ledger_retries_waits_or_skips(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:1/ledger")
         for arguments, state in (({}, "up_for_retry"), ({"silent_fail": True}, "deferred"), ({"never_fail": True}, "skipped")):
             operator = sensor(deferrable=True, timeout=60, retries=1, **arguments)
@@ -128,7 +128,7 @@ class TestUnknownBudgets:
 
 
 class TestDeferral:
-    def test_defers_until_the_next_look_and_no_longer_than_its_timeout(
+    def test_deferral_lasts_until_next_poke_or_timeout(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = Clock(monkeypatch, sensors)
@@ -139,14 +139,14 @@ class TestDeferral:
         deferral = ran.deferral
         assert deferral is not None
         assert deferral.classpath == "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
-        assert _moment(deferral) == clock.now + timedelta(seconds=600)
+        assert _resume_time(deferral) == clock.now + timedelta(seconds=600)
         assert deferral.trigger_timeout == timedelta(seconds=1000) + sensors._GRACE
         # The start of the try survives a deferral.
         clock.forward(600)
         ran = resume(operator, deferral, connections=request_log.connection, start_date=started)
         assert ran.state == "deferred"
         assert ran.deferral is not None
-        left = _moment(ran.deferral) - clock.now
+        left = _resume_time(ran.deferral) - clock.now
         assert left == timedelta(seconds=400), "what is left of the timeout, not another ten minutes"
         clock.forward(401)
         ran = resume(operator, ran.deferral, connections=request_log.connection, start_date=started)
@@ -154,16 +154,16 @@ class TestDeferral:
         assert "has not recovered within 1000 s" in str(ran.error)
 
     @pytest.mark.parametrize("arguments", [{"poke_interval": 0.5, "timeout": 600}, {"poke_interval": 600, "timeout": 1}])
-    def test_no_deferral_is_shorter_than_airflow_needs_to_see_the_workers_exit(
+    def test_deferral_is_at_least_ten_seconds(
         self, request_log: RequestLog, ledger_file: LedgerFile, arguments: dict[str, Any]
     ) -> None:
         now = datetime.now(UTC)
         ran = run_task(sensor(deferrable=True, **arguments), connections=request_log.connection, start_date=now)
         assert ran.deferral is not None
-        assert _moment(ran.deferral) - now >= timedelta(seconds=10)
+        assert _resume_time(ran.deferral) - now >= timedelta(seconds=10)
         assert ran.deferral.trigger_timeout > timedelta(seconds=60), "and Airflow's own timeout comes after it"
 
-    def test_the_last_look_counts(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_recovery_at_last_poke_succeeds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         operator = sensor(deferrable=True, timeout=1000)
         ran = run_task(operator, connections=request_log.connection)
         assert ran.deferral is not None
@@ -171,29 +171,29 @@ class TestDeferral:
         late = datetime.now(UTC) - timedelta(seconds=1001)
         assert resume(operator, ran.deferral, connections=request_log.connection, start_date=late).state == "success"
 
-    def test_soft_fail_skips(self, request_log: RequestLog, ledger_file: LedgerFile, deferrable: bool) -> None:
+    def test_timeout_with_soft_fail_skips(self, request_log: RequestLog, ledger_file: LedgerFile, deferrable: bool) -> None:
         operator = sensor(deferrable=deferrable, soft_fail=True)
         assert run_task(operator, connections=request_log.connection).state == "skipped"
         broken = sensor("/nowhere.yaml", deferrable=deferrable, soft_fail=True)
         assert run_task(broken, connections=request_log.connection).state == "skipped"
 
-    def test_a_trigger_that_never_came_back_is_a_timeout(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_lost_trigger_times_out(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         operator = sensor(deferrable=True, timeout=60, retries=2)
         ran = run_task(operator, next_method="__fail__", next_kwargs={"error": "Trigger timeout"})
         assert (ran.state, type(ran.error)) == ("failed", AirflowSensorTimeout)
 
-    def test_longer_and_longer(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_exponential_backoff_lengthens_deferrals(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         operator = sensor(deferrable=True, poke_interval=10, timeout=10_000, exponential_backoff=True, max_wait=300)
         ran = run_task(operator, connections=request_log.connection)
         waits = []
         for _ in range(7):
             assert ran.deferral is not None
-            waits.append((_moment(ran.deferral) - datetime.now(UTC)).total_seconds())
+            waits.append((_resume_time(ran.deferral) - datetime.now(UTC)).total_seconds())
             ran = resume(operator, ran.deferral, connections=request_log.connection)
         assert waits[0] < waits[3] < waits[6]
         assert waits[6] == pytest.approx(300, abs=2)
 
-    def test_reschedule_mode_is_airflows_own(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_reschedule_mode_reschedules(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         operator = sensor(mode="reschedule", deferrable=False, timeout=60, poke_interval=30)
         assert run_task(operator, connections=request_log.connection).state == "up_for_reschedule"
 
@@ -202,7 +202,7 @@ class TestBackfill:
     END = datetime(2026, 3, 2, tzinfo=UTC)
 
     @pytest.mark.parametrize(("bad", "state"), [(0, "success"), (10, "failed")])
-    def test_the_past_is_looked_at_once(
+    def test_backfill_evaluates_past_once(
         self, request_log: RequestLog, ledger_file: LedgerFile, deferrable: bool, bad: int, state: str
     ) -> None:
         request_log.write(1000 - bad, bad, at=self.END - MINUTE)
@@ -213,10 +213,10 @@ class TestBackfill:
         assert ran.state == state
         assert ran.xcoms["decision"]["at"] == "2026-03-02T00:00:00+00:00"
         if state == "failed":
-            assert "the past does not recover" in str(ran.error)
+            assert "a past budget cannot recover" in str(ran.error)
 
 
-def _moment(deferral: Any) -> datetime:
+def _resume_time(deferral: Any) -> datetime:
     from airflow.sdk.serde import deserialize
 
     moment = deserialize(deferral.trigger_kwargs)["moment"]

@@ -30,7 +30,7 @@ PATIENT = {"connect_timeout": 30, "read_timeout": 60, "max_seconds": 120, "retri
         ("", None, 300),
     ],
 )
-def test_the_deadline_is_the_configured_one_or_less_where_the_task_has_less_time(
+def test_deadline_is_configured_value_or_share_of_execution_timeout(
     option: str | None, limit: timedelta | None, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if option is not None:
@@ -40,7 +40,7 @@ def test_the_deadline_is_the_configured_one_or_less_where_the_task_has_less_time
 
 
 @pytest.mark.parametrize("option", ["soon", "0", "-5", "inf", "nan"])
-def test_a_deadline_that_is_no_number_of_seconds_is_refused(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_deadline_is_rejected(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__EVALUATION_DEADLINE", option)
     with pytest.raises(ValueError, match="positive number of seconds"):
         evaluation_deadline()
@@ -53,7 +53,7 @@ def gate(**arguments: Any) -> Any:
     return in_dag(operator, ["promote", "look"])
 
 
-def test_a_gate_whose_server_hangs_decides_within_its_deadline(ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gate_with_hanging_server_decides_within_deadline(ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__EVALUATION_DEADLINE", "0.5")
     with FaultyPrometheus("hang") as server:
         connection = {"conn_type": "prometheus", "host": server.url, "extra": PATIENT}
@@ -64,7 +64,7 @@ def test_a_gate_whose_server_hangs_decides_within_its_deadline(ledger_file: Ledg
     assert ledger_file.outcomes() == ["unknown"]
 
 
-def test_a_gate_with_an_execution_timeout_records_that_it_is_unknown(ledger_file: LedgerFile) -> None:
+def test_gate_with_execution_timeout_records_unknown(ledger_file: LedgerFile) -> None:
     with FaultyPrometheus("hang") as server:
         connection = {"conn_type": "prometheus", "host": server.url, "extra": PATIENT}
         ran = run_task(gate(execution_timeout=timedelta(seconds=5)), connections={"prometheus_default": connection})

@@ -31,7 +31,7 @@ def check(dag_id: str, **arguments) -> WholeRun:
     return example("scheduled_checks.py").run(dag_id, **arguments)
 
 
-def ways(ran: WholeRun, *all_ways: str) -> set[str]:
+def successful_branches(ran: WholeRun, *all_ways: str) -> set[str]:
     assert ran.state == "success", ran.states
     return ran.in_state("success") & set(all_ways)
 
@@ -41,24 +41,24 @@ DRIFT = ("no_drift", "drifted", "look_at_the_data")
 GOLDEN = ("good_enough", "model_is_worse", "look_at_the_golden_set")
 
 
-def test_freshness(home):
+def test_freshness_check_records_age(home):
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
     from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
     from airflow_slo_provider.deployment.registries.registry import MoveRequest
 
     ran = check("hourly_freshness")
-    assert ways(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"
+    assert successful_branches(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"
     assert ran.asset_events() == {"churn_model_stale"}
     (home / "model").write_text("a model")
     registry = DirectoryRegistry(home / "slo_models")
     registry.register("churn", "1", home / "model")
     registry.move("churn", MoveRequest(kind=PROMOTE, alias=CHAMPION, key="k", to="1"))
     ran = check("hourly_freshness")
-    assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"all_fresh"}, set())
+    assert (successful_branches(ran, *FRESHNESS), ran.asset_events()) == ({"all_fresh"}, set())
     ran = check("hourly_freshness", age_hours=30)
-    assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"data_are_stale"}, set())
+    assert (successful_branches(ran, *FRESHNESS), ran.asset_events()) == ({"data_are_stale"}, set())
     shutil.rmtree(home / "slo_models")
-    assert ways(check("hourly_freshness", age_hours=30), *FRESHNESS) == {"data_are_stale", "model_is_stale"}
+    assert successful_branches(check("hourly_freshness", age_hours=30), *FRESHNESS) == {"data_are_stale", "model_is_stale"}
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_freshness(home):
         ({"rows": 100}, "look_at_the_data", set()),
     ],
 )
-def test_drift(home, conf, way, events):
+def test_drift_check_records_state(home, conf, way, events):
     ran = check("daily_drift", **conf)
-    assert (ways(ran, *DRIFT), ran.asset_events()) == ({way}, events)
+    assert (successful_branches(ran, *DRIFT), ran.asset_events()) == ({way}, events)
 
 
 @pytest.mark.parametrize("dag_id", ["hourly_freshness", "daily_drift", "nightly_golden_set"])
-def test_documents_that_ask_for_no_check(home, tmp_path, dag_id):
+def test_documents_without_checks_create_no_tasks(home, tmp_path, dag_id):
     """A misspelt annotation is no green run that has checked nothing."""
     documents = tmp_path / "documents"
     shutil.copytree(REPO / "dags" / "slos" / "checks", documents)
@@ -90,11 +90,11 @@ def test_documents_that_ask_for_no_check(home, tmp_path, dag_id):
     ("conf", "way"),
     [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "look_at_the_golden_set")],
 )
-def test_golden_set(home, conf, way):
-    assert ways(check("nightly_golden_set", **conf), *GOLDEN) == {way}
+def test_golden_set_check_records_verdict(home, conf, way):
+    assert successful_branches(check("nightly_golden_set", **conf), *GOLDEN) == {way}
 
 
-def test_an_slo_more_is_a_check_more_and_no_line_of_python(home, tmp_path):
+def test_additional_slo_adds_check_without_python(home, tmp_path):
     text = (REPO / "dags" / "slos" / "checks" / "churn.yaml").read_text()
     documents = tmp_path / "more"
     documents.mkdir()
@@ -108,7 +108,7 @@ def test_an_slo_more_is_a_check_more_and_no_line_of_python(home, tmp_path):
         assert {row.result.name for row in ledger.checks("freshness")} == {"churn/customers", "churn/model", "churn/golden"}
 
 
-def test_what_does_not_exist_fails_the_run(home, tmp_path):
+def test_missing_source_fails_run(home, tmp_path):
     text = (REPO / "dags" / "slos" / "checks" / "churn.yaml").read_text()
     documents = tmp_path / "documents.yaml"
     documents.write_text(text.replace("reference: training.csv", "reference: nowhere.csv"))
@@ -118,7 +118,7 @@ def test_what_does_not_exist_fails_the_run(home, tmp_path):
     assert not ran.in_state("success") & set(DRIFT)
 
 
-def test_each_check_counts_for_an_slo(home):
+def test_each_check_is_counted_by_its_slo(home):
     for dag_id in ("hourly_freshness", "daily_drift", "nightly_golden_set"):
         assert check(dag_id).state == "success"
     catalog = slo.load(REPO / "dags" / "slos" / "checks")
@@ -148,14 +148,14 @@ TIERS = [f"{tier}.{way}" for tier in ("gold", "silver") for way in ("healthy", "
     ],
     ids=["good", "low", "failures", "slow", "few", "stale", "nothing"],
 )
-def test_serving(home, conf, taken):
+def test_serving_dag_follows_branch_of_tiers(home, conf, taken):
     ran = example("serving_slos.py").run("serving_slos", **conf)
-    assert ways(ran, *TIERS) == taken
+    assert successful_branches(ran, *TIERS) == taken
     shown = ran.xcom("show")
     assert set(shown) == {"search-answers", "search-p99", "search-p50", "search-throughput", "search-index-fresh"}
 
 
-def test_a_connection_takes_the_place_of_the_examples_log(home, tmp_path, monkeypatch):
+def test_connection_replaces_example_log(home, tmp_path, monkeypatch):
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE search_requests (ts TEXT, status INT, latency_ms REAL, index_age_s REAL)")
@@ -164,6 +164,6 @@ def test_a_connection_takes_the_place_of_the_examples_log(home, tmp_path, monkey
     connection.close()
     monkeypatch.setenv("AIRFLOW_CONN_SERVING_LOG", f'{{"conn_type": "sqlite", "host": "{other}"}}')
     ran = example("serving_slos.py").run("serving_slos")
-    assert "gold.spent" in ways(ran, *TIERS)
+    assert "gold.spent" in successful_branches(ran, *TIERS)
     assert ran.xcom("gold.judge", key="decision")["slos"][0]["sli"] == 0
     assert os.environ["AIRFLOW_CONN_SERVING_LOG"].count(str(other)) == 1

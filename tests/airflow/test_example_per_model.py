@@ -33,7 +33,7 @@ def states(ran: WholeRun, task: str) -> dict[str, str]:
     ],
     ids=["every_model", "all_but_fraud", "all_but_churn", "one_is_not_known"],
 )
-def test_each_model_is_promoted_that_its_budget_allows(
+def test_each_model_with_allowed_budget_is_promoted(
     home: Path, conf: dict[str, str], gate: dict[str, str], behind: dict[str, str], outside: str, state: str
 ) -> None:
     ran = example("per_model_gate.py").run("per_model_gate", **conf)

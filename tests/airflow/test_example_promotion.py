@@ -66,7 +66,7 @@ class Service:
         assert (ran.state, self.champion) == ("success", "7"), ran.states
         assert (ran.states["promote"], ran.states["hold"]) == ("success", "skipped")
         assert self.outcome() == outcome
-        told = self.told()
+        told = self.shown_decisions()
         assert [(one.kind, one.outcome, one.version) for one in told] == [("promote", "pass", "7"), ("decision", outcome, "7")]
         assert {one.key.run_id for one in told} == {ran.run_id}
         (row,) = self.ledger("promote")
@@ -80,13 +80,13 @@ class Service:
         assert (ran.state, self.champion) == ("success", None), ran.states
         assert (ran.states["promote"], ran.states["hold"], ran.states["report"]) == ("skipped", "success", "success")
         assert self.outcome() == outcome
-        (told,) = self.told()
+        (told,) = self.shown_decisions()
         assert (told.kind, told.outcome, told.version, told.key.run_id) == ("decision", outcome, "7", ran.run_id)
         said = ran.xcom("hold")
         assert said.startswith(f"version 7 is held back: {told.why}")
         return str(said)
 
-    def told(self) -> list[HistoryEntry]:
+    def shown_decisions(self) -> list[HistoryEntry]:
         """What `airflow slo decisions` shows."""
         with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}", test_run=True) as ledger:
             return history_entries(ledger)
@@ -111,23 +111,23 @@ def service(tmp_path: Path, candidate: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Service(tmp_path, candidate)
 
 
-def low(service: Service) -> str:
+def low_budget(service: Service) -> str:
     service.answered(991, 9)  # a tenth of the budget is left
     return "warning"
 
 
-def not_known(service: Service) -> str:
+def unknown_budget(service: Service) -> str:
     return "unknown"
 
 
-def test_allowed(service):
+def test_allowed_budget_promotes(service):
     service.answered(1000, 0)
     ran = service.run()
     service.expect_promoted(ran, "allowed")
     assert ran.states["ask_a_person"] == "skipped"
 
 
-def test_frozen(service):
+def test_frozen_budget_does_not_promote(service):
     service.answered(980, 20)
     ran = service.run()
     said = service.expect_held(ran, "frozen")
@@ -136,7 +136,7 @@ def test_frozen(service):
     assert "nobody approved" not in said
 
 
-def test_escalated(service):
+def test_escalated_budget_holds_promotion(service):
     """Most of the budget is left, and it would be gone within hours: the policy stops this, and nobody here may overrule it."""
     service.answered(10_000, 0, EARLIER)
     service.answered(80, 20)
@@ -147,9 +147,9 @@ def test_escalated(service):
     assert "rule burns-fast: burn rate 20 over 1h" in said
 
 
-@pytest.mark.parametrize("budget", [low, not_known])
+@pytest.mark.parametrize("budget", [low_budget, unknown_budget])
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
-def test_a_person_is_asked(service, budget, answer):
+def test_low_budget_waits_for_approval(service, budget, answer):
     outcome = budget(service)
     ran = service.run(answering("ask_a_person", answer))
     assert ran.states["ask_a_person"] == "success"
@@ -159,8 +159,8 @@ def test_a_person_is_asked(service, budget, answer):
         assert service.expect_held(ran, outcome).endswith("; nobody approved it")
 
 
-@pytest.mark.parametrize("budget", [low, not_known])
-def test_nobody_answers(service, budget):
+@pytest.mark.parametrize("budget", [low_budget, unknown_budget])
+def test_unanswered_approval_does_not_promote(service, budget):
     outcome = budget(service)
     with nobody_answering("ask_a_person") as change:
         ran = service.run(change)
@@ -168,7 +168,7 @@ def test_nobody_answers(service, budget):
     assert service.expect_held(ran, outcome).endswith("; nobody approved it")
 
 
-def test_a_candidate_that_is_not_good_enough(service):
+def test_failed_evaluation_does_not_promote(service):
     service.answered(1000, 0)
     ran = service.run(min_accuracy=1)
     assert (ran.state, ran.states["evaluate"], service.champion) == ("failed", "failed", None)
@@ -178,7 +178,7 @@ def test_a_candidate_that_is_not_good_enough(service):
     assert service.ledger("decision") == service.ledger("promote") == []
 
 
-def test_a_connection_that_is_none(service, monkeypatch):
+def test_missing_connection_fails(service, monkeypatch):
     """Nothing is known, and no person could know better: whoever set it up must mend it."""
     monkeypatch.delenv("AIRFLOW_CONN_PREDICTION_LOG")
     ran = service.run()
@@ -188,7 +188,7 @@ def test_a_connection_that_is_none(service, monkeypatch):
     assert service.ledger("promote") == []
 
 
-def test_another_champion_since_the_evaluation(service):
+def test_champion_changed_since_evaluation_does_not_promote(service):
     """It was compared with another one than serves by now: it is not promoted over that one's head."""
     service.answered(1000, 0)
     assert service.run().state == "success"

@@ -67,7 +67,7 @@ def trained(first_run, empty: Deployment) -> Deployment:
     return empty
 
 
-def test_the_first_model_is_trained_and_promoted(first_run):
+def test_first_model_is_trained_and_promoted(first_run):
     home, ran = first_run
     deployment = Deployment(home)
     assert (ran.state, deployment.exits(ran)) == ("success", {"promote"}), ran.states
@@ -82,14 +82,14 @@ def test_the_first_model_is_trained_and_promoted(first_run):
     assert {"freshness", "requests", "golden_set", "slo", "decision", "promote"} <= kinds
 
 
-def test_no_reason_to_train(trained):
+def test_no_drift_and_young_model_trains_nothing(trained):
     ran = trained.run()
     assert (ran.state, trained.exits(ran)) == ("success", {"keep_model"}), ran.states
     assert ran.states["train"] == "skipped"
     assert ran.states["report"] == "success"
 
 
-def test_drift_and_a_candidate_that_may_go(trained):
+def test_drift_with_good_candidate_promotes(trained):
     before = trained.serving()
     ran = trained.run(shift=1.0)
     assert (ran.state, trained.exits(ran)) == ("success", {"promote"}), ran.states
@@ -100,7 +100,7 @@ def test_drift_and_a_candidate_that_may_go(trained):
     assert trained.exits(trained.run(shift=1.0)) == {"keep_model"}, "the new champion has learned these data"
 
 
-def test_an_old_model_is_trained_again_without_drift(trained):
+def test_old_model_without_drift_is_retrained(trained):
     before = trained.serving()
     ran = trained.run(change=lambda dag: setattr(dag.get_task("model_age"), "max_age", timedelta(microseconds=1)))
     assert (ran.state, trained.exits(ran)) == ("success", {"promote"}), ran.states
@@ -108,13 +108,13 @@ def test_an_old_model_is_trained_again_without_drift(trained):
     assert trained.serving() != before
 
 
-def test_drift_that_cannot_be_judged(trained):
+def test_unknown_drift_trains_nothing(trained):
     ran = trained.run(rows=100)
     assert (ran.state, trained.exits(ran)) == ("success", {"look_at_the_data"}), ran.states
     assert ran.xcom("drifted", key="drift")["verdict"] == "insufficient_data"
 
 
-def test_a_candidate_that_is_worse(trained):
+def test_worse_candidate_is_not_promoted(trained):
     before = trained.serving()
     ran = trained.run(shift=1.0, wrong_labels=1.0)
     assert (ran.state, trained.exits(ran)) == ("success", {"keep_champion"}), ran.states
@@ -122,7 +122,7 @@ def test_a_candidate_that_is_worse(trained):
     assert (ran.states["gate"], trained.serving()) == ("skipped", before)
 
 
-def test_a_spent_budget(trained):
+def test_spent_budget_does_not_promote(trained):
     before = trained.serving()
     ran = trained.run(shift=1.0, failed=0.5)
     assert (ran.state, trained.exits(ran)) == ("success", {"hold"}), ran.states
@@ -131,7 +131,7 @@ def test_a_spent_budget(trained):
 
 
 @pytest.mark.parametrize(("answer", "way"), [("Try it", "promote"), ("Keep the champion", "hold")])
-def test_a_low_budget_asks_a_person(trained, answer, way):
+def test_low_budget_waits_for_approval(trained, answer, way):
     before = trained.serving()
     ran = trained.run(change=answering("ask_a_person", answer), shift=1.0, failed=0.0175)
     assert (ran.state, trained.exits(ran)) == ("success", {way}), ran.states
@@ -140,7 +140,7 @@ def test_a_low_budget_asks_a_person(trained, answer, way):
 
 
 @pytest.mark.parametrize(("failed", "outcome"), [(0.009, "warning"), (None, "unknown")])
-def test_nobody_answers(trained, failed, outcome):
+def test_unanswered_approval_does_not_promote(trained, failed, outcome):
     before = trained.serving()
     (trained.home / "slo_ledger.db").unlink()  # yesterday's requests are not counted either
     with nobody_answering("ask_a_person") as change:
@@ -150,14 +150,14 @@ def test_nobody_answers(trained, failed, outcome):
     assert (ran.states["canary"], trained.serving(), trained.serving("canary")) == ("skipped", before, before)
 
 
-def test_a_budget_that_nobody_knows_asks_a_person(empty):
+def test_unknown_budget_waits_for_approval(empty):
     ran = empty.run(change=answering("ask_a_person", "Keep the champion"), failed=None)
     assert (ran.state, empty.exits(ran)) == ("success", {"hold"}), ran.states
     assert ran.xcom("gate", key="decision")["outcome"] == "unknown"
     assert empty.serving() is None
 
 
-def test_a_canary_that_fails(trained):
+def test_failed_canary_is_withdrawn(trained):
     before = trained.serving()
     ran = trained.run(shift=1.0, missing=0.1)
     assert (ran.state, trained.exits(ran)) == ("success", {"withdraw"}), ran.states
@@ -166,7 +166,7 @@ def test_a_canary_that_fails(trained):
 
 
 @pytest.mark.parametrize("asked", [0, 99])
-def test_a_canary_that_was_hardly_asked(trained, asked):
+def test_canary_with_few_requests_is_withdrawn(trained, asked):
     """The one before it was asked enough, within the same hour: that says nothing about this one."""
     before = trained.serving()
     ran = trained.run(shift=1.0, asked=asked)
@@ -180,14 +180,14 @@ def test_a_canary_that_was_hardly_asked(trained, asked):
     assert [one.model_version for one in trained.ledger("promote", "churn@canary")] == [before, version, before]
 
 
-def test_a_first_canary_has_no_champion_to_go_back_to(empty):
+def test_failed_first_canary_has_no_rollback_target(empty):
     ran = empty.run(asked=0)
     assert (ran.state, empty.exits(ran), ran.states["withdraw"]) == ("failed", set(), "failed"), ran.states
     assert (empty.serving(), empty.serving("canary")) == (None, ran.xcom("train")["version"])
     assert len(empty.ledger("promote", "churn@canary")) == 1, "that it was withdrawn is not recorded"
 
 
-def test_a_canary_that_the_documents_do_not_judge(trained, tmp_path):
+def test_canary_without_verdict_is_withdrawn(trained, tmp_path):
     before = trained.serving()
     text = (REPO / "dags" / "slos" / "retraining" / "churn.yaml").read_text()
     documents = tmp_path / "churn.yaml"
@@ -200,14 +200,14 @@ def test_a_canary_that_the_documents_do_not_judge(trained, tmp_path):
     assert (ran.states["promote"], trained.serving(), trained.serving("canary")) == ("skipped", before, before)
 
 
-def test_a_profile_that_cannot_be_made_promotes_nothing(trained):
+def test_failed_profile_promotes_nothing(trained):
     before = trained.serving()
     ran = trained.run(change=lambda dag: setattr(dag.get_task("profile"), "min_rows", 10**9), shift=1.0)
     assert (ran.state, trained.exits(ran)) == ("failed", set()), ran.states
     assert (ran.states["promote"], trained.serving()) == ("upstream_failed", before)
 
 
-def test_stale_data(trained):
+def test_stale_data_trains_nothing(trained):
     def too_old(dag: DAG) -> None:
         sensor = dag.get_task("features_fresh")
         sensor.max_age, sensor.timeout, sensor.deferrable = timedelta(microseconds=1), 0, False

@@ -68,7 +68,7 @@ def incidents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Incidents:
     return Incidents(tmp_path)
 
 
-def test_approved_and_not_yet_recovered(incidents):
+def test_approved_rollback_without_recovery_fails(incidents):
     incidents.count("1", 0)
     incidents.count("2", 500)
     ran = incidents.run("Approve")
@@ -79,7 +79,7 @@ def test_approved_and_not_yet_recovered(incidents):
     assert "from 2 to 1" in incidents.post_mortem()
 
 
-def test_rejected(incidents):
+def test_rejected_approval_changes_nothing(incidents):
     incidents.count("2", 500)
     ran = incidents.run("Reject")
     assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
@@ -87,7 +87,7 @@ def test_rejected(incidents):
     assert re.search(r"Approve the rollback: rejected - by somebody", incidents.post_mortem())
 
 
-def test_nobody_stands_out(incidents):
+def test_no_culprit_skips_rollback(incidents):
     for version in ("1", "2"):
         incidents.count(version, 500)
     ran = incidents.run("Approve")
@@ -95,20 +95,20 @@ def test_nobody_stands_out(incidents):
     assert incidents.champion == "2"
 
 
-def test_another_version_serves_by_now(incidents):
+def test_changed_version_is_not_rolled_back(incidents):
     incidents.count("2", 500)
     incidents.promote("1")
     ran = incidents.run("Approve")
     assert (ran.states["playbook.roll_back_model"], ran.state, incidents.champion) == ("failed", "failed", "1")
 
 
-def test_nothing_is_known(incidents):
+def test_blind_incident_changes_nothing(incidents):
     ran = incidents.run("Approve", kind="blind")
     assert (ran.states["post_mortem"], ran.state) == ("failed", "failed")
     assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
 
 
-def test_nobody_answers(incidents):
+def test_unanswered_approval_counts_as_rejection(incidents):
     incidents.count("2", 500)
     with nobody_answering("playbook.approve") as change:
         ran = incidents.run(change)
@@ -117,10 +117,10 @@ def test_nobody_answers(incidents):
     told = ran.xcom("playbook.approve", key="approval")
     assert (told["approved"], told["by"], told["timed_out"]) == (False, None, True)
     assert (ran.states["playbook.recovered"], ran.states["post_mortem"], ran.state) == ("failed", "failed", "failed")
-    assert "Approve the rollback: rejected - by nobody within 0:00:01: that means no" in incidents.post_mortem()
+    assert "Approve the rollback: rejected - by default, because nobody answered within 0:00:01" in incidents.post_mortem()
 
 
-def test_another_run_takes_care_already(incidents, capsys):
+def test_incident_handled_by_other_run_is_skipped(incidents, capsys):
     incidents.count("2", 500)
     first = incidents.run("Reject")
     incidents.count("1", 0)
@@ -129,7 +129,7 @@ def test_another_run_takes_care_already(incidents, capsys):
     assert (second.state, second.in_state("success")) == ("success", {"playbook.open", "playbook.others"}), second.states
     assert second.in_state("skipped") == set(second.states) - {"playbook.open", "playbook.others"}
     assert (incidents.champion, incidents.post_mortem()) == ("2", written)
-    assert f"Run {first.run_id} takes care of recommender-answers-1 already; nothing is done here" in "".join(capsys.readouterr())
+    assert f"Run {first.run_id} already handles recommender-answers-1; this run changes nothing" in "".join(capsys.readouterr())
     with open_ledger(f"sqlite:///{incidents.home / 'slo_ledger.db'}", test_run=True) as ledger:
         runs = {row.key.run_id for row in ledger.checks("incident")}
     assert runs == {first.run_id}, "the page of incidents shows one, not a second that is open for ever"

@@ -31,7 +31,7 @@ INTERVAL = (datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelt
 
 
 @pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_log: RequestLog) -> None:
+def ledger_and_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_log: RequestLog) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     request_log.write(0, 1000)  # frozen
     monkeypatch.setenv("AIRFLOW_CONN_REQUEST_LOG", json.dumps(request_log.connection["request_log"]))
@@ -66,7 +66,7 @@ DEFERRABLE: list[Callable[..., BaseOperator]] = [budget_sensor, freshness_sensor
 
 
 @pytest.mark.parametrize("make", DEFERRABLE)
-def test_a_deferral_ends_with_the_execution_timeout_of_the_try(make: Callable[..., BaseOperator]) -> None:
+def test_deferral_ends_at_execution_timeout(make: Callable[..., BaseOperator]) -> None:
     started = datetime.now(UTC) - 10 * MINUTE
     ran = run_task(make(execution_timeout=LIMIT, retries=1), start_date=started, data_interval=INTERVAL)
     assert ran.state == "deferred", ran.error
@@ -74,7 +74,7 @@ def test_a_deferral_ends_with_the_execution_timeout_of_the_try(make: Callable[..
 
 
 @pytest.mark.parametrize("make", DEFERRABLE)
-def test_a_task_that_resumes_after_its_execution_timeout_fails_as_a_timeout(make: Callable[..., BaseOperator]) -> None:
+def test_task_resumed_after_execution_timeout_fails(make: Callable[..., BaseOperator]) -> None:
     operator = make(execution_timeout=LIMIT, retries=1)
     deferral = run_task(operator, data_interval=INTERVAL).deferral
     for how in ("the trigger fired", "the trigger timed out"):
@@ -89,20 +89,20 @@ def test_a_task_that_resumes_after_its_execution_timeout_fails_as_a_timeout(make
 
 
 @pytest.mark.parametrize("make", DEFERRABLE)
-def test_without_an_execution_timeout_nothing_ends_it(make: Callable[..., BaseOperator]) -> None:
+def test_deferral_without_execution_timeout_is_unbounded(make: Callable[..., BaseOperator]) -> None:
     started = datetime.now(UTC) - timedelta(days=1)
     ran = run_task(make(), start_date=started, data_interval=INTERVAL)
     assert ran.state in ("deferred", "failed")  # a sensor's own timeout may be over
     assert type(ran.error).__name__ != "AirflowTaskTimeout"
 
 
-def test_a_deferral_is_not_made_shorter_than_airflow_bears() -> None:
+def test_deferral_bounded_by_timeout_is_at_least_ten_seconds() -> None:
     started = datetime.now(UTC) - LIMIT + timedelta(seconds=2)
     ran = run_task(latency(execution_timeout=LIMIT), start_date=started, data_interval=INTERVAL)
     assert ran.deferral.trigger_timeout == MIN_DEFERRAL
 
 
-def test_what_is_left_bounds_the_worker_after_a_deferral() -> None:
+def test_time_left_bounds_worker_after_deferral() -> None:
     seen: list[float] = []
 
     class Waits(BoundedDeferral, BaseOperator):
@@ -119,7 +119,7 @@ def test_what_is_left_bounds_the_worker_after_a_deferral() -> None:
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
-def test_every_operator_that_defers_by_itself_is_bounded() -> None:
+def test_every_deferring_operator_is_bounded() -> None:
     import importlib
 
     found = {}
@@ -131,7 +131,7 @@ def test_every_operator_that_defers_by_itself_is_bounded() -> None:
     assert {"DeploymentTask", "ErrorBudgetSensor", "FreshnessSensor", "LatencyBreakdownOperator"} <= set(found)
 
 
-def test_a_pod_is_waited_for_no_longer_than_the_execution_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pod_deferral_ends_at_execution_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     def execute(self: Any, context: Any) -> None:
         assert self.execution_timeout == LIMIT  # which the provider's trigger ends at, and removes the pod
         self.defer(trigger=DateTimeTrigger(moment=datetime.now(UTC) + MINUTE), method_name="trigger_reentry")

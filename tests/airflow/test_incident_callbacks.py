@@ -40,7 +40,7 @@ def dag_with(recorder: Recorder) -> DAG:
     return dag
 
 
-def of(model: Any, values: dict[str, Any]) -> Any:
+def build_model(model: Any, values: dict[str, Any]) -> Any:
     """Make a model of Airflow's; releases differ in their fields."""
     return model(**{name: value for name, value in values.items() if name in model.model_fields})
 
@@ -52,7 +52,7 @@ def run() -> Any:
         "run_type": "manual", "state": "failed", "conf": {}, "consumed_asset_events": [],
         "partition_key": None,
     }  # fmt: skip
-    return of(datamodels.DagRun, values)
+    return build_model(datamodels.DagRun, values)
 
 
 def instance() -> Any:
@@ -65,7 +65,7 @@ def instance() -> Any:
     )
 
 
-def call_back(dag: DAG, reason: str, *, last_ti: Any, failure: bool = True) -> None:
+def run_dag_callback(dag: DAG, reason: str, *, last_ti: Any, failure: bool = True) -> None:
     where = {"filepath": "d.py", "bundle_name": "dags", "bundle_version": None}
     request = DagCallbackRequest(
         **where, dag_id="train", run_id="manual__1", is_failure_callback=failure, msg=reason,
@@ -76,10 +76,10 @@ def call_back(dag: DAG, reason: str, *, last_ti: Any, failure: bool = True) -> N
 
 @pytest.mark.parametrize("known", [True, False], ids=["with-task", "without-task"])
 @pytest.mark.parametrize("reason", ["task_failure", "all_tasks_deadlocked", "timed_out", "some_new_reason"])
-def test_a_failure_callback_of_a_dag_is_told_as_a_failure_with_its_reason(reason: str, known: bool, monkeypatch: Any) -> None:
+def test_dag_failure_callback_reports_failure_with_reason(reason: str, known: bool, monkeypatch: Any) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example")
     recorder = Recorder()
-    call_back(dag_with(recorder), reason, last_ti=instance() if known else None)
+    run_dag_callback(dag_with(recorder), reason, last_ti=instance() if known else None)
     (told,) = recorder.told
     assert (told["kind"], told["subject"]) == ("failure", "train")
     assert told["title"] == "[unknown] train: the run has failed"
@@ -87,13 +87,13 @@ def test_a_failure_callback_of_a_dag_is_told_as_a_failure_with_its_reason(reason
     assert "run: https://airflow.example/dags/train/runs/manual__1" in told["text"]
 
 
-def test_a_success_callback_of_a_dag_is_told_as_a_notice() -> None:
+def test_dag_success_callback_reports_notice() -> None:
     recorder = Recorder()
-    call_back(dag_with(recorder), "success", last_ti=instance(), failure=False)
+    run_dag_callback(dag_with(recorder), "success", last_ti=instance(), failure=False)
     assert [(one["kind"], one["message"]) for one in recorder.told] == [("notice", "run manual__1 ended: success")]
 
 
-def test_a_task_that_was_killed_is_told_as_a_failure() -> None:
+def test_killed_task_callback_reports_failure() -> None:
     recorder = Recorder()
     values = {"dag_run": run(), "max_tries": 0, "task_reschedule_count": 0, "should_retry": False}
     request = TaskCallbackRequest(

@@ -20,7 +20,7 @@ CHECK = "recommender/requests"
 
 
 @pytest.fixture
-def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def count_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", url)
     numbers = iter(range(100))
@@ -36,59 +36,59 @@ def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return count
 
 
-def test_the_version_with_the_highest_share_of_failures(counted):
-    counted("1", 900, 1000)
-    counted("1", 1000, 1000)  # together a twentieth
-    counted("2", 60, 100)
-    counted("3", 0, 1000, minutes_ago=11)  # too old
-    counted("4", 0, 1000, name="another")
-    counted(None, 0, 1000)  # of nobody knows which version
+def test_culprit_is_version_with_highest_failure_share(count_requests):
+    count_requests("1", 900, 1000)
+    count_requests("1", 1000, 1000)  # together a twentieth
+    count_requests("2", 60, 100)
+    count_requests("3", 0, 1000, minutes_ago=11)  # too old
+    count_requests("4", 0, 1000, name="another")
+    count_requests(None, 0, 1000)  # of nobody knows which version
     ran = run_task(CulpritOperator(task_id="t", check=CHECK))
     assert ran.state == "success", ran.error
     assert (ran.xcoms["version"], ran.xcoms["return_value"]["values"]) == ("2", {"2": 0.4, "1": 0.05})
 
 
 @pytest.mark.parametrize("failed", [(0, 0), (30, 40)], ids=["none", "both"])
-def test_nobody_stands_out(counted, failed):
+def test_similar_values_skip(count_requests, failed):
     for version, bad in zip("12", failed, strict=True):
-        counted(version, 100 - bad, 100)
+        count_requests(version, 100 - bad, 100)
     ran = run_task(CulpritOperator(task_id="t", check=CHECK))
     assert ran.state == "skipped"
     assert ran.xcoms["version"] is None
 
 
-def test_nothing_was_counted(counted):
+def test_no_values_skip(count_requests):
     ran = run_task(CulpritOperator(task_id="t", check=CHECK))
     assert (ran.state, ran.xcoms["message"]) == ("skipped", "there are no values to compare")
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, *series: tuple[dict[str, str], str]) -> Ran:
+def run_with_series(monkeypatch: pytest.MonkeyPatch, *series: tuple[dict[str, str], str]) -> Ran:
     samples = [SimpleNamespace(labels=labels, value=Fraction(value)) for labels, value in series]
     monkeypatch.setattr(PrometheusHook, "query", lambda hook, query: samples)
     return run_task(CulpritOperator(task_id="t", query="failures"))
 
 
-def test_several_series_of_one_version_accuse_nobody(counted, monkeypatch: pytest.MonkeyPatch):
+def test_several_series_of_one_version_fail(count_requests, monkeypatch: pytest.MonkeyPatch):
     """Version 8 fails on one of its pods only: taken from the other one, its number would make 7 the culprit."""
     pods = [("8", "a", "1/2"), ("7", "a", "1/50"), ("8", "b", "0")]
-    ran = asked(monkeypatch, *[({"model_version": version, "pod": pod}, value) for version, pod, value in pods])
+    ran = run_with_series(monkeypatch, *[({"model_version": version, "pod": pod}, value) for version, pod, value in pods])
     assert isinstance(ran.error, AirflowFailException)
     assert "several series have model_version='8'" in str(ran.error) and "sum by (model_version)" in str(ran.error)
 
 
-def test_a_series_without_the_label_is_nobodys(counted, monkeypatch: pytest.MonkeyPatch):
-    ran = asked(monkeypatch, ({}, "1/2"), ({"model_version": ""}, "1/3"), ({"model_version": "7"}, "1/50"))
+def test_series_without_label_is_ignored(count_requests, monkeypatch: pytest.MonkeyPatch):
+    ran = run_with_series(monkeypatch, ({}, "1/2"), ({"model_version": ""}, "1/3"), ({"model_version": "7"}, "1/50"))
     assert (ran.state, ran.xcoms["version"], list(ran.xcoms["return_value"]["values"])) == ("success", "7", ["7"])
-    ran = asked(monkeypatch, ({}, "1/2"))
+    ran = run_with_series(monkeypatch, ({}, "1/2"))
     assert (ran.state, ran.xcoms["version"]) == ("skipped", None)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"query": "up", "check": CHECK}, {"check": CHECK, "by": "region"}])
-def test_one_question_and_no_other(arguments):
+def test_query_and_check_are_exclusive(arguments):
     with pytest.raises(ValueError, match="query"):
         CulpritOperator(task_id="t", **arguments)
 
 
-def test_a_negative_value_below_which_nothing_stands_out_is_refused():
+def test_negative_at_least_is_rejected():
     with pytest.raises(ValueError, match="t: at_least="):
         CulpritOperator(task_id="t", check=CHECK, at_least="-0.01")

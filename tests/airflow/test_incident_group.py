@@ -35,7 +35,7 @@ def dag_of(playbook: Any, **arguments: Any) -> DAG:
 
 
 @pytest.mark.parametrize("kind", list(IncidentType))
-def test_every_shipped_playbook_becomes_a_dag_that_airflow_takes(kind: IncidentType):
+def test_every_shipped_playbook_serializes_as_dag(kind: IncidentType):
     dag = dag_of(kind)
     playbook = shipped_playbook(kind)
     for step in playbook.steps:
@@ -50,7 +50,7 @@ def test_every_shipped_playbook_becomes_a_dag_that_airflow_takes(kind: IncidentT
     assert {"playbook.post_mortem_is_over", "playbook.open_others"} == dag.get_task("post_mortem").upstream_task_ids
 
 
-def test_steps_of_a_phase_stand_side_by_side_and_barriers_wait_for_all_of_them():
+def test_steps_of_phase_are_parallel_before_barrier():
     dag = dag_of("model_serving_degradation", values={"slos": "/s", "failures_by_version": "up", "service": "models"})
     diagnosis = {"playbook.culprit", "playbook.latency"}
     over = dag.get_task("playbook.diagnosis_is_over")
@@ -64,7 +64,7 @@ def test_steps_of_a_phase_stand_side_by_side_and_barriers_wait_for_all_of_them()
         assert not dag.get_task(task_id).upstream_task_ids & diagnosis
 
 
-def test_values_become_parameters_and_what_is_missing_is_left_to_a_person():
+def test_missing_value_makes_step_manual():
     dag = dag_of("model_serving_degradation", values={"slos": "/opt/slos", "failures_by_version": "up"})
     culprit = dag.get_task("playbook.culprit")
     assert isinstance(culprit, CulpritOperator) and (culprit.query, culprit.by) == ("up", "model_version")
@@ -72,20 +72,20 @@ def test_values_become_parameters_and_what_is_missing_is_left_to_a_person():
     recovered = dag.get_task("playbook.recovered")
     assert isinstance(recovered, RecoveredSensor) and recovered.slos == "/opt/slos"
     latency = dag.get_task("playbook.latency")
-    assert isinstance(latency, ManualStepOperator) and latency.reason == "service not given"
+    assert isinstance(latency, ManualStepOperator) and latency.reason == "service not set"
     approve = dag.get_task("playbook.approve")
     assert isinstance(approve, StepApprovalOperator)
     assert (approve.defaults, approve.response_timeout) == (["Reject"], timedelta(minutes=10))
 
 
-def test_an_approval_may_wait_for_another_time_and_a_step_may_be_left_out():
+def test_approval_timeout_and_without_change_steps():
     dag = dag_of("model_serving_degradation", approval_timeout=timedelta(seconds=5), without=["culprit"])
     assert dag.get_task("playbook.approve").response_timeout == timedelta(seconds=5)
     assert "playbook.culprit" not in dag.task_ids
     assert "playbook.approve" in dag.get_task("playbook.roll_back").upstream_task_ids
 
 
-def test_an_action_of_ones_own_takes_a_steps_place():
+def test_custom_action_replaces_step():
     dag = dag_of("traffic_spike", actions={"scale": lambda task_id: EmptyOperator(task_id=task_id)})
     scale = dag.get_task("playbook.scale")
     assert isinstance(scale, EmptyOperator) and scale.on_success_callback and "Scale" in (scale.doc_md or "")
@@ -99,7 +99,7 @@ def test_an_action_of_ones_own_takes_a_steps_place():
         ({"without": ["nope"]}, "without names 'nope'"),
     ],
 )
-def test_names_that_a_playbook_does_not_have_are_refused(arguments: dict[str, Any], said: str):
+def test_names_unknown_to_playbook_are_rejected(arguments: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):
         dag_of("traffic_spike", **arguments)
 
@@ -109,31 +109,31 @@ def test_names_that_a_playbook_does_not_have_are_refused(arguments: dict[str, An
     [
         ("airflow_slo_provider.operators.nowhere.Operator", r"playbook.yaml:28: .*step act: operator .* cannot be imported"),
         ("airflow_slo_provider.operators.incident.NoSuchOperator", r"playbook.yaml:28: .*has no NoSuchOperator"),
-        ("airflow_slo_provider.incidents.Incident", r"playbook.yaml:28: .*is no operator"),
-        ("airflow.providers.standard.operators.bash.BashOperator", r"playbook.yaml:28: .*refuses its parameters"),
+        ("airflow_slo_provider.incidents.Incident", r"playbook.yaml:28: .*is not an operator"),
+        ("airflow.providers.standard.operators.bash.BashOperator", r"playbook.yaml:28: .*rejects its parameters"),
         (
             "airflow_slo_provider.operators.policy_actions.ServingDecisionOperator\n"
             "      with: {decision_path: /x, action: explode, reason: why}",
-            r"playbook.yaml:28: .*refuses its parameters: playbook.act: action='explode'",
+            r"playbook.yaml:28: .*rejects its parameters: playbook.act: action='explode'",
         ),
-        ("airflow.providers.standard.operators.empty.EmptyOperator\n      with: {colour: red}", "refuses its parameters"),
+        ("airflow.providers.standard.operators.empty.EmptyOperator\n      with: {colour: red}", "rejects its parameters"),
     ],
 )
-def test_an_operator_that_cannot_be_made_is_told_with_file_and_line(operator: str, said: str, tmp_path: Path):
+def test_operator_error_names_file_and_line(operator: str, said: str, tmp_path: Path):
     file = tmp_path / "playbook.yaml"
     file.write_text(GOOD.replace("airflow.providers.standard.operators.empty.EmptyOperator", operator))
     with pytest.raises(ValueError, match=said):
         dag_of(file)
 
 
-def test_a_playbook_with_faults_is_refused_with_its_line(tmp_path: Path):
+def test_invalid_playbook_error_names_line(tmp_path: Path):
     file = tmp_path / "playbook.yaml"
     file.write_text(GOOD.replace("after: [ask]", "after: [aks]"))
     with pytest.raises(DocumentError, match=r"playbook.yaml:32: .*there is no step 'aks'"):
         dag_of(file)
 
 
-def test_several_playbooks_are_branches_of_one_opening():
+def test_several_playbooks_are_branches_of_open_task():
     with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         opened = OpenIncidentOperator(
             task_id="open", playbooks=["traffic_spike", "accuracy_drop"],
@@ -146,7 +146,7 @@ def test_several_playbooks_are_branches_of_one_opening():
         OpenIncidentOperator(task_id="x", playbooks="traffic_spike", branches={"data_drift_alert": "y"})
 
 
-def test_importing_the_operators_loads_nothing_heavy():
+def test_importing_incident_operators_loads_no_heavy_library():
     import subprocess
     import sys
 
@@ -159,7 +159,7 @@ def test_importing_the_operators_loads_nothing_heavy():
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
-def test_the_dag_in_the_documentation(tmp_path: Path):
+def test_documented_dag_parses(tmp_path: Path):
     from airflow.dag_processing.dagbag import DagBag
 
     text = (REPO / "docs" / "incidents.md").read_text()

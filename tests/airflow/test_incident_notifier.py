@@ -73,7 +73,7 @@ def context(**more: Any) -> dict[str, Any]:
     return {"dag_run": run, "choice": {"title": "Model serving degradation", "severity": "critical"}, **more}
 
 
-def told(notifier: IncidentNotifier, given: dict[str, Any], *, how: str) -> None:
+def send(notifier: IncidentNotifier, given: dict[str, Any], *, how: str) -> None:
     """As Airflow calls it: as a callback, or awaited."""
     if how == "sync":
         notifier(given)
@@ -90,11 +90,11 @@ both = pytest.mark.parametrize("how", ["sync", "async"])
 
 
 @both
-def test_a_webhook_is_told_everything_that_matters(webhook: Webhook, how: str):
+def test_webhook_gets_all_fields(webhook: Webhook, how: str):
     notifier = IncidentNotifier(
         webhook_conn_id="hook", playbook_url="https://wiki/{{ incident.subject }}", text="call {{ choice.title }}"
     )
-    told(notifier, context(), how=how)
+    send(notifier, context(), how=how)
     ((path, headers, body),) = webhook.taken
     assert (path, headers["Authorization"]) == ("/hook", "Bearer secret-token")
     assert body["title"] == "[critical] checkout: the error budget burns"
@@ -113,7 +113,7 @@ def test_a_webhook_is_told_everything_that_matters(webhook: Webhook, how: str):
 
 
 @both
-def test_no_secret_of_an_exception_is_told(webhook: Webhook, how: str):
+def test_secret_in_exception_is_masked(webhook: Webhook, how: str):
     from airflow.sdk.log import mask_secret
 
     mask_secret("a-task-s-secret")
@@ -124,14 +124,14 @@ def test_no_secret_of_an_exception_is_told(webhook: Webhook, how: str):
             "ti": SimpleNamespace(task_id="t"),
             "dag_run": {"dag_id": "d", "run_id": "r"},
         }
-        told(IncidentNotifier(webhook_conn_id="hook", notifier=InnerToo()), failed, how=how)
-        for all_of_it in (str(webhook.taken), str(Inner.said)):
+        send(IncidentNotifier(webhook_conn_id="hook", notifier=AsyncInnerNotifier()), failed, how=how)
+        for all_of_it in (str(webhook.taken), str(InnerNotifier.said)):
             assert "a-task" not in all_of_it and "hunter2" not in all_of_it
-    for text in (webhook.taken[-1][2]["text"], Inner.said[-1][1]):
+    for text in (webhook.taken[-1][2]["text"], InnerNotifier.said[-1][1]):
         assert "ConnectionError: GET https://***@db.example/x failed; token=***" in text
 
 
-class Inner(BaseNotifier):
+class InnerNotifier(BaseNotifier):
     template_fields = ("text",)
     said: list[tuple[str, str]] = []
 
@@ -143,52 +143,52 @@ class Inner(BaseNotifier):
         self.said.append(("sync", self.text))
 
 
-class InnerToo(Inner):
+class AsyncInnerNotifier(InnerNotifier):
     async def async_notify(self, context: Any) -> None:
         self.said.append(("async", self.text))
 
 
 @both
-@pytest.mark.parametrize("kind", [Inner, InnerToo])
+@pytest.mark.parametrize("kind", [InnerNotifier, AsyncInnerNotifier])
 @pytest.mark.parametrize("named", [False, True])
-def test_any_notifier_of_airflow_renders_the_incident(how: str, kind: type[Inner], named: bool):
-    Inner.said.clear()
+def test_airflow_notifier_renders_incident(how: str, kind: type[InnerNotifier], named: bool):
+    InnerNotifier.said.clear()
     text = "{{ incident_title }} ({{ incident.id }})"
     if named:
         notifier = IncidentNotifier(notifier=f"{kind.__module__}.{kind.__qualname__}", notifier_arguments={"text": text})
     else:
         notifier = IncidentNotifier(notifier=kind(text=text))
-    told(notifier, context(), how=how)
-    expected = "async" if how == "async" and kind is InnerToo else "sync"
-    assert Inner.said == [(expected, "[critical] checkout: the error budget burns (checkout-page-1)")]
+    send(notifier, context(), how=how)
+    expected = "async" if how == "async" and kind is AsyncInnerNotifier else "sync"
+    assert InnerNotifier.said == [(expected, "[critical] checkout: the error budget burns (checkout-page-1)")]
 
 
 HOSTILE = "{{ 7 * 7 }} {% for x in [1] %}run{% endfor %} {{ conn.secret.password }}"
 
 
 @both
-@pytest.mark.parametrize("kind", [Inner, InnerToo])
+@pytest.mark.parametrize("kind", [InnerNotifier, AsyncInnerNotifier])
 @pytest.mark.parametrize("named", [False, True])
-def test_a_template_in_a_label_is_text(how: str, kind: type[Inner], named: bool, monkeypatch: pytest.MonkeyPatch):
+def test_template_in_label_is_not_rendered(how: str, kind: type[InnerNotifier], named: bool, monkeypatch: pytest.MonkeyPatch):
     """What an alert says is rendered into a message, and the message is not rendered once more."""
     monkeypatch.setenv("AIRFLOW_CONN_SECRET", json.dumps({"conn_type": "http", "password": "hunter2"}))
-    Inner.said.clear()
+    InnerNotifier.said.clear()
     text = "{{ incident_text }}"
     if named:
         notifier = IncidentNotifier(notifier=f"{kind.__module__}.{kind.__qualname__}", notifier_arguments={"text": text})
     else:
         notifier = IncidentNotifier(notifier=kind(text=text), text="{{ incident.message }}")
-    told(notifier, context(incident={**INCIDENT.to_dict(), "message": HOSTILE}), how=how)
-    ((_, said),) = Inner.said
+    send(notifier, context(incident={**INCIDENT.to_dict(), "message": HOSTILE}), how=how)
+    ((_, said),) = InnerNotifier.said
     assert HOSTILE in said
     assert "49" not in said and "hunter2" not in said
 
 
 @both
-def test_an_alertmanager_gets_an_alert(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_alertmanager_gets_alert(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with running_alertmanager(tmp_path) as url:
         monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": url}))
-        told(IncidentNotifier(alertmanager_conn_id="alerts", playbook_url="https://wiki/x"), context(), how=how)
+        send(IncidentNotifier(alertmanager_conn_id="alerts", playbook_url="https://wiki/x"), context(), how=how)
         with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
             (alert,) = json.load(answer)
     assert alert["labels"] == {
@@ -203,36 +203,36 @@ def test_an_alertmanager_gets_an_alert(how: str, tmp_path: Path, monkeypatch: py
 
 @both
 @pytest.mark.parametrize("status", [401, 503])
-def test_a_refusal_is_raised_without_the_secret_and_the_others_are_still_told(webhook: Webhook, how: str, status: int):
+def test_failed_channel_raises_masked_error_after_other_channels(webhook: Webhook, how: str, status: int):
     webhook.status = status
-    Inner.said.clear()
-    notifier = IncidentNotifier(webhook_conn_id="hook", notifier=Inner())
+    InnerNotifier.said.clear()
+    notifier = IncidentNotifier(webhook_conn_id="hook", notifier=InnerNotifier())
     with pytest.raises(QueryError, match=f"HTTP {status}") as caught:
-        told(notifier, context(), how=how)
+        send(notifier, context(), how=how)
     assert "secret-token" not in str(caught.value) and caught.value.transient is (status == 503)
-    assert len(Inner.said) == 1
+    assert len(InnerNotifier.said) == 1
 
 
 @both
-def test_nobody_there(how: str, monkeypatch: pytest.MonkeyPatch):
+def test_unreachable_channel_raises(how: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({"conn_type": "http", "host": f"http://127.0.0.1:{free_port()}"}))
     with pytest.raises(QueryError, match="was not accepted"):
-        told(IncidentNotifier(webhook_conn_id="hook"), context(), how=how)
+        send(IncidentNotifier(webhook_conn_id="hook"), context(), how=how)
 
 
 @both
-def test_a_task_that_failed(webhook: Webhook, how: str):
+def test_failed_task_without_incident_is_reported(webhook: Webhook, how: str):
     run = SimpleNamespace(dag_id="train", run_id="r", conf={})
     given = {"dag_run": run, "ti": SimpleNamespace(task_id="fit"), "exception": ValueError("no rows")}
-    told(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
     ((_, _, body),) = webhook.taken
     assert body["title"] == "[unknown] train.fit: a task has failed" and "ValueError: no rows" in body["text"]
 
 
 @both
-def test_a_deadline_that_was_missed(webhook: Webhook, how: str):
+def test_missed_deadline_is_reported(webhook: Webhook, how: str):
     given = {"dag_run": {"dag_id": "train", "dag_run_id": "r", "conf": {}}, "deadline": {"deadline_time": "2026-11-24T05:00:00Z"}}
-    told(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
     ((_, _, body),) = webhook.taken
     assert body["title"] == "[unknown] train: a deadline was missed" and "2026-11-24T05:00:00Z" in body["text"]
     assert body["run_url"].endswith("/dags/train/runs/r")
@@ -244,34 +244,34 @@ def test_a_deadline_that_was_missed(webhook: Webhook, how: str):
     "conf",
     ["checkout burns", {"slo": "x"}, {"id": "x", "started_at": "yesterday"}, {"id": "../x"}, {"id": "x", "evidence": "text"}],
 )
-def test_a_run_with_what_is_no_incident_is_told_of_all_the_same(webhook: Webhook, how: str, deadline: bool, conf: Any):
+def test_run_with_invalid_incident_is_reported(webhook: Webhook, how: str, deadline: bool, conf: Any):
     values = {"dag_id": "rollback", "run_id": "r", "conf": {"incident": conf}}
     given = {"dag_run": values if deadline else SimpleNamespace(**values), "ti": SimpleNamespace(task_id="open")}
-    told(IncidentNotifier(webhook_conn_id="hook"), {**given, "exception": ValueError("no incident")}, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook"), {**given, "exception": ValueError("no incident")}, how=how)
     ((_, _, body),) = webhook.taken
     assert body["title"] == "[unknown] rollback.open: a task has failed" and "ValueError: no incident" in body["text"]
 
 
 @both
-def test_burn_rates_that_are_none_stop_no_message(webhook: Webhook, how: str):
-    told(IncidentNotifier(webhook_conn_id="hook"), context(incident={"id": "x", "evidence": {"burn_rates": "high"}}), how=how)
+def test_missing_burn_rates_are_omitted(webhook: Webhook, how: str):
+    send(IncidentNotifier(webhook_conn_id="hook"), context(incident={"id": "x", "evidence": {"burn_rates": "high"}}), how=how)
     assert len(webhook.taken) == 1
 
 
 @both
-def test_each_callback_of_a_try_tells_its_own_story(webhook: Webhook, how: str):
+def test_callbacks_of_one_try_have_own_incidents(webhook: Webhook, how: str):
     """Airflow gives all callbacks of a try one context."""
     given = {"dag_run": SimpleNamespace(dag_id="train", run_id="r", conf={}), "ti": SimpleNamespace(task_id="fit")}
-    told(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
     assert not [name for name in given if name.startswith("incident")]
     given["exception"] = ValueError("no rows")
-    told(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
+    send(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
     first, second = (body for _, _, body in webhook.taken)
     assert first["text"].endswith("notice") and second["text"].endswith("failure")
     assert second["title"] == "[unknown] train.fit: a task has failed"
 
 
-def test_airflow_takes_it_in_a_deadline_alert_and_as_a_callback():
+def test_notifier_serializes_in_deadline_alert_and_callback():
     from airflow.serialization.serialized_objects import DagSerialization
 
     callback = AsyncCallback(IncidentNotifier, kwargs={"webhook_conn_id": "hook"})
@@ -287,13 +287,14 @@ def test_airflow_takes_it_in_a_deadline_alert_and_as_a_callback():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [({}, "tells nobody"), ({"notifier": Inner(), "notifier_arguments": {}}, "by its dotted name")]
+    ("arguments", "said"),
+    [({}, "has no channel"), ({"notifier": InnerNotifier(), "notifier_arguments": {}}, "the dotted name of a notifier")],
 )
-def test_wrong_arguments(arguments: dict[str, Any], said: str):
+def test_invalid_arguments_are_rejected(arguments: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):
         IncidentNotifier(**arguments)
 
 
-def test_without_a_run_there_is_no_address():
+def test_run_url_without_run_is_none():
     assert run_url({}) is None
     assert run_url({"dag_run": {}}) is None

@@ -1,8 +1,7 @@
-"""The incident's operators in Airflow's own task runner."""
+"""Steps, approvals, post-mortem and recovery of an incident in Airflow's own task runner."""
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,164 +10,30 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, BaseNotifier, BaseOperator
+from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
-from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
-from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
 from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.operators.incident import (
     OpenIncidentOperator,
-    OtherIncidentsOperator,
-    PlaybookTaskGroup,
     PostmortemOperator,
     StepApprovalOperator,
 )
 from airflow_slo_provider.operators.incident.checks import RecoveredSensor
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.runtime.incidents.current_incident import current_incident, incidents_of, recorded_steps
+from airflow_slo_provider.runtime.incidents.current_incident import recorded_steps
 from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
+from tests.airflow.incident_runs import T0, conf, incident, opening
 from tests.airflow.running import Ran, in_dag, run_task
-
-T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
-
-
-def incident(name: str = "answered", kind: str = "burning", **more: Any) -> Incident:
-    values = {"id": f"{name}-1", "kind": kind, "subject": name, "severity": "page", "started_at": T0, "message": f"{name} burns"}
-    return Incident(**{**values, "evidence": {"slo": name}, **more})
-
-
-def conf(one: Incident) -> dict[str, Any]:
-    return {"incident": json.loads(json.dumps(one.to_dict()))}
-
-
-def test_a_run_started_by_hand_has_one_incident_also_when_it_is_cleared():
-    """Airflow gives a finished run that is cleared another start_date."""
-    run = SimpleNamespace(dag_id="rollback", run_id="manual__1", conf={}, run_after=T0, start_date=T0 + MINUTE)
-    first = current_incident({"dag_run": run})
-    run.start_date = T0 + 60 * MINUTE
-    assert current_incident({"dag_run": run}) == first and first.started_at == T0
-    assert first.id == f"rollback-manual__1-{T0:%Y%m%dT%H%M%SZ}"
-
-
-class Heard(BaseNotifier):
-    heard: list[Any] = []
-
-    def notify(self, context: Any) -> None:
-        self.heard.append(context["incident"]["id"])
-
-
-class Deaf(BaseNotifier):
-    def notify(self, context: Any) -> None:
-        raise RuntimeError("nobody listens")
-
-
-def opening(**arguments: Any) -> BaseOperator:
-    with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-        task = OpenIncidentOperator(task_id="open", **arguments)
-        task >> EmptyOperator(task_id="act") >> PostmortemOperator(task_id="post_mortem", path="/tmp/x")
-    return task
-
-
-@pytest.mark.parametrize("task", [OpenIncidentOperator, OtherIncidentsOperator])
-@pytest.mark.parametrize("told", ["checkout burns", {"id": "../../dags/evil"}])
-def test_a_run_with_what_is_no_incident_is_not_tried_again(ledger_file: LedgerFile, task: type[BaseOperator], told: Any):
-    ran = run_task(task(task_id="t", retries=3), conf={"incident": told})
-    assert isinstance(ran.error, AirflowFailException) and "incident" in str(ran.error)
-
-
-class TestOpening:
-    def test_it_is_claimed_chosen_explained_and_told(self, ledger_file: LedgerFile):
-        Heard.heard.clear()
-        ran = run_task(opening(notifiers=[Deaf(), Heard()]), conf=conf(incident("answers-latency")))
-        assert (ran.state, ran.skipped) == ("success", set())
-        assert ran.xcoms["incident"]["id"] == "answers-latency-1"
-        assert ran.xcoms["choice"]["playbook"] == "model_serving_degradation"
-        assert ran.xcoms["choice"]["severity"] == "critical"
-        assert "the SLO is about answering requests" in ran.log and "A notification could not be sent" in ran.log
-        assert Heard.heard == ["answers-latency-1"]
-        (row,) = ledger_file.checks("incident")
-        assert (row.result.name, row.result.evidence["state"], row.result.evidence["severity"]) == (
-            "answers-latency-1",
-            "open",
-            "critical",
-        )
-
-    def test_a_second_run_does_nothing_and_a_retry_does_the_same_again(self, ledger_file: LedgerFile):
-        first = run_task(opening(), run_id="first", conf=conf(incident()))
-        second = run_task(opening(), run_id="second", conf=conf(incident()))
-        again = run_task(opening(), run_id="first", try_number=2, conf=conf(incident()))
-        assert (first.skipped, second.skipped, again.skipped) == (set(), {"act", "post_mortem"}, set())
-        assert "Run first takes care of answered-1 already" in second.log
-        assert {row.key.run_id for row in ledger_file.checks("incident")} == {"first"}, "what nobody would close is not opened"
-
-    def test_nothing_known_is_told_and_nothing_is_done(self, ledger_file: LedgerFile):
-        Heard.heard.clear()
-        ran = run_task(opening(notifiers=Heard()), conf=conf(incident("watch", "blind")))
-        assert ran.skipped == {"act"} and Heard.heard == ["watch-1"]
-        post_mortem = PostmortemOperator(task_id="post_mortem", path="/tmp/x")
-        assert isinstance(run_task(post_mortem, conf=conf(incident("watch", "blind"))).error, AirflowFailException)
-
-    def test_the_way_of_the_playbook_that_fits_is_taken(self, ledger_file: LedgerFile):
-        with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-            branches = {"accuracy_drop": "accuracy_drop", "traffic_spike": "traffic_spike"}
-            task = OpenIncidentOperator(task_id="open", playbooks=list(branches), branches=branches)
-            for kind in branches:
-                task >> PlaybookTaskGroup(playbook=kind, open_incident=False)
-        ran = run_task(task, conf=conf(incident("weekly-accuracy")))
-        assert ran.xcoms["choice"]["playbook"] == "accuracy_drop"
-        assert ran.skipped and all(one.startswith("traffic_spike.") for one in ran.skipped)
-        assert "traffic_spike.post_mortem_is_over" in ran.skipped
-
-    def test_a_run_started_by_hand_has_an_incident_of_its_own(self, ledger_file: LedgerFile):
-        ran = run_task(opening(), run_id="by hand")
-        assert ran.state == "success" and ran.xcoms["incident"]["message"] == "started by hand"
-
-    def test_without_a_ledger_nothing_is_opened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}")
-        assert run_task(opening(), conf=conf(incident())).state in ("failed", "up_for_retry")
-
-
-def events(*extras: Any) -> dict[str, Any]:
-    """A context as a run gets it that several asset events have started."""
-    told = [
-        AssetEventDagRunReferenceResult(
-            asset={"name": "burning", "uri": "burning", "extra": {}}, extra=extra, source_task_id=None, source_dag_id=None,
-            source_run_id=None, source_map_index=None, source_aliases=[], timestamp=T0,
-        )
-        for extra in extras
-    ]  # fmt: skip
-    return {"dag_run": SimpleNamespace(conf=None), "triggering_asset_events": TriggeringAssetEventsAccessor.build(told)}
-
-
-class TestSeveralEvents:
-    def context(self, *incidents: Incident) -> dict[str, Any]:
-        return events(*({"from_trigger": True, "payload": json.loads(json.dumps(one.to_dict()))} for one in incidents))
-
-    def test_what_burns_comes_first_and_what_was_told_twice_is_one(self):
-        later = incident("two", started_at=T0 + MINUTE)
-        found = incidents_of(
-            self.context(incident("w", "blind", started_at=T0 - MINUTE), later, incident("one"), incident("one"))
-        )
-        assert [one.id for one in found] == ["one-1", "two-1", "w-1"]
-
-    def test_every_other_one_gets_a_run_whose_id_is_its_own(self):
-        told = OtherIncidentsOperator(task_id="others").execute(self.context(incident("one"), incident("two")))
-        assert [one["trigger_run_id"] for one in told] == ["incident__two-1"]
-        assert Incident.from_dict(told[0]["conf"]["incident"]) == incident("two")
-
-    def test_events_that_are_no_incidents_are_left_alone(self):
-        assert incidents_of(events({}, {"rows": 3}, {"payload": "x"}, {"payload": {"id": 1}})) == []
-
 
 STEP = PlaybookStep(phase="mitigation", action="Roll back", id="back", kind=Kind.OPERATOR, checklist=("look",))
 
 
-def recorded(task: BaseOperator, ledger_file: LedgerFile, **arguments: Any) -> tuple[Ran, Any]:
+def run_as_step(task: BaseOperator, ledger_file: LedgerFile, **arguments: Any) -> tuple[Ran, Any]:
     """Run a task as a step; return how it ended and what the ledger holds of it."""
     from airflow.sdk.execution_time.task_runner import finalize  # noqa: F401 - its callbacks are run below
 
@@ -190,15 +55,15 @@ class Returns(BaseOperator):
 
 
 class TestRecording:
-    def test_a_step_that_is_done_is_in_the_ledger_before_it_counts_as_a_success(self, ledger_file: LedgerFile):
-        ran, check = recorded(Returns(task_id="back", what={"message": "gone back", "version": "1"}), ledger_file)
+    def test_successful_step_is_recorded_before_success(self, ledger_file: LedgerFile):
+        ran, check = run_as_step(Returns(task_id="back", what={"message": "gone back", "version": "1"}), ledger_file)
         assert ran.state == "success"
         assert (check.evidence["state"], check.message, check.verdict) == ("done", "gone back", "pass")
         assert check.evidence["found"] == {"message": "gone back", "version": "1"}
         assert check.evidence["checklist"] == ["look"] and check.interval_start <= check.interval_end
 
     @pytest.mark.parametrize(("error", "state"), [(ValueError("broken"), "failed"), (None, "skipped")])
-    def test_callbacks_tell_of_every_other_end(self, error: Exception | None, state: str, ledger_file: LedgerFile):
+    def test_callbacks_record_every_other_state(self, error: Exception | None, state: str, ledger_file: LedgerFile):
         recorder = StepRecorder(STEP)
         task = in_dag(Returns(task_id="back"))
         recorder.attach(task)
@@ -213,7 +78,7 @@ class TestRecording:
         assert row.result.evidence["state"] == state
         assert row.result.evidence["message"] == ("ValueError: broken" if error else "")
 
-    def test_no_secret_of_an_exception_is_written_down(self, ledger_file: LedgerFile):
+    def test_secret_in_exception_is_not_recorded(self, ledger_file: LedgerFile):
         from airflow.sdk.log import mask_secret
 
         mask_secret("a-step-s-secret")
@@ -227,26 +92,26 @@ class TestRecording:
             assert "a-step" not in told and "hunter2" not in told
         assert "no route to https://***@db.example/x?token=***" in told
 
-    def test_a_ledger_that_is_down_stops_no_rollback(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_unavailable_ledger_does_not_stop_rollback(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}")
         task = Returns(task_id="back", what=1)
         StepRecorder(STEP).attach(task)
         assert run_task(task, conf=conf(incident())).state == "success"
 
-    def test_a_tasks_own_callbacks_stay(self, ledger_file: LedgerFile):
+    def test_callbacks_of_task_are_kept(self, ledger_file: LedgerFile):
         called: list[str] = []
         task = Returns(
             task_id="back", on_success_callback=lambda context: called.append("success"),
             post_execute=lambda context, result: called.append("after"),
         )  # fmt: skip
-        _, check = recorded(task, ledger_file)
+        _, check = run_as_step(task, ledger_file)
         assert called == ["after"] and len(task.on_success_callback) == 2 and check.evidence["state"] == "done"
 
 
 class TestApproval:
     STEP = PlaybookStep(phase="mitigation", action="Approve it", id="approve", kind=Kind.APPROVAL, timeout=timedelta(minutes=5))
 
-    def answered(self, choice: str, who: Any, ledger_file: LedgerFile) -> tuple[Ran, Any]:
+    def run_approval(self, choice: str, who: Any, ledger_file: LedgerFile) -> tuple[Ran, Any]:
         with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             task = StepApprovalOperator(task_id="approve", step=self.STEP, recorder=StepRecorder(self.STEP))
             task >> [EmptyOperator(task_id="act"), EmptyOperator(task_id="mitigation_is_over")]
@@ -271,30 +136,30 @@ class TestApproval:
             error = caught
         return SimpleNamespace(error=error, xcoms=dict(messages)), ledger_file.checks("incident_step")[-1].result
 
-    def test_a_yes(self, ledger_file: LedgerFile):
-        ran, check = self.answered("Approve", {"id": "1", "name": "Ann"}, ledger_file)
+    def test_approval_continues(self, ledger_file: LedgerFile):
+        ran, check = self.run_approval("Approve", {"id": "1", "name": "Ann"}, ledger_file)
         assert ran.error is None and ran.xcoms["approval"]["by"] == "Ann"
         assert (check.evidence["state"], check.evidence["message"]) == (State.APPROVED, "by Ann")
 
-    def test_a_no_skips_what_comes_after_it_and_nothing_else(self, ledger_file: LedgerFile):
-        ran, check = self.answered("Reject", {"id": "1", "name": "Bob"}, ledger_file)
+    def test_rejection_skips_following_steps_only(self, ledger_file: LedgerFile):
+        ran, check = self.run_approval("Reject", {"id": "1", "name": "Bob"}, ledger_file)
         assert type(ran.error).__name__ == "DownstreamTasksSkipped" and ran.error.tasks == [("act", -1)]
         assert (check.evidence["state"], check.verdict) == (State.REJECTED, "warn")
 
-    def test_nobodys_answer_is_the_default(self, ledger_file: LedgerFile):
-        ran, check = self.answered("Reject", None, ledger_file)
+    def test_unanswered_approval_uses_default(self, ledger_file: LedgerFile):
+        ran, check = self.run_approval("Reject", None, ledger_file)
         assert type(ran.error).__name__ == "DownstreamTasksSkipped"
-        assert check.evidence["message"] == "by nobody within 0:05:00: that means no"
+        assert check.evidence["message"] == "by default, because nobody answered within 0:05:00"
         assert check.evidence["found"]["timed_out"] is True
 
 
 class TestPostMortem:
-    def written(self, tmp_path: Path, **arguments: Any) -> tuple[Ran, str]:
+    def run_post_mortem(self, tmp_path: Path, **arguments: Any) -> tuple[Ran, str]:
         task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path / "pm"), **arguments)
         ran = run_task(task, conf=conf(incident()), run_id="r", connections=arguments.pop("connections", None))
         return ran, (tmp_path / "pm" / "answered-1.md").read_text()
 
-    def test_it_is_written_of_what_the_ledger_holds(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
+    def test_post_mortem_is_written_from_ledger(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
         request_log.write(900, 0)
         request_log.write(70, 30, at=T0 + MINUTE)
         run_task(opening(), run_id="r", conf=conf(incident()))
@@ -309,17 +174,17 @@ class TestPostMortem:
         assert Path(ran.xcoms["return_value"]["html"].removeprefix("file://")).read_text().startswith("<!doctype html>")
         assert ledger_file.checks("incident")[-1].result.evidence["report"].endswith(".html")
 
-    def test_a_failed_mitigation_fails_it_after_everything_is_written(self, ledger_file: LedgerFile, tmp_path: Path):
+    def test_failed_mitigation_fails_post_mortem_after_writing(self, ledger_file: LedgerFile, tmp_path: Path):
         StepRecorder(STEP).ended(
             {"ti": SimpleNamespace(dag_id="a_dag", run_id="r", task_id="back", map_index=-1, try_number=1, start_date=T0),
              "dag_run": SimpleNamespace(conf=conf(incident()), dag_id="a_dag", run_id="r")},
             State.FAILED, "no such version",
         )  # fmt: skip
-        ran, text = self.written(tmp_path)
+        ran, text = self.run_post_mortem(tmp_path)
         assert isinstance(ran.error, AirflowFailException) and "Roll back: failed no such version" in str(ran.error)
         assert "Roll back: failed; do it manually" in text
 
-    def test_a_mitigation_that_was_not_reached_over_a_failed_diagnosis_fails_it(self, ledger_file: LedgerFile, tmp_path: Path):
+    def test_unreached_mitigation_after_failed_diagnosis_fails_post_mortem(self, ledger_file: LedgerFile, tmp_path: Path):
         """The rollback waits for the culprit: Airflow calls it upstream_failed, and there is no record of it."""
         run_task(opening(playbooks=["model_serving_degradation"]), run_id="r", conf=conf(incident()))
         task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
@@ -340,7 +205,7 @@ class TestPostMortem:
             ledger.record([over.to_check(incident())], RunKey("incident", "r", "recovered"))
         assert run_task(task, conf=conf(incident()), run_id="r").state == "success", "it is over all the same"
 
-    def test_the_steps_of_a_run_are_found_however_many_incidents_came_later(self, ledger_file: LedgerFile):
+    def test_steps_of_run_are_found_after_many_incidents(self, ledger_file: LedgerFile):
         def done(one: Incident, step_id: str, at: datetime) -> CheckResult:
             step = StepRecord(step_id=step_id, phase="mitigation", action="Roll back", state=State.DONE, ended_at=at)
             return step.to_check(one)
@@ -352,20 +217,20 @@ class TestPostMortem:
             assert list(recorded_steps(ledger, mine, dag_id="incident", run_id="r")) == ["back"]
             assert len(recorded_steps(ledger, later, dag_id="incident", run_id="later")) == 1001
 
-    def test_an_impact_that_cannot_be_measured_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
-        ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist
+    def test_unmeasured_impact_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
+        ran, text = self.run_post_mortem(tmp_path, slos=sql_documents())  # the connection does not exist
         assert ran.state == "success" and re.search(r"Impact \| unknown: .*request\\_log", text)
-        _, text = self.written(tmp_path)
+        _, text = self.run_post_mortem(tmp_path)
         assert "unknown: no SLO documents are set" in text
 
-    def test_an_incident_that_was_never_opened_is_no_success(self, ledger_file: LedgerFile, tmp_path: Path):
+    def test_unopened_incident_fails_post_mortem(self, ledger_file: LedgerFile, tmp_path: Path):
         with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
             task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
             OpenIncidentOperator(task_id="open") >> task
         ran = run_task(task, conf=conf(incident()))
         assert isinstance(ran.error, AirflowFailException) and "never opened" in str(ran.error)
 
-    def test_a_model_version_named_script_stays_text(self, ledger_file: LedgerFile, tmp_path: Path):
+    def test_script_in_model_version_is_escaped(self, ledger_file: LedgerFile, tmp_path: Path):
         evil = incident(
             message="version <script>alert(1)</script> fails", evidence={"slo": "answered", "model_version": "<script>"}
         )
@@ -377,21 +242,21 @@ class TestPostMortem:
 
 
 class TestRecovery:
-    def looked(self, request_log: RequestLog, **arguments: Any) -> Ran:
+    def run_sensor(self, request_log: RequestLog, **arguments: Any) -> Ran:
         task = RecoveredSensor(task_id="recovered", slos=sql_documents(), mode="reschedule", **arguments)
         return run_task(in_dag(task, dag_id="incident"), run_id="r", conf=conf(incident()), connections=request_log.connection)
 
-    def mitigated(self, at: datetime) -> None:
+    def record_mitigation(self, at: datetime) -> None:
         step = StepRecord(step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=at, ended_at=at)
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "back"))
 
-    def test_the_burn_rate_since_the_mitigation_decides(self, ledger_file: LedgerFile, request_log: RequestLog):
+    def test_recovery_uses_burn_rate_since_mitigation(self, ledger_file: LedgerFile, request_log: RequestLog):
         now = datetime.now(UTC)
-        self.mitigated(now - 2 * MINUTE)
+        self.record_mitigation(now - 2 * MINUTE)
         request_log.write(50, 50, at=now - 3 * MINUTE)  # before it
         request_log.write(200, 1, at=now - MINUTE)
-        ran = self.looked(request_log)
+        ran = self.run_sensor(request_log)
         assert ran.state == "success" and ran.xcoms["return_value"]["recovered"] is True
         assert ran.xcoms["return_value"]["burn_rate_since"] == pytest.approx(100 / 201)
 
@@ -404,30 +269,30 @@ class TestRecovery:
             (0.2, 200, 0, "too early to determine it"),
         ],
     )
-    def test_what_is_no_recovery(
+    def test_high_burn_rate_is_not_recovery(
         self, since: float, good: int, bad: int, said: str, ledger_file: LedgerFile, request_log: RequestLog
     ):
         now = datetime.now(UTC)
-        self.mitigated(now - since * MINUTE)
+        self.record_mitigation(now - since * MINUTE)
         request_log.write(1000, 0)
         request_log.write(good, bad, at=now - since / 2 * MINUTE)
-        ran = self.looked(request_log)
+        ran = self.run_sensor(request_log)
         assert ran.state == "up_for_reschedule" and said in ran.log
 
-    def test_without_a_mitigation_it_waits_for_the_windows_to_be_calm(self, ledger_file: LedgerFile, request_log: RequestLog):
+    def test_recovery_without_mitigation_uses_short_windows(self, ledger_file: LedgerFile, request_log: RequestLog):
         now = datetime.now(UTC)
         request_log.write(1000, 0)
         request_log.write(50, 50, at=now - MINUTE)
-        assert self.looked(request_log).state == "up_for_reschedule"
+        assert self.run_sensor(request_log).state == "up_for_reschedule"
         request_log.clear()
         request_log.write(1000, 0)
         request_log.write(100, 0, at=now - MINUTE)
-        assert self.looked(request_log).state == "success"
+        assert self.run_sensor(request_log).state == "success"
 
-    def test_no_data_is_no_recovery(self, ledger_file: LedgerFile, request_log: RequestLog):
-        ran = self.looked(request_log)
-        assert ran.state == "up_for_reschedule" and "which is no recovery" in ran.log
+    def test_no_data_is_not_recovery(self, ledger_file: LedgerFile, request_log: RequestLog):
+        ran = self.run_sensor(request_log)
+        assert ran.state == "up_for_reschedule" and "which is not a recovery" in ran.log
 
-    def test_an_unknown_slo_fails_at_once(self, ledger_file: LedgerFile, request_log: RequestLog):
-        ran = self.looked(request_log, slo="nobody")
+    def test_unknown_slo_fails_at_once(self, ledger_file: LedgerFile, request_log: RequestLog):
+        ran = self.run_sensor(request_log, slo="nobody")
         assert ran.state == "failed" and "there is no SLO 'nobody'" in str(ran.error)

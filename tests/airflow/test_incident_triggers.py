@@ -20,7 +20,7 @@ MADE = [
 
 
 @pytest.mark.parametrize("trigger", MADE)
-def test_survives_the_database(trigger: BaseEventTrigger):
+def test_trigger_survives_serialization(trigger: BaseEventTrigger):
     path, kwargs = trigger.serialize()
     again = type(trigger)(**json.loads(json.dumps(kwargs)))
     assert path == f"{type(trigger).__module__}.{type(trigger).__qualname__}"
@@ -29,12 +29,12 @@ def test_survives_the_database(trigger: BaseEventTrigger):
     assert BaseEventTrigger.hash(*again.serialize()) == BaseEventTrigger.hash(*trigger.serialize())
 
 
-def test_an_asset_takes_it():
+def test_asset_watcher_accepts_trigger():
     for trigger in MADE:
         assert Asset("burning", watchers=[AssetWatcher(name="burn", trigger=trigger)]).watchers[0].trigger is trigger
 
 
-def test_two_watches_do_not_share_a_memory():
+def test_different_triggers_have_different_state_names():
     names = {one.name for one in (*MADE, BurnRateTrigger(slos="/other"), BurnRateTrigger(slos="/opt/slos", select="one"))}
     assert len(names) == 6
 
@@ -51,12 +51,12 @@ def test_two_watches_do_not_share_a_memory():
         ({"slos": "/x", "blind_after": "5m"}, "blind_after='5m'"),
     ],
 )
-def test_wrong_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any], said: str):
+def test_invalid_arguments_are_rejected_at_parse_time(arguments: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):
         BurnRateTrigger(**arguments)
 
 
 @pytest.mark.parametrize("arguments", [{"matchers": []}, {"matchers": " "}, {"matchers": "a=b", "group_by": ()}])
-def test_an_alertmanager_needs_matchers_and_groups(arguments: dict[str, Any]):
+def test_alertmanager_trigger_requires_matchers_and_group_by(arguments: dict[str, Any]):
     with pytest.raises(ValueError, match="is empty"):
         AlertmanagerTrigger(**arguments)

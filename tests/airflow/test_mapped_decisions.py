@@ -20,22 +20,22 @@ def gate(index: int, log: RequestLog, *, label: str | None = None) -> Ran:
 
 
 @pytest.fixture
-def decided(request_log: RequestLog, ledger_file: LedgerFile) -> list[Ran]:
+def gate_runs(request_log: RequestLog, ledger_file: LedgerFile) -> list[Ran]:
     request_log.write(1000, 0)
     labels = [None, "{{ 'e' ~ 'u' }}", "<b>us</b>\x1b[31m"]
     return [gate(-1, request_log), *(gate(index, request_log, label=label) for index, label in enumerate(labels))]
 
 
-def test_the_name_in_the_ledger_stays_and_the_log_says_which_index_decided(decided: list[Ran], ledger_file: LedgerFile) -> None:
+def test_mapped_decision_keeps_name_and_logs_index(gate_runs: list[Ran], ledger_file: LedgerFile) -> None:
     rows = ledger_file.open().checks("decision")
     assert {row.result.name for row in rows} == {"a_dag.gate"}
     assert sorted(row.key.map_index for row in rows) == [-1, 0, 1, 2]
-    for ran, said in zip(decided, ("", "a_dag.gate[0]", "a_dag.gate[1 eu]", "a_dag.gate[2 <b>us</b>"), strict=True):
+    for ran, said in zip(gate_runs, ("", "a_dag.gate[0]", "a_dag.gate[1 eu]", "a_dag.gate[2 <b>us</b>"), strict=True):
         assert ran.state == "success", ran.error
         assert (f"This is the decision of {said}" in ran.log) is bool(said)
 
 
-def test_the_command_shows_index_and_label(decided: list[Ran], slo_command: Any) -> None:
+def test_command_shows_index_and_label(gate_runs: list[Ran], slo_command: Any) -> None:
     code, out, _ = slo_command("decisions")
     assert code == 0
     for said in (
@@ -50,7 +50,7 @@ def test_the_command_shows_index_and_label(decided: list[Ran], slo_command: Any)
     assert {one["map_index"]: one["map_label"] for one in listed}[1] == "eu"
 
 
-def test_the_pages_show_index_and_label(decided: list[Ran], ledger_file: LedgerFile) -> None:
+def test_pages_show_index_and_label(gate_runs: list[Ran], ledger_file: LedgerFile) -> None:
     with pages(ledger_file.open()) as client:
         text = client.get("/slo/deployments", headers=as_user("admin")).text
         for said in ("a_dag.gate</td>", "a_dag.gate[0]</td>", "a_dag.gate[1 eu]</td>", "a_dag.gate[2 &lt;b&gt;us&lt;/b&gt;"):
@@ -62,7 +62,7 @@ def test_the_pages_show_index_and_label(decided: list[Ran], ledger_file: LedgerF
         assert "a_dag.gate[0]" not in page
 
 
-def test_the_link_of_a_mapped_gate_leads_to_its_own_decision() -> None:
+def test_link_of_mapped_gate_opens_own_decision() -> None:
     from types import SimpleNamespace
 
     key = SimpleNamespace(dag_id="d", run_id="r", task_id="gate", map_index=3)

@@ -73,7 +73,7 @@ def spend(ledger: Any, task_id: str = "check") -> None:
 
 
 @pytest.mark.parametrize("run_type", ["backfill", "scheduled"])
-def test_twelve_runs_about_the_past_leave_a_spent_budget_spent(features, ledger, run_type: str):
+def test_catchup_runs_do_not_refill_spent_budget(features, ledger, run_type: str):
     spend(ledger, "another_task")
     before = remaining(ledger)
     features.write(HOUR / 2)
@@ -92,14 +92,14 @@ def test_twelve_runs_about_the_past_leave_a_spent_budget_spent(features, ledger,
     assert len(ledger.checks("freshness_repeated")) == 11
 
 
-def test_runs_on_time_are_each_recorded(features, ledger):
+def test_each_run_on_time_is_recorded(features, ledger):
     features.write(HOUR / 2)
     for number in range(3):
         run_task(check(), connections=features.connections, run_id=f"live-{number}")
     assert len(ledger.checks("freshness")) == 3
 
 
-def test_clearing_old_runs_mends_nothing(features, ledger):
+def test_cleared_old_runs_do_not_improve_budget(features, ledger):
     spend(ledger)
     before = remaining(ledger)
     features.write(HOUR / 2)
@@ -110,7 +110,7 @@ def test_clearing_old_runs_mends_nothing(features, ledger):
     assert remaining(ledger) == before
 
 
-def test_a_late_run_that_finds_worse_is_recorded(features, ledger):
+def test_late_run_with_worse_result_is_recorded(features, ledger):
     features.write(HOUR / 2)
     run_task(check(), connections=features.connections, run_id="live")
     features.write(3 * HOUR)
@@ -125,7 +125,7 @@ def test_a_late_run_that_finds_worse_is_recorded(features, ledger):
     assert [row.result.verdict for row in ledger.checks("freshness", newest_first=False)] == ["pass", "fail"]
 
 
-def test_a_source_that_does_not_answer_is_recorded_once(features, ledger):
+def test_failed_measurement_is_recorded_once(features, ledger):
     past = {"run_type": "backfill", "data_interval": (NOW - 2 * DAY, NOW - DAY)}
     for number in range(3):
         task = FreshnessCheckOperator(task_id="check", max_age=HOUR, **{**TABLE, "timestamp_column": "nope"})
@@ -133,7 +133,7 @@ def test_a_source_that_does_not_answer_is_recorded_once(features, ledger):
     assert len(ledger.checks("freshness")) == 1
 
 
-def test_a_sensor_of_a_late_run_waits_no_longer_than_its_timeout(features, ledger):
+def test_sensor_of_late_run_ends_at_timeout(features, ledger):
     """What it remembers of its first look is there although the look does not count."""
     features.write(3 * HOUR)
     sensor = {"task_id": "check", "max_age": HOUR, "mode": "reschedule", "timeout": 3600, "poke_interval": 60, **TABLE}
@@ -146,7 +146,7 @@ def test_a_sensor_of_a_late_run_waits_no_longer_than_its_timeout(features, ledge
     assert again.result.evidence["waiting_since"] == kept.result.evidence["waiting_since"]
 
 
-def test_several_at_once_leave_one(ledger):
+def test_concurrent_observations_leave_one(ledger):
     """Write as twelve workers do that have all looked before any of them wrote."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -178,7 +178,7 @@ class TestOtherChecks:
             min_rows=10, **arguments,
         )  # fmt: skip
 
-    def test_drift_of_one_file_is_recorded_once(self, tables: Path, ledger):
+    def test_drift_of_same_file_is_recorded_once(self, tables: Path, ledger):
         for number in range(4):
             end = NOW - (number + 1) * DAY
             ran = run_task(self.drift(tables), run_type="backfill", run_id=f"past-{number}", data_interval=(end - DAY, end))
@@ -186,7 +186,7 @@ class TestOtherChecks:
         assert len(ledger.checks("drift")) == 1
         assert len(ledger.checks("drift_repeated")) == 3
 
-    def test_drift_of_a_files_own_to_each_run_is_recorded_for_each(self, tables: Path, ledger):
+    def test_drift_of_file_per_run_is_recorded_per_run(self, tables: Path, ledger):
         (tables / "other.csv").write_text((tables / "current.csv").read_text())
         for name in ("current", "other"):
             task = DriftOperator(
@@ -196,13 +196,13 @@ class TestOtherChecks:
             run_task(task, run_type="backfill", run_id=name, data_interval=(NOW - 2 * DAY, NOW - DAY))
         assert len(ledger.checks("drift")) == 2
 
-    def test_drift_of_the_rows_of_a_past_interval_is_dated_there(self, tables: Path, ledger):
+    def test_drift_of_past_interval_is_dated_at_its_end(self, tables: Path, ledger):
         start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
         ran = run_task(self.drift(tables, time_column="ts"), run_type="backfill", data_interval=(start, end))
         assert ran.state == "success", ran.error
         assert {row.result.checked_at for row in ledger.checks("drift")} == {end}
 
-    def test_a_golden_set_is_recorded_once_for_each_version(self, tmp_path: Path, ledger):
+    def test_golden_set_is_recorded_once_per_version(self, tmp_path: Path, ledger):
         golden = tmp_path / "golden.csv"
         golden.write_text("id,label,p\n" + "\n".join(f"{number},{number % 2},{number % 2}" for number in range(60)) + "\n")
         for number in range(4):
@@ -216,7 +216,7 @@ class TestOtherChecks:
         rows = [row for row in ledger.checks("golden_set") if row.result.name == "g"]
         assert sorted(row.result.model_version for row in rows) == ["0", "1"]
 
-    def test_latency_of_a_backfill_whose_interval_is_a_point_is_about_the_past(self):
+    def test_latency_of_backfill_without_length_is_about_past(self):
         end = NOW - 10 * DAY
         task = LatencyBreakdownOperator(task_id="t", service="s")
         ran = run_task(task, run_type="backfill", data_interval=(end, end), connections={})

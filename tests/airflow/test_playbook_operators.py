@@ -8,7 +8,7 @@ import inspect
 from airflow_slo_provider.incidents import shipped_playbooks
 
 
-def test_operators_of_this_package_that_are_there_take_the_parameters():
+def test_playbook_operators_accept_their_parameters():
     for playbook in shipped_playbooks():
         for step in playbook.steps:
             module, _, name = step.target.rpartition(".")

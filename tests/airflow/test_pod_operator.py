@@ -93,7 +93,7 @@ def run(spec: Any, **arguments: Any) -> Ran:
 
 
 @pytest.mark.parametrize("spec", [{"name": "checkout", "times": 2}, '{"name": "checkout"}'])
-def test_the_result_is_recorded_as_if_it_had_run_here(pods: Pods, ledger: Ledger, spec: Any) -> None:
+def test_result_of_pod_is_recorded(pods: Pods, ledger: Ledger, spec: Any) -> None:
     ran = run(spec, pod={"env_vars": {"MODEL": "7"}, "service_account_name": "checks"})
     assert ran.state == "success"
     (recorded,) = ledger.checks()
@@ -116,7 +116,7 @@ def test_the_result_is_recorded_as_if_it_had_run_here(pods: Pods, ledger: Ledger
         ("fail", [], "success"),
     ],
 )
-def test_verdicts(pods: Pods, ledger: Ledger, verdict: str, fail_on: list[str] | None, state: str) -> None:
+def test_verdict_in_fail_on_fails_task(pods: Pods, ledger: Ledger, verdict: str, fail_on: list[str] | None, state: str) -> None:
     ran = run({"name": "m", "verdict": verdict}, **({} if fail_on is None else {"fail_on": fail_on}))
     assert ran.state == state
     assert ledger.checks()[0].result.verdict == verdict
@@ -137,7 +137,7 @@ def test_verdicts(pods: Pods, ledger: Ledger, verdict: str, fail_on: list[str] |
         ("{", "my_checks:run", "failed", "the spec cannot be read"),
     ],
 )
-def test_a_check_that_cannot_be_run(pods: Pods, ledger: Ledger, spec: Any, kind: str, state: str, text: str) -> None:
+def test_check_error_is_recorded_as_unknown(pods: Pods, ledger: Ledger, spec: Any, kind: str, state: str, text: str) -> None:
     ran = run(spec, kind=kind)
     assert ran.state == state
     assert isinstance(ran.error, AirflowFailException if state == "failed" else CheckError)
@@ -147,7 +147,7 @@ def test_a_check_that_cannot_be_run(pods: Pods, ledger: Ledger, spec: Any, kind:
     assert text in left.result.message
 
 
-def test_a_pod_that_leaves_no_result_has_not_passed(pods: Pods, ledger: Ledger) -> None:
+def test_pod_without_result_fails(pods: Pods, ledger: Ledger) -> None:
     pods.without_result = True
     ran = run({"name": "m"})
     assert ran.state == "up_for_retry"
@@ -155,7 +155,7 @@ def test_a_pod_that_leaves_no_result_has_not_passed(pods: Pods, ledger: Ledger) 
     assert "left no result" in str(ran.error)
 
 
-def test_templates(pods: Pods, ledger: Ledger) -> None:
+def test_template_fields_are_rendered(pods: Pods, ledger: Ledger) -> None:
     query = "rate(x[{{.window}}])"
     spec = {"name": "{{ dag_run.conf['name'] }}", "query": query}
     ran = run(
@@ -170,7 +170,7 @@ def test_templates(pods: Pods, ledger: Ledger) -> None:
     assert pods.manifests[0].metadata.labels["run"] == "a_run"
 
 
-def test_deferred(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deferred_pod_result_is_recorded(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def execute_async(self: Any, context: Any) -> None:
         from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 
@@ -196,7 +196,7 @@ def test_deferred(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -
     assert ledger.checks()[0].result.name == "m"
 
 
-def test_a_pod_that_ended_before_it_was_deferred(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pod_ended_before_deferral_is_recorded(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider's operator drops the result then; see ``KubernetesPodOperator.invoke_defer_method``."""
     found = serialise([CheckResult(kind="golden_set", name="m", verdict=Verdict.PASS)])
     monkeypatch.setattr(KubernetesPodOperator, "extract_xcom", lambda self: found)
@@ -206,7 +206,7 @@ def test_a_pod_that_ended_before_it_was_deferred(pods: Pods, ledger: Ledger, mon
     assert ledger.checks()[0].result.name == "m"
 
 
-def test_arguments_of_the_pod_that_are_none(pods: Pods, ledger: Ledger) -> None:
+def test_invalid_pod_arguments_fail(pods: Pods, ledger: Ledger) -> None:
     ran = run({"name": "m"}, pod={"contaner_resources": {}})
     assert ran.state == "failed"
     assert "contaner_resources" in str(ran.error)
@@ -215,7 +215,7 @@ def test_arguments_of_the_pod_that_are_none(pods: Pods, ledger: Ledger) -> None:
             SLOCheckPodOperator(task_id="t", kind="slo", spec={}, image="i", **arguments)
 
 
-def test_a_killed_task_takes_its_pod_along(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_task_deletes_pod(pods: Pods, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     killed: list[Any] = []
     monkeypatch.setattr(KubernetesPodOperator, "on_kill", lambda self: killed.append(self.image))
 
@@ -231,7 +231,7 @@ def test_a_killed_task_takes_its_pod_along(pods: Pods, ledger: Ledger, monkeypat
     assert killed == ["i"]
 
 
-def test_neither_the_operator_nor_the_command_loads_what_it_does_not_need() -> None:
+def test_operator_and_command_load_no_unneeded_library() -> None:
     operator = "from airflow_slo_provider.operators.pod import SLOCheckPodOperator as P\n"
     operator += "P(task_id='t', kind='slo', spec={}, image='i')\n"
     command = "from airflow_slo_provider.__main__ import main\nmain(['check', 'json:loads', '--spec', '{}'])\n"

@@ -28,8 +28,8 @@ DEGRADES = """
 """
 
 
-class TestPolicyActs:
-    def decided(self, request_log: RequestLog, path: Path, spec: str = DEGRADES, **arguments: Any) -> Ran:
+class TestPolicyActions:
+    def run_policy(self, request_log: RequestLog, path: Path, spec: str = DEGRADES, **arguments: Any) -> Ran:
         asset = Asset("serving_decision")
         task = PolicyDecisionOperator(
             task_id="act", slos=sql_documents(spec), decision_path=str(path), outlets=[asset], **arguments
@@ -45,7 +45,7 @@ class TestPolicyActs:
             (20, "freeze", False, False),
         ],
     )
-    def test_the_serving_code_reads_what_the_policy_asks_for(
+    def test_serving_code_reads_action_of_policy(
         self,
         bad: int,
         action: str,
@@ -56,7 +56,7 @@ class TestPolicyActs:
         tmp_path: Path,
     ):
         request_log.write(1000 - bad, bad)
-        ran = self.decided(request_log, tmp_path / "here" / "decision.json")
+        ran = self.run_policy(request_log, tmp_path / "here" / "decision.json")
         assert ran.state == "success", ran.error
         found = read_decision(tmp_path / "here" / "decision.json")
         assert (found.action, found.experiments, found.degraded) == (action, experiments, degraded)
@@ -65,32 +65,28 @@ class TestPolicyActs:
         assert event["extra"]["action"] == action and event["extra"]["changed"] is True
         assert [path.name for path in (tmp_path / "here").iterdir()] == ["decision.json"], "no draft is left"
 
-    def test_a_budget_of_which_nothing_is_known_stops_experiments(
-        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
-    ):
-        ran = self.decided(request_log, tmp_path / "d.json")
+    def test_unknown_budget_stops_experiments(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
+        ran = self.run_policy(request_log, tmp_path / "d.json")
         assert ran.state == "success"
         found = read_decision(tmp_path / "d.json")
         assert (found.action, found.experiments, found.degraded) == ("freeze", False, False)
 
-    def test_an_override_ends_when_it_says_and_so_does_the_document(
-        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
-    ):
+    def test_document_expires_with_override(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
         until = datetime.now(UTC) + timedelta(minutes=20)
         spec = (
             DEGRADES + f"  overrides:\n    - {{action: allow, until: '{until.isoformat()}', reason: the sale, approvedBy: Ann}}\n"
         )
         request_log.write(980, 20)
-        self.decided(request_log, tmp_path / "d.json", spec)
+        self.run_policy(request_log, tmp_path / "d.json", spec)
         found = read_decision(tmp_path / "d.json")
         assert found.action == "allow" and "the sale" in found.reason
         assert found.until is not None and abs(found.until - until) < timedelta(seconds=1)
         assert read_decision(tmp_path / "d.json", until).known is False
         spec = spec.replace(until.isoformat(), (datetime.now(UTC) - MINUTE).isoformat())
-        self.decided(request_log, tmp_path / "d.json", spec)
+        self.run_policy(request_log, tmp_path / "d.json", spec)
         assert read_decision(tmp_path / "d.json").action == "freeze"
 
-    def test_a_playbooks_switch(self, tmp_path: Path):
+    def test_serving_decision_of_playbook_is_written(self, tmp_path: Path):
         for action in ("degrade", "allow"):
             task = ServingDecisionOperator(
                 task_id="switch", decision_path=str(tmp_path / "d.json"), action=action, reason="a test"
@@ -99,9 +95,7 @@ class TestPolicyActs:
             assert ran.xcoms["return_value"]["action"] == read_decision(tmp_path / "d.json").action == action
         assert ran.xcoms["return_value"]["before"] == "degrade"
 
-    def test_each_incident_takes_back_only_what_it_asked_for(
-        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
-    ):
+    def test_request_is_withdrawn_by_its_holder_only(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
         path, seen = tmp_path / "d.json", []
 
         def switch(action: str, run_id: str | None) -> None:
@@ -118,14 +112,14 @@ class TestPolicyActs:
         switch("reduce_experimentation", "second")
         switch("allow", "second")
         request_log.write(1000, 0)
-        assert self.decided(request_log, path).xcoms["return_value"]["action"] == "allow"
+        assert self.run_policy(request_log, path).xcoms["return_value"]["action"] == "allow"
         seen.append((read_decision(path).action, read_decision(path).degraded))
         switch("allow", "first")
         switch("degrade", "third")
         switch("allow", None)
         assert seen == [("degrade", True)] * 4 + [("allow", False), ("degrade", True), ("allow", False)]
 
-    def test_a_try_that_died_after_writing_does_not_hide_the_change(self, tmp_path: Path):
+    def test_retry_after_write_reports_change(self, tmp_path: Path):
         def switch(action: str, run_id: str) -> Any:
             task = ServingDecisionOperator(task_id="switch", decision_path=str(tmp_path / "d.json"), action=action, reason="r")
             return run_task(task, run_id=run_id).xcoms["return_value"]
@@ -136,7 +130,7 @@ class TestPolicyActs:
             assert (told["before"], told["changed"]) == ("degrade", True)
         assert switch("allow", "three")["changed"] is False
 
-    def test_mapped_decisions_speak_for_themselves(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
+    def test_mapped_decisions_are_separate_requests(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
         for index, (good, bad) in enumerate([(992, 8), (1000, 0)]):
             request_log.clear()
             request_log.write(good, bad)
@@ -145,7 +139,7 @@ class TestPolicyActs:
         found = read_decision(tmp_path / "d.json")
         assert (found.action, found.degraded) == ("degrade", True)
 
-    def test_a_storage_that_does_not_answer_is_no_empty_document(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_unavailable_storage_is_not_read_as_empty(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         path = tmp_path / "d.json"
 
         def switch(action: str) -> Ran:
@@ -162,7 +156,7 @@ class TestPolicyActs:
         path.write_text("{")  # one that says nothing is replaced
         assert switch("allow").state == "success" and read_decision(path).action == "allow"
 
-    def test_who_writes_waits_for_who_is_writing(self, tmp_path: Path):
+    def test_concurrent_writes_are_serialized(self, tmp_path: Path):
         file = ObjectStoragePath(str(tmp_path / "d.json"))
 
         def enter() -> bool:
@@ -176,9 +170,7 @@ class TestPolicyActs:
                     other.result(timeout=0.3)
             assert other.result(timeout=30)
 
-    def test_a_backfill_is_about_the_past_and_lifts_nothing(
-        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
-    ):
+    def test_backfill_does_not_change_document(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
         path, now = tmp_path / "d.json", datetime.now(UTC)
         holds = decision_document("degrade", reasons=["spent"], at=now, until=now + timedelta(hours=1), source="live", slos={})
         path.write_text(json.dumps(holds))
@@ -201,25 +193,25 @@ class TestPolicyActs:
         ran = run_task(ServingDecisionOperator(**acts, allow_backfill=True), **past)
         assert (ran.state, read_decision(path).action) == ("success", "allow")
 
-    def test_a_later_decision_stays(self, tmp_path: Path):
+    def test_later_decision_is_not_replaced(self, tmp_path: Path):
         path, now = tmp_path / "d.json", datetime.now(UTC)
         later = decision_document("degrade", reasons=["spent"], at=now + MINUTE, until=now + 2 * MINUTE, source="live", slos={})
         path.write_text(json.dumps(later))
         task = ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test")
         ran = run_task(task)
-        assert isinstance(ran.error, ReasonedError) and ran.error.transient and "it stays" in str(ran.error)
+        assert isinstance(ran.error, ReasonedError) and ran.error.transient and "is not changed" in str(ran.error)
         assert json.loads(path.read_text()) == later
         path.write_text(json.dumps({**later, "valid_until": now.isoformat()}))  # expired: it holds no longer
         assert run_task(task).state == "success"
 
-    def test_a_rendered_action_that_is_none_fails_at_once(self, tmp_path: Path):
+    def test_invalid_rendered_action_fails_at_once(self, tmp_path: Path):
         task = ServingDecisionOperator(
             task_id="act", decision_path=str(tmp_path / "d.json"), action="{{ params.action }}", reason="r",
             params={"action": "freez"}, retries=3,
         )  # fmt: skip
         assert isinstance(run_task(task).error, AirflowFailException) and not (tmp_path / "d.json").exists()
 
-    def test_wrong_arguments_fail_when_the_dag_is_read(self):
+    def test_invalid_arguments_are_rejected_at_parse_time(self):
         for arguments, said in (({"action": "explode"}, "action='explode'"), ({"valid_for": timedelta(0)}, "must be positive")):
             with pytest.raises(ValueError, match=said):
                 ServingDecisionOperator(**{"task_id": "x", "decision_path": "p", "action": "allow", "reason": "r", **arguments})

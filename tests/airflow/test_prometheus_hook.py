@@ -108,10 +108,10 @@ def test_hook_builds_the_url_of_the_connection(prometheus_connection: Any, field
     [
         (None, {}, "no host"),
         ("ftp://x", {}, "http://name:port"),
-        ("http://x:notaport", {}, "no URL"),
+        ("http://x:notaport", {}, "not a URL"),
         ("x", {"schema": "grpc"}, "http://name:port"),
         ("x", {"extra": {"auth": "kerberos"}}, "one of none, basic, bearer, mtls"),
-        ("x", {"extra": {"auth": "a token that was put into the wrong field"}}, "auth is none of its kinds"),
+        ("x", {"extra": {"auth": "a token that was put into the wrong field"}}, "auth has an unknown value"),
         ("x", {"extra": {"auth": "basic"}}, "no login"),
         ("x", {"extra": {"auth": "bearer"}}, "no token"),
         ("x", {"extra": {"auth": "mtls"}}, "no client_cert"),
@@ -141,7 +141,7 @@ def test_connection_test_fails_without_promql(prometheus_connection: Any) -> Non
         "refuse": "refused",
         "401": "login, password",
         "html": "login page",
-        "ok": "does not speak PromQL",
+        "ok": "does not evaluate PromQL",
     }.items():
         with FaultyPrometheus(mode) as server:
             works, message = prometheus_connection(server.url).test_connection()

@@ -11,12 +11,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from tests.airflow.running import in_dag, resume, run_task
 
 
-class Doing(BaseOperator):
+class FunctionOperator(BaseOperator):
     """Calls a function with itself and the context."""
 
-    def __init__(self, *, doing, **arguments) -> None:
+    def __init__(self, *, function, **arguments) -> None:
         super().__init__(**arguments)
-        self.doing = doing
+        self.doing = function
 
     def execute(self, context):
         return self.doing(self, context)
@@ -26,20 +26,23 @@ class Doing(BaseOperator):
 
 
 def fail(error: Exception):
-    def doing(operator, context):
+    def function(operator, context):
         raise error
 
-    return doing
+    return function
 
 
-def test_success_with_xcoms_log_and_a_connection():
-    def doing(operator, context):
+def test_run_task_returns_xcoms_log_and_connection():
+    def function(operator, context):
         connection = BaseHook.get_connection("db")
         operator.log.info("asked %s", connection.host)
         context["ti"].xcom_push(key="seen", value=connection.extra_dejson)
         return 7
 
-    ran = run_task(Doing(task_id="t", doing=doing), connections={"db": {"conn_type": "sqlite", "host": "x", "extra": {"a": 1}}})
+    ran = run_task(
+        FunctionOperator(task_id="t", function=function),
+        connections={"db": {"conn_type": "sqlite", "host": "x", "extra": {"a": 1}}},
+    )
     assert (ran.state, ran.error) == ("success", None)
     assert ran.xcoms == {"seen": {"a": 1}, "return_value": 7}
     assert "asked x" in ran.log
@@ -55,37 +58,39 @@ def test_success_with_xcoms_log_and_a_connection():
         (AirflowFailException("x"), 2, 1, "failed"),
     ],
 )
-def test_failures_and_retries(error, retries, try_number, state):
-    ran = run_task(Doing(task_id="t", doing=fail(error), retries=retries), try_number=try_number)
+def test_run_task_reports_failures_and_retries(error, retries, try_number, state):
+    ran = run_task(FunctionOperator(task_id="t", function=fail(error), retries=retries), try_number=try_number)
     assert (ran.state, ran.error) == (state, error)
 
 
-def test_a_connection_that_nobody_made():
-    ran = run_task(Doing(task_id="t", doing=lambda *_: BaseHook.get_connection("nowhere")))
+def test_run_task_without_connection_fails():
+    ran = run_task(FunctionOperator(task_id="t", function=lambda *_: BaseHook.get_connection("nowhere")))
     assert ran.state == "failed"
     assert "nowhere" in str(ran.error)
 
 
-def test_a_backfill_run_knows_its_interval():
+def test_run_task_in_backfill_has_interval():
     start = datetime(2026, 1, 1, tzinfo=UTC)
 
-    def doing(operator, context):
+    def function(operator, context):
         return [context["dag_run"].run_type.value, context["data_interval_end"].isoformat()]
 
-    ran = run_task(Doing(task_id="t", doing=doing), run_type="backfill", data_interval=(start, start + timedelta(days=1)))
+    ran = run_task(
+        FunctionOperator(task_id="t", function=function), run_type="backfill", data_interval=(start, start + timedelta(days=1))
+    )
     assert ran.xcoms["return_value"] == ["backfill", "2026-01-02T00:00:00+00:00"]
 
 
-def test_skipping_and_deferring():
+def test_run_task_reports_skips_and_deferrals():
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
     from airflow.sdk import SkipMixin
 
-    class Skips(Doing, SkipMixin):
+    class Skips(FunctionOperator, SkipMixin):
         pass
 
     ran = run_task(
         in_dag(
-            Skips(task_id="t", doing=lambda operator, context: operator.skip(context["ti"], operator.downstream_list)),
+            Skips(task_id="t", function=lambda operator, context: operator.skip(context["ti"], operator.downstream_list)),
             ["a", "b"],
         )
     )
@@ -96,7 +101,7 @@ def test_skipping_and_deferring():
     def defer(operator, context):
         operator.defer(trigger=DateTimeTrigger(moment), method_name="execute_later", kwargs={"seen": 1}, timeout=timedelta(1))
 
-    operator = Doing(task_id="t", doing=defer)
+    operator = FunctionOperator(task_id="t", function=defer)
     ran = run_task(operator)
     assert ran.state == "deferred"
     assert ran.deferral.trigger_timeout == timedelta(1)

@@ -28,12 +28,12 @@ def test_waiting_trigger_gets_the_error_if_the_client_cannot_be_closed(monkeypat
         raise QueryError("HTTP 401", reason="unauthorized")
 
     monkeypatch.setattr(shared_polls, "_client", client)
-    monkeypatch.setattr(shared_polls, "_ask", refused)
+    monkeypatch.setattr(shared_polls, "_query", refused)
     asked = read_source({"external_dag_id": "orders", "conn_id": "airflow_default"})
 
     async def two_answers() -> list[Any]:
         found: list[Any] = []
-        async for answer in shared_polls.Polls().answers(asked, 0.1):
+        async for answer in shared_polls.Polls().observations(asked, 0.1):
             found.append(answer)
             if len(found) == 2:
                 break

@@ -183,10 +183,10 @@ def test_single_text_is_one_value(make, name, value):
     assert getattr(make(task_id="t", **{name: text}), name) == value
 
 
-def test_single_known_good_version_is_one_version(tmp_path, monkeypatch):
-    from airflow_slo_provider.operators.kubernetes import _several
+def test_a_known_good_version_as_text_is_one_version(tmp_path, monkeypatch):
+    from airflow_slo_provider.operators.kubernetes import _read_versions
 
-    assert (_several("k", "v10"), _several("k", 3), _several("k", [3, "v10"])) == (("v10",), (3,), (3, "v10"))
+    assert (_read_versions("k", "v10"), _read_versions("k", 3), _read_versions("k", [3, "v10"])) == (("v10",), (3,), (3, "v10"))
     for wrong in ([], {"a": 1}, "['v10']", [3.5], [True]):
-        with pytest.raises(ValueError, match=r"give a revision number, an image, a model version, or a list"):
-            _several("k", wrong)
+        with pytest.raises(ValueError, match=r"write a revision number, an image, a model version, or a list"):
+            _read_versions("k", wrong)

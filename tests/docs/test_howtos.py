@@ -161,9 +161,9 @@ RUNS = {
 }
 #: Their snippets are only read as DAGs (tests/docs/test_snippets.py); running them needs several processes.
 READ_ONLY = {
-    "AlertmanagerTrigger": "an Alertmanager: tests/services/test_burn_rate_trigger.py",
+    "AlertmanagerTrigger": "an Alertmanager: tests/services/test_alertmanager_trigger.py",
     "BurnRateTrigger": "a triggerer: tests/services/test_burn_rate_trigger.py, tests/e2e/test_incident_stack.py",
-    "CulpritOperator": "a Prometheus: tests/airflow/test_incident_operators.py",
+    "CulpritOperator": "a Prometheus: tests/airflow/test_incident_culprit.py",
     "DeploymentRollbackOperator": "a cluster: tests/services/test_kube_oracle.py",
     "DeploymentScaleOperator": "a cluster: tests/services/test_kube_changes.py",
     "DeploymentSetImageOperator": "a cluster: tests/services/test_kube_changes.py",
@@ -231,7 +231,7 @@ def test_champion_snippet_promotes_the_first_and_the_next_version(
     pulled = {comms.GetXComSequenceSlice: comms.XComSequenceSliceResult(root=[serving])}
     evaluated = run_task(tasks["evaluate"], answers=pulled)
     assert evaluated.state == "success", evaluated.log
-    assert ("the thresholds alone decide" in evaluated.log) == (not serving)
+    assert ("only the thresholds decide" in evaluated.log) == (not serving)
     known = {("evaluate", "return_value"): evaluated.xcoms["return_value"]}
     assert said in run_task(tasks["promote"], xcoms=known, answers=pulled, connections=world.connections).log
 

@@ -1,4 +1,4 @@
-"""The triggers against a real Prometheus and a real Alertmanager, in an event loop of their own."""
+"""The burn-rate trigger against a real Prometheus, in an event loop of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ from airflow_slo_provider.runtime.incidents.current_incident import claim, load_
 from airflow_slo_provider.runtime.recording import ledger_connection as ledger_hook
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from airflow_slo_provider.triggers import incident_watch
-from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
-from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger
-from tests.services.alertmanager_server import fire, running_alertmanager
+from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
+from tests.services.incident_triggers import collect_incidents
 from tests.services.prometheus_server import free_port, running_prometheus
 
 HEAD = """
@@ -107,14 +105,6 @@ class _Page(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(incident_watch, "APART", 0.5)
-    path = tmp_path / "ledger.db"
-    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
 def counters() -> Iterator[Counters]:
     server = Counters()
     yield server
@@ -161,38 +151,19 @@ def burning(**arguments: Any) -> BurnRateTrigger:
     )
 
 
-async def watched(trigger: IncidentWatchTrigger, seconds: float, *, until: int = 99) -> list[dict[str, Any]]:
-    """Run a trigger for some seconds, or until it has told of so many incidents; end it as a restart of the triggerer does."""
-    found: list[dict[str, Any]] = []
-
-    async def run() -> None:
-        async with aclosing(trigger.run()) as events:
-            async for event in events:
-                found.append(json.loads(json.dumps(event.payload)))
-                if len(found) == until:
-                    return
-
-    task = asyncio.create_task(run())
-    await asyncio.wait({task}, timeout=seconds)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    return found
-
-
-def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Path, prometheus: int, counters: Counters):
+def test_two_slos_start_two_incidents_and_restart_starts_none(own_ledger: Path, prometheus: int, counters: Counters):
     async def play() -> None:
-        assert await watched(burning(), 3) == []
+        assert await collect_incidents(burning(), 3) == []
         counters.add("one", 50, 50)
         counters.add("two", 50, 50)
-        found = await watched(burning(), 15, until=2)
+        found = await collect_incidents(burning(), 15, until=2)
         assert sorted(one["subject"] for one in found) == ["one", "two"]
         for one in found:
             assert (one["kind"], one["severity"]) == ("burning", "page")
             assert one["evidence"]["burn_rates"]["1h"] > 0.48 and one["evidence"]["rules"][0]["factor"] == 0.48
             assert one["evidence"]["slo"] == one["subject"] and one["message"]
         # Killed right after it told: perhaps the event was lost, so it is told again - as the same incident.
-        again = await watched(burning(), 10)
+        again = await collect_incidents(burning(), 10)
         assert {one["id"] for one in again} == {one["id"] for one in found}
         # A run has opened one of them: it has arrived, however soon the triggerer died.
         with open_default_ledger() as ledger:
@@ -202,15 +173,13 @@ def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Pat
                 opened.subject
             ] is True
         # By now it is certain that both have.
-        assert await watched(burning(), 4) == []
+        assert await collect_incidents(burning(), 4) == []
 
     asyncio.run(play())
 
 
-def test_two_events_are_apart_so_that_airflow_starts_two_runs(
-    own_ledger: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(incident_watch, "APART", 4.0)
+def test_two_events_are_sent_apart(own_ledger: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(incident_watch, "EVENT_INTERVAL", 4.0)
     counters.add("one", 50, 50)
     counters.add("two", 50, 50)
 
@@ -226,11 +195,11 @@ def test_two_events_are_apart_so_that_airflow_starts_two_runs(
 
     asyncio.run(play())
     # By the trigger's own clock: when an event arrives here is another matter.
-    first, second = trigger._told.values()
-    assert second - first >= incident_watch.APART
+    first, second = trigger._sent_at.values()
+    assert second - first >= incident_watch.EVENT_INTERVAL
 
 
-def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
+def test_flapping_slo_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
     async def flap() -> None:
         for _ in range(6):
             counters.add("one", 40, 60)  # above the factor
@@ -240,16 +209,16 @@ def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: C
 
     async def play() -> list[dict[str, Any]]:
         flapping = asyncio.create_task(flap())
-        found = await watched(burning(cool_down=5), 20)
+        found = await collect_incidents(burning(cool_down=5), 20)
         await flapping
         return found
 
     assert [one["subject"] for one in asyncio.run(play())] == ["one"]
 
 
-def test_an_incident_is_over_after_the_cool_down_and_the_next_is_another(own_ledger: Path, prometheus: int, counters: Counters):
+def test_incident_after_cool_down_is_new(own_ledger: Path, prometheus: int, counters: Counters):
     async def play() -> list[dict[str, Any]]:
-        running = asyncio.create_task(watched(burning(cool_down=2, select=["one"]), 25, until=2))
+        running = asyncio.create_task(collect_incidents(burning(cool_down=2, select=["one"]), 25, until=2))
         await asyncio.sleep(1)
         counters.add("one", 40, 60)
         await asyncio.sleep(4)
@@ -262,7 +231,7 @@ def test_an_incident_is_over_after_the_cool_down_and_the_next_is_another(own_led
     assert first["id"] != second["id"] and first["subject"] == second["subject"] == "one"
 
 
-def test_a_prometheus_that_is_down_is_told_once_and_ends_nothing(
+def test_unavailable_prometheus_is_reported_once_and_ends_no_incident(
     own_ledger: Path, tmp_path: Path, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ):
     port = free_port()
@@ -273,56 +242,56 @@ def test_a_prometheus_that_is_down_is_told_once_and_ends_nothing(
     async def play() -> None:
         with scraping(tmp_path / "prometheus", counters, port):
             counters.add("one", 50, 50)
-            (begun,) = await watched(burning(**settings), 15, until=1)
-            assert await watched(burning(**settings), 8) == [begun]
-        blind = await watched(burning(**settings), 9)
+            (begun,) = await collect_incidents(burning(**settings), 15, until=1)
+            assert await collect_incidents(burning(**settings), 8) == [begun]
+        blind = await collect_incidents(burning(**settings), 9)
         assert [(one["kind"], one["severity"]) for one in blind] == [("blind", "page")]
         assert "refused the connection" in blind[0]["message"]
         assert set(blind[0]["evidence"]["subjects"]) >= {"one", "two"}
-        assert await watched(burning(**settings), 6) == [], "told once, also across a restart"
+        assert await collect_incidents(burning(**settings), 6) == [], "told once, also across a restart"
         with scraping(tmp_path / "prometheus", counters, port):
             # Longer down than its cool-down: all the same it is the incident of before.
-            assert await watched(burning(**settings), 3) == []
+            assert await collect_incidents(burning(**settings), 3) == []
 
     asyncio.run(play())
 
 
-def test_a_prometheus_that_hangs_is_not_calm(own_ledger: Path, monkeypatch: pytest.MonkeyPatch):
+def test_hanging_prometheus_ends_no_incident(own_ledger: Path, monkeypatch: pytest.MonkeyPatch):
     import socket
 
     import airflow_slo_provider.triggers.burn_rate as module
 
-    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    monkeypatch.setattr(module, "POLL_TIMEOUT", 1.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         extra = json.dumps({"retries": 0, "read_timeout": 6})
         connection = {"conn_type": "prometheus", "host": f"http://127.0.0.1:{silent.getsockname()[1]}", "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_BURN_PROMETHEUS", json.dumps(connection))
-        (told,) = asyncio.run(watched(burning(blind_after=2), 5.5, until=1))  # before the server's own time is up
+        (told,) = asyncio.run(collect_incidents(burning(blind_after=2), 5.5, until=1))  # before the server's own time is up
     assert told["kind"] == "blind" and "no answer after" in told["message"]
 
 
-def test_no_data_is_told_of_the_slo_that_has_none(own_ledger: Path, prometheus: int, counters: Counters):
+def test_slo_without_data_is_reported(own_ledger: Path, prometheus: int, counters: Counters):
     documents = DOCUMENTS + SLO % {"name": "three"}
-    (told,) = asyncio.run(watched(burning(slos=documents, blind_after=2), 10, until=1))
+    (told,) = asyncio.run(collect_incidents(burning(slos=documents, blind_after=2), 10, until=1))
     assert (told["kind"], told["evidence"]["subjects"]) == ("blind", ["three"])
 
 
-def test_documents_with_faults_and_unknown_slos_are_not_calm(own_ledger: Path, prometheus: int):
+def test_invalid_documents_and_unknown_slos_are_reported(own_ledger: Path, prometheus: int):
     for arguments, said in (({"slos": "kind: SLO\n"}, "DocumentError"), ({"select": ["nobody"]}, "there is no SLO 'nobody'")):
-        (told,) = asyncio.run(watched(burning(blind_after=1, **arguments, name=said), 10, until=1))
+        (told,) = asyncio.run(collect_incidents(burning(blind_after=1, **arguments, name=said), 10, until=1))
         assert told["kind"] == "blind" and said in told["message"]
 
 
-def test_a_ledger_that_cannot_be_read_is_told_and_one_that_cannot_be_written_silences_nothing(
+def test_unreadable_ledger_is_reported_and_unwritable_ledger_sends_events(
     tmp_path: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ):
     broken = tmp_path / "broken.db"
     broken.write_text("this is no database, and never was one" * 100)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{broken}")
     counters.add("one", 50, 50)
-    (told,) = asyncio.run(watched(burning(blind_after=2), 10, until=1))
+    (told,) = asyncio.run(collect_incidents(burning(blind_after=2), 10, until=1))
     assert told["kind"] == "blind" and "cannot be read" in told["message"]
 
     async def play() -> list[dict[str, Any]]:
@@ -331,14 +300,14 @@ def test_a_ledger_that_cannot_be_read_is_told_and_one_that_cannot_be_written_sil
         trigger = burning()
         with open_default_ledger():
             pass
-        await trigger._recall()
+        await trigger._load_states()
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{broken}")
-        return await watched(trigger, 10, until=1)
+        return await collect_incidents(trigger, 10, until=1)
 
     assert [one["subject"] for one in asyncio.run(play())] == ["one"]
 
 
-def test_triggers_of_the_same_documents_share_one_look(own_ledger: Path, prometheus: int, counters: Counters):
+def test_triggers_with_same_documents_share_polls(own_ledger: Path, prometheus: int, counters: Counters):
     one, two = burning(select="one", name="a"), burning(select="two", name="b")
     assert one.shared_stream_key() == two.shared_stream_key() != burning(poll_interval=2).shared_stream_key()
     counters.add("one", 50, 50)
@@ -359,7 +328,7 @@ def test_triggers_of_the_same_documents_share_one_look(own_ledger: Path, prometh
     assert asyncio.run(play()) == ["one"]
 
 
-def test_the_event_loop_stays_free(own_ledger: Path, prometheus: int, monkeypatch: pytest.MonkeyPatch):
+def test_poll_does_not_block_event_loop(own_ledger: Path, prometheus: int, monkeypatch: pytest.MonkeyPatch):
     """What blocks runs in other threads: looking at the server, and reading and writing the ledger."""
     threads: set[tuple[str, int]] = set()
 
@@ -374,56 +343,6 @@ def test_the_event_loop_stays_free(own_ledger: Path, prometheus: int, monkeypatc
 
     noted(burn_watch.BurnWatch, "look")
     noted(ledger_hook, "open_default_ledger")
-    asyncio.run(watched(burning(), 5))
+    asyncio.run(collect_incidents(burning(), 5))
     assert {name for name, _ in threads} == {"look", "open_default_ledger"}
     assert threading.get_ident() not in {thread for _, thread in threads}
-
-
-@pytest.fixture
-def alertmanager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with running_alertmanager(tmp_path / "alertmanager") as url:
-        monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": url}))
-        yield url
-
-
-def alerts(**arguments: Any) -> AlertmanagerTrigger:
-    return AlertmanagerTrigger(
-        **{
-            "matchers": ['severity=~"page|critical"'], "alertmanager_conn_id": "alerts", "poll_interval": 1, "cool_down": 600,
-            "blind_after": 600, "name": "alerts", **arguments,
-        }
-    )  # fmt: skip
-
-
-def test_alerts_that_fire_are_incidents_by_their_labels(own_ledger: Path, alertmanager: str):
-    fire(alertmanager, alertname="Burns", slo="checkout", severity="page", pod="a", annotations={"summary": "it burns"})
-    fire(alertmanager, alertname="Burns", slo="checkout", severity="page", pod="b")
-    fire(alertmanager, alertname="Burns", slo="search", severity="critical")
-    fire(alertmanager, alertname="Burns", slo="other", severity="ticket")
-
-    async def play() -> None:
-        found = await watched(alerts(), 10, until=2)
-        assert {(one["subject"], one["severity"], one["evidence"]["alerts"]) for one in found} == {
-            ("Burns/checkout", "page", 2),
-            ("Burns/search", "critical", 1),
-        }
-        (checkout,) = [one for one in found if one["subject"] == "Burns/checkout"]
-        assert checkout["evidence"]["slo"] == "checkout"
-        assert datetime.now(UTC) - datetime.fromisoformat(checkout["started_at"]) < timedelta(minutes=1)
-        assert {one["id"] for one in await watched(alerts(), 10)} == {one["id"] for one in found}
-        assert await watched(alerts(), 3) == []
-
-    asyncio.run(play())
-
-
-def test_an_alertmanager_that_is_down_or_refuses_is_not_calm(
-    own_ledger: Path, alertmanager: str, monkeypatch: pytest.MonkeyPatch
-):
-    (told,) = asyncio.run(watched(alerts(matchers=["=nonsense="], blind_after=1, name="a"), 10, until=1))
-    assert told["kind"] == "blind" and "HTTP 400" in told["message"]
-    monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": f"http://127.0.0.1:{free_port()}"}))
-    (told,) = asyncio.run(watched(alerts(blind_after=1, name="b"), 10, until=1))
-    assert told["kind"] == "blind" and "refused" in told["message"]
-    monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
-    (told,) = asyncio.run(watched(alerts(blind_after=1, name="c"), 10, until=1))
-    assert told["kind"] == "blind" and "alerts" in told["message"]

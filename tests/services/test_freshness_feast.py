@@ -121,7 +121,7 @@ def test_missing_view_or_project_raises(view, project):
 
 def test_trigger_finds_what_a_poke_finds(feast):
     async def once():
-        async with aclosing(polls().answers(ask("spend"), 0.2)) as answers:
+        async with aclosing(polls().observations(ask("spend"), 0.2)) as answers:
             return await anext(answers)
 
     assert asyncio.run(asyncio.wait_for(once(), 20)) == observe(ask("spend"))

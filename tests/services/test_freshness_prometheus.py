@@ -17,7 +17,7 @@ from airflow_slo_provider.runtime.freshness.checks import observe
 from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, PipelineFreshnessSensor
 from airflow_slo_provider.triggers import shared_polls
-from airflow_slo_provider.triggers.freshness import MOST_FAULTS, FreshnessTrigger, trigger_for
+from airflow_slo_provider.triggers.freshness import MAX_ERRORS, FreshnessTrigger, trigger_for
 from airflow_slo_provider.triggers.shared_polls import polls
 from tests.airflow.running import resume, run_task
 from tests.services.prometheus_server import free_port, running_prometheus
@@ -191,15 +191,15 @@ class TestTrigger:
             "AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": f"http://127.0.0.1:{port}", "extra": extra})
         )
         # Nobody is there: it looks three times before it says so.
-        looks, ask_once = [], shared_polls._ask
+        looks, ask_once = [], shared_polls._query
 
         async def counted(client, asked):
             looks.append(asked)
             return await ask_once(client, asked)
 
-        monkeypatch.setattr(shared_polls, "_ask", counted)
+        monkeypatch.setattr(shared_polls, "_query", counted)
         assert asyncio.run(first_event(make("vector(1)", interval=0.1))) == {"status": "error", "reason": "connection_refused"}
-        assert len(looks) == MOST_FAULTS == 3
+        assert len(looks) == MAX_ERRORS == 3
 
     def test_trigger_fires_at_the_sensor_timeout(self, prometheus):
         trigger = trigger_for(
@@ -253,7 +253,7 @@ class TestTrigger:
             return await asyncio.wait_for(asyncio.gather(*listening), 30)
 
         async def collect(asked, interval):
-            async with aclosing(polls().answers(asked, interval)) as answers:
+            async with aclosing(polls().observations(asked, interval)) as answers:
                 answer = await anext(answers)
             assert not isinstance(answer, MeasurementError), answer
             return datetime.now(UTC) - answer.observed_at

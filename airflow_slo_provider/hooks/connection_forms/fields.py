@@ -107,7 +107,7 @@ def read_verify(connection: ConnectionFields, extra: Mapping[str, Any]) -> str |
     """
     verify = read_boolean(connection, extra, "verify", True)
     if extra.get("ca_file") and not verify:
-        raise bad_connection(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
+        raise bad_connection(connection, "there is a ca_file, but verify is off, so the certificate would not be checked")
     return extra.get("ca_file") or verify
 
 

@@ -73,7 +73,7 @@ def http_arguments(connection: ConnectionFields) -> dict[str, Any]:
     extra = read_object(connection, connection.extra, "extra")
     auth = extra.get("auth") or ("bearer" if extra.get("token") else "basic" if connection.login else "none")
     if auth not in AUTHS:
-        raise bad_connection(connection, f"auth is none of its kinds; write one of {', '.join(AUTHS)}")
+        raise bad_connection(connection, f"auth has an unknown value; write one of {', '.join(AUTHS)}")
     needed = {
         "basic": ("login", connection.login),
         "bearer": ("token", extra.get("token")),
@@ -134,7 +134,7 @@ def read_url(connection: ConnectionFields) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise bad_connection(connection, f"the host is no URL: {error}") from None
+        raise bad_connection(connection, f"the host is not a URL: {error}") from None
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
         raise bad_connection(connection, "the host is not of the form http://name:port/prefix or https://name:port/prefix")
     if connection.port and not port:

@@ -26,11 +26,11 @@ def trace_store_connection_type() -> dict[str, Any]:
         "experiments": form_field("Experiments (MLflow)", "string", "Ids, separated by commas; 0 by default."),
         "project": form_field("Project (Phoenix)", "string", "Name or id; default by default."),
         "api": form_field(
-            "API (Jaeger)", "string", "By default the newest that is served.", enum=["auto", "v3", "classic", None]
+            "API (Jaeger)", "string", "The newest that is served by default.", enum=["auto", "v3", "classic", None]
         ),
         "page": form_field("Traces per search", "integer", "For Tempo and Jaeger.", default=1000, minimum=1),
         "spans_per_trace": form_field(
-            "Spans per trace (Tempo)", "integer", "No more than the server's max_spans_per_span_set.", default=100, minimum=1
+            "Spans per trace (Tempo)", "integer", "At most the server's max_spans_per_span_set.", default=100, minimum=1
         ),
         "whole_traces": form_field(
             "Whole traces (Tempo)", "boolean", "Fetch each trace by its id, with the spans of other services.", default=False
@@ -79,8 +79,8 @@ def store_settings(connection: ConnectionFields) -> dict[str, Any]:
         if settings["api"] not in ("auto", "v3", "classic"):
             raise bad_connection(connection, f"api is {extra['api']!r}; write auto, v3 or classic")
     if kind == "mlflow":
-        ids = [one.strip() for one in str(extra.get("experiments") or "0").split(",") if one.strip()]
-        settings["experiments"] = tuple(ids or ("0",))
+        ids = tuple(filter(None, map(str.strip, str(extra.get("experiments") or "0").split(","))))
+        settings["experiments"] = ids or ("0",)
     if kind == "phoenix":
         settings["project"] = str(extra.get("project") or "default")
     return settings

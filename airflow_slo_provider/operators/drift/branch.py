@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.operators.blocking_operator import BlockingBranchOperator
 from airflow_slo_provider.operators.drift.compare import DriftOperator
@@ -73,7 +74,7 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
         self.if_drift, self.if_ok, self.if_warning, self.if_unknown = if_drift, if_ok, if_warning, if_unknown
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return everything downstream, regardless of ``on_states``."""
         return downstream_of(task)
 
@@ -90,9 +91,9 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
         """Compare, record and report; return the ids to follow."""
         from airflow_slo_provider.drift.verdict.thresholds import State
 
-        report, found = self._find(context)
+        report, found = self._compare_and_record(context)
         context["ti"].xcom_push(key="drift", value=found)
-        self._act(report)
+        self._apply_action(report)
         if report.verdict is State.DRIFT:
             return self.if_drift
         if report.verdict is State.WARN and self.if_warning is not None:
@@ -101,9 +102,7 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
             release_events(self)
             return self.if_ok
         if self.if_unknown is None:
-            from airflow.sdk.exceptions import AirflowFailException
-
             raise AirflowFailException(
-                f"{self.check_name}: {report.verdict.value}: {report.message}; give if_unknown a way to handle it"
+                f"{self.check_name}: {report.verdict.value}: {report.message}; set if_unknown to handle it"
             )
         return self.if_unknown

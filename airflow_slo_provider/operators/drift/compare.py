@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_slo_provider.core.text_lists import text_list
+from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.blocking_operator import BlockingOperator
 from airflow_slo_provider.operators.drift.data_parameters import DriftDataFields
@@ -73,16 +75,9 @@ class DriftOperator(DriftDataFields, BlockingOperator):
     """
 
     template_fields: Sequence[str] = (
-        *DriftDataFields.template_fields,
-        "reference",
-        "current",
-        "thresholds",
-        "ignore",
-        "where",
-        "reference_where",
-        "weights",
+        *DriftDataFields.template_fields, "reference", "current", "thresholds", "ignore", "where", "reference_where", "weights",
         "report_path",
-    )
+    )  # fmt: skip
     text_fields = DriftDataFields.text_fields | {"report_path"}
     list_fields = DriftDataFields.list_fields | {"ignore"}
     operator_extra_links = (SLOLink(), ReportLink())
@@ -128,15 +123,11 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             from airflow_slo_provider.drift.verdict.thresholds import read_gates
 
             read_gates(thresholds)
-        if (
-            not 0 < alpha < 1
-            or (max_share is not None and not 0 <= max_share <= 1)
-            or set(text_list(tests)) - {"psi", "ks"}
-            or not text_list(tests)
-        ):
-            raise ValueError(f"{self.task_id}: alpha {alpha}, max_share {max_share} or tests {tests!r} make no sense")
-        chosen = dict.fromkeys(_TROUBLE, "fail") if fail_on_drift else {}
-        self.on_states = {**chosen, **(on_states or {})}
+        known = bool(tests) and set(text_list(tests)) <= {"psi", "ks"}
+        if not known or not 0 < alpha < 1 or (max_share is not None and not 0 <= max_share <= 1):
+            raise ValueError(f"{self.task_id}: alpha {alpha}, max_share {max_share} or tests {tests!r} is invalid")
+        failing = dict.fromkeys(_FAILING_STATES, "fail") if fail_on_drift else {}
+        self.on_states = {**failing, **(on_states or {})}
         if on_states:
             from airflow_slo_provider.drift.verdict.thresholds import actions
 
@@ -153,40 +144,40 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         self.check_results: list[Any] = []
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return everything downstream if a state may skip; a failure needs no check, because Airflow handles it."""
-        return super().blockable(task) if _skips(task) else ()
+        return super().tasks_to_block(task) if _may_skip(task) else ()
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:
         """Return the trigger rules under which downstream tasks stay blocked; after a skip, only ``all_success``."""
-        return HOLD_AFTER_A_SKIP if _skips(task) else HOLD_AFTER_A_FAILURE
+        return HOLD_AFTER_A_SKIP if _may_skip(task) else HOLD_AFTER_A_FAILURE
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare, record and report; fail or skip if ``on_states`` says so for the state.
 
         :param context: Airflow's task context
         """
-        self.check_dag_again()
-        report, found = self._find(context)
+        self.recheck_dag()
+        report, found = self._compare_and_record(context)
         context["ti"].xcom_push(key="drift", value=found)
         # Pushed before failing, so that the result is visible on the failed task.
         context["ti"].xcom_push(key="return_value", value=found)
-        self._act(report)
+        self._apply_action(report)
         return found
 
-    def _find(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
+    def _compare_and_record(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
         from airflow_slo_provider.drift import save_report
         from airflow_slo_provider.drift.report.ledger_records import assertions, checks, summary
         from airflow_slo_provider.drift.verdict.thresholds import actions
         from airflow_slo_provider.runtime.recording.checks import check_results
 
-        with self._judging(context):
-            report = self._on_engine(lambda spark: self._compare(context, spark), context)
+        with self._record_failures(context):
+            report = self._call_on_engine(lambda spark: self._compare(context, spark), context)
             for column in report.ranked():
                 self.log.info("%-17s %s: %s", column.verdict.value, column.name, column.message)
             self.log.info("%s: %s", report.verdict.value, report.message)
-            uri = save_report(report, self._path(self.report_path)) if self.report_path else None
+            uri = save_report(report, self._file(self.report_path)) if self.report_path else None
             results = checks(
                 report,
                 name=self.check_name,
@@ -204,15 +195,14 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             actions=self.on_states,
         )
         found = summary(report, report_uri=uri)
-        self._tell(report, found, context)
+        self._send_verdict(report, found, context)
         return report, found
 
     def _compare(self, context: Context, spark: Any) -> DriftReport:
         from airflow_slo_provider.drift import compare
-        from airflow_slo_provider.exceptions import InvalidMeasurement
         from airflow_slo_provider.runtime.progress_log import log_progress
 
-        (reference, reference_where), (current, where) = self._sides(context, spark)
+        (reference, reference_where), (current, where) = self._datasets(context, spark)
         try:
             return compare(
                 reference,
@@ -237,21 +227,21 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         except ValueError as error:  # a templated argument rendered to an invalid value, which a retry does not change
             raise InvalidMeasurement(f"{self.task_id}: {error}", reason="bad_argument") from error
 
-    def _sides(self, context: Context, spark: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    def _datasets(self, context: Context, spark: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Return the reference and the current dataset, each with the filter to read it with."""
         from airflow_slo_provider.drift.engines.time_windows import reference_windows
 
         window = self._required_interval(context) if self.time_column else None
-        current = self._rows(self.reference if self.current is None else self.current, self.where, window, spark)
+        current = self._rows_of(self.reference if self.current is None else self.current, self.where, window, spark)
         if window is None or self.reference_window is None:
-            return self._rows(self.reference, self.reference_where, None, spark), current
+            return self._rows_of(self.reference, self.reference_where, None, spark), current
         merged = None
         for span in reference_windows(*window, self.reference_window, same_weekday=self.same_weekday):
-            part = self._profile(*self._rows(self.reference, self.reference_where, span, spark), like=merged)
+            part = self._profile(*self._rows_of(self.reference, self.reference_where, span, spark), like=merged)
             merged = part if merged is None else merged.merge(part)
         return (merged, None), current
 
-    def _tell(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
+    def _send_verdict(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
         """Put the verdict into the asset events."""
         from airflow_slo_provider.drift.verdict.thresholds import State
 
@@ -261,21 +251,20 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         if self.drift_asset is not None and report.verdict is State.DRIFT:
             events[AssetAlias(name=f"drift: {self.drift_asset.name}")].add(self.drift_asset, extra=dict(found))
 
-    def _act(self, report: DriftReport) -> None:
-        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-
+    def _apply_action(self, report: DriftReport) -> None:
         action = self.on_states.get(report.verdict.value, "pass")
+        message = f"{self.check_name}: {report.verdict.value}: {report.message}"
         if action == "fail":
-            raise AirflowFailException(f"{self.check_name}: {report.verdict.value}: {report.message}")
+            raise AirflowFailException(message)
         if action == "skip":
-            raise AirflowSkipException(f"{self.check_name}: {report.verdict.value}: {report.message}")
+            raise AirflowSkipException(message)
         if action == "warn":
-            self.log.warning("%s: %s: %s", self.check_name, report.verdict.value, report.message)
+            self.log.warning("%s", message)
 
 
 #: States of :class:`airflow_slo_provider.drift.verdict.thresholds.State`, which no DAG file needs to load.
-_TROUBLE = ("drift", "schema_change", "insufficient_data", "error")
+_FAILING_STATES = ("drift", "schema_change", "insufficient_data", "error")
 
 
-def _skips(task: Any) -> bool:
+def _may_skip(task: Any) -> bool:
     return "skip" in (argument(task, "on_states") or {}).values()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_slo_provider.core.text_lists import text_list
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_unknown_on_error
 from airflow_slo_provider.runtime.recording.observations import date_at_window_end, record_observations
@@ -43,14 +44,8 @@ class DriftDataFields(TextFields):
     """
 
     template_fields: Sequence[str] = (
-        "columns",
-        "sql_conn_id",
-        "spark_conn_id",
-        "spark_config",
-        "time_column",
-        "name",
-        "model_version",
-    )
+        "columns", "sql_conn_id", "spark_conn_id", "spark_config", "time_column", "name", "model_version",
+    )  # fmt: skip
     text_fields = frozenset({"sql_conn_id", "spark_conn_id", "time_column", "name", "model_version"})
     list_fields = frozenset({"columns"})
     mapping_fields = frozenset({"spark_config"})
@@ -72,19 +67,16 @@ class DriftDataFields(TextFields):
     ) -> None:
         super().__init__(**kwargs)
         if engine not in ENGINES:
-            raise ValueError(f"{self.task_id}: engine is {engine!r}; there are {', '.join(ENGINES)}")
+            raise ValueError(f"{self.task_id}: engine is {engine!r}; write one of {', '.join(ENGINES)}")
         if (engine == "sql") != (sql_conn_id is not None):
             raise ValueError(
                 f"{self.task_id}: engine='sql' and sql_conn_id go together; engine is {engine!r}, sql_conn_id {sql_conn_id!r}"
             )
         if engine != "spark" and (spark_conn_id is not None or spark_config):
             raise ValueError(f"{self.task_id}: spark_conn_id and spark_config need engine='spark'; engine is {engine!r}")
-        self.columns = columns
-        self.categorical = text_list(categorical)
-        self.engine = engine
-        self.sql_conn_id = sql_conn_id
+        self.columns, self.categorical, self.time_column = columns, text_list(categorical), time_column
+        self.engine, self.sql_conn_id = engine, sql_conn_id
         self.spark_conn_id, self.spark_config = spark_conn_id, dict(spark_config or {})
-        self.time_column = time_column
         self.name, self.model_version = name, model_version
 
     @property
@@ -94,38 +86,36 @@ class DriftDataFields(TextFields):
 
     def _interval(self, context: Context) -> tuple[datetime | None, datetime | None]:
         # Airflow passes pendulum datetimes, whose differences are not plain timedeltas.
-        moments = [context.get(name) for name in ("data_interval_start", "data_interval_end")]
-        start, end = (None if moment is None else datetime.fromisoformat(moment.isoformat()) for moment in moments)
+        ends = [context.get(name) for name in ("data_interval_start", "data_interval_end")]
+        start, end = (None if timestamp is None else datetime.fromisoformat(timestamp.isoformat()) for timestamp in ends)
         return start, end
 
     def _required_interval(self, context: Context) -> tuple[datetime, datetime]:
         start, end = self._interval(context)
         if start is None or end is None or not start < end:
-            from airflow_slo_provider.exceptions import QueryError
-
             raise QueryError(
                 f"{self.task_id}: time_column {self.time_column!r} needs the run's data interval, "
-                f"and this run has {start} to {end}; give it a schedule with one, or choose rows with where",
+                f"and this run has {start} to {end}; use a schedule with data intervals, or select rows with where",
                 reason="no_interval",
             )
         return start, end
 
-    def _path(self, path: Any) -> Any:
+    def _file(self, path: Any) -> Any:
         from airflow_slo_provider.runtime.files.object_storage import is_local, object_path
 
         if isinstance(path, (list, tuple)):
-            return [self._path(one) for one in path]
+            return [self._file(item) for item in path]
         return path if not isinstance(path, str) or is_local(path) else object_path(path)
 
-    def _on_engine(self, work: Callable[[Any], T], context: Context) -> T:
+    def _call_on_engine(self, function: Callable[[Any], T], context: Context) -> T:
         """Call a function with a Spark session if the engine is Spark, else with None."""
         if self.engine != "spark":
-            return work(None)
+            return function(None)
         from airflow_slo_provider.runtime.spark_session import with_spark
 
-        return with_spark(work, context, conn_id=self.spark_conn_id, config=self.spark_config)
+        return with_spark(function, context, conn_id=self.spark_conn_id, config=self.spark_config)
 
-    def _rows(self, source: Any, where: Any, window: tuple[datetime, datetime] | None, spark: Any) -> tuple[Any, Any]:
+    def _rows_of(self, source: Any, where: Any, window: tuple[datetime, datetime] | None, spark: Any) -> tuple[Any, Any]:
         """Return the rows to profile or compare, and the filter to read them with; a stored profile works with every engine.
 
         :param window: with ``time_column``: the start and end of the rows' times
@@ -134,7 +124,7 @@ class DriftDataFields(TextFields):
         if self.engine == "local" or (isinstance(source, str) and source.endswith(".json")):
             from airflow_slo_provider.drift.engines.time_windows import window_filter
 
-            return self._path(source), window_filter(within[0], within[1:], where) if within else where
+            return self._file(source), window_filter(within[0], within[1:], where) if within else where
         if self.engine == "spark":
             from airflow_slo_provider.drift.engines.spark import spark_rows
 
@@ -144,7 +134,7 @@ class DriftDataFields(TextFields):
         return sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within), None
 
     def _profile(self, rows: Any, where: Any, *, like: DatasetProfile | None = None, progress: Any = None) -> DatasetProfile:
-        """Profile rows; a database aggregates with the bin edges of ``like`` if it is given."""
+        """Profile rows; a database aggregates with the bin edges of ``like`` if it is set."""
         from airflow_slo_provider.drift import profile
 
         if self.engine == "sql" and like is not None:
@@ -157,12 +147,14 @@ class DriftDataFields(TextFields):
         if start is not None and end is not None and start < end:
             record(date_at_window_end(results, start, end), context)  # type: ignore[arg-type]
             return
-        sides = [getattr(self, name, None) for name in ("reference", "current", "where")]
-        subject = " | ".join(str(one) if isinstance(one, str | list | tuple | dict) else type(one).__name__ for one in sides)
+        sources = [getattr(self, name, None) for name in ("reference", "current", "where")]
+        subject = " | ".join(
+            str(item) if isinstance(item, str | list | tuple | dict) else type(item).__name__ for item in sources
+        )
         record_observations(results, context, self.log, subject=subject)  # type: ignore[arg-type]
 
     @contextmanager
-    def _judging(self, context: Context) -> Iterator[None]:
+    def _record_failures(self, context: Context) -> Iterator[None]:
         """Record a check with verdict ``unknown`` before an error fails the task."""
         with non_retryable_errors(), record_unknown_on_error(context, lambda: self._unknown(context), write=self._record):
             require(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.operators.drift.data_parameters import DriftDataFields
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class DriftProfileOperator(DriftDataFields):
     def __init__(self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if "{{" not in profile_path and not profile_path.endswith(".json"):
-            raise ValueError(f"{self.task_id}: profile_path {profile_path!r} does not end in .json, by which a profile is known")
+            raise ValueError(f"{self.task_id}: profile_path {profile_path!r} does not end in .json")
         self.data, self.profile_path, self.where, self.min_rows = data, profile_path, where, min_rows
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -47,32 +48,32 @@ class DriftProfileOperator(DriftDataFields):
         :param context: Airflow's task context
         :return: URI, hash, numbers of rows and columns, and source
         """
-        from airflow_slo_provider.exceptions import NoData
         from airflow_slo_provider.runtime.progress_log import log_progress
 
-        with self._judging(context):
+        with self._record_failures(context):
             window = self._required_interval(context) if self.time_column else None
-            made = self._on_engine(
+            profile = self._call_on_engine(
                 lambda spark: self._profile(
-                    *self._rows(self.data, self.where, window, spark), progress=log_progress(self.log, "pieces read")
+                    *self._rows_of(self.data, self.where, window, spark), progress=log_progress(self.log, "pieces read")
                 ),
                 context,
             )
-            if made.rows < self.min_rows:
-                raise NoData(f"{made.source}: {made.rows} rows; a reference needs {self.min_rows}")
-            for column in made.columns.values():
+            if profile.rows < self.min_rows:
+                raise NoData(f"{profile.source}: {profile.rows} rows; a reference needs {self.min_rows}")
+            for column in profile.columns.values():
                 if column.problem:
                     self.log.warning("%s: %s", column.name, column.problem)
-            uri = made.save(self._path(self.profile_path))
+            uri = profile.save(self._file(self.profile_path))
+        columns, source = len(profile.columns), profile.source
         found = {
             "schema_version": 1,
             "profile": uri,
-            "hash": made.hash,
-            "rows": made.rows,
-            "columns": len(made.columns),
-            "source": made.source,
+            "hash": profile.hash,
+            "rows": profile.rows,
+            "columns": columns,
+            "source": source,
         }
-        self.log.info("%d rows, %d columns of %s profiled into %s", made.rows, len(made.columns), made.source, uri)
+        self.log.info("%d rows, %d columns of %s profiled into %s", profile.rows, columns, source, uri)
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = dict(found)
         return found

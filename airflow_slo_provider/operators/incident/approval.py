@@ -37,12 +37,12 @@ class StepApprovalOperator(BlockingOperator, ApprovalOperator):
         self.recorder = recorder
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return the steps that come after this one.
 
         :param task: the task, mapped or not
         """
-        return [one for one in task.downstream_list if not is_barrier(one) and not one.is_teardown]
+        return [step for step in task.downstream_list if not is_barrier(step) and not step.is_teardown]
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record the answer, and skip the following steps after a rejection.
@@ -52,21 +52,20 @@ class StepApprovalOperator(BlockingOperator, ApprovalOperator):
         """
         from airflow_slo_provider.incidents.timeline import State
 
-        self.check_dag_again()
+        self.recheck_dag()
         withhold_events(self)
         answer: Any = HITLOperator.execute_complete(self, context=context, event=event)
         approved = self.APPROVE in answer["chosen_options"]
         who = answer.get("responded_by_user")
         name = (who.get("name") or who.get("id")) if isinstance(who, dict) else getattr(who, "name", None)
-        said = f"by {name}" if name else f"by nobody within {self.response_timeout}: that means {'yes' if approved else 'no'}"
-        told = {"approved": approved, "by": name, "at": str(answer.get("responded_at") or ""), "timed_out": not name}
+        message = f"by {name}" if name else f"by default, because nobody answered within {self.response_timeout}"
+        found = {"approved": approved, "by": name, "at": str(answer.get("responded_at") or ""), "timed_out": not name}
         state = State.APPROVED if approved else State.REJECTED
-        self.log.info("%s: %s %s", self.step.action, state, said)
-        self.recorder.ended(context, state, said, told)
-        context["ti"].xcom_push(key="approval", value=told)
+        self.log.info("%s: %s %s", self.step.action, state, message)
+        self.recorder.ended(context, state, message, found)
+        context["ti"].xcom_push(key="approval", value=found)
         if approved:
             release_events(self)
-            return told
-        exempt = self.exempt()
-        block(context, [one for one in self.blockable(self) if one.task_id not in exempt], reason=f"rejected {said}")
-        return told
+            return found
+        block(context, self.tasks_not_exempt(self), reason=f"rejected {message}")
+        return found

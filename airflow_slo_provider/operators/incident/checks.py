@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
 
+from airflow_slo_provider.operators.document_parameters import RequiredDocuments
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_unknown_on_error
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 
 #: Ratio to the next highest value from which a version stands out. At 1, one of several similar versions would be blamed.
-_TIMES = Fraction(2)
+_MIN_RATIO = Fraction(2)
 
 
-class _WithDocuments(TextFields):
-    """Base class of checks that read SLO documents.
+class _SLOCheck(RequiredDocuments):
+    """Base class of checks of one SLO.
 
     :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
         list. (templated)
@@ -34,21 +35,11 @@ class _WithDocuments(TextFields):
 
     template_fields: Sequence[str] = ("slos", "slo")
     text_fields = frozenset({"slo"})
-    path_fields = frozenset({"slos"})
 
     def __init__(self, *, slos: Documents, slo: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if isinstance(slos, str | list | tuple) and not slos:
-            raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
-        self.slos = slos
+        super().__init__(slos=slos, **kwargs)
         self.slo = slo
-        self._set_in_dag = set_in_dag(self, "slos", "slo")
-
-    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
-        if isinstance(content, str) and "\n" in content:
-            return content
-        return super().render_template(content, context, jinja_env, seen_oids)
+        self._set_in_dag |= set_in_dag(self, "slo")
 
     def subject(self, context: Any) -> str:
         """Return the name of the SLO.
@@ -63,11 +54,11 @@ class _WithDocuments(TextFields):
         require(self, self._set_in_dag)
         name = self.slo or current_incident(context).value_at("slo")
         if not name:
-            raise AirflowFailException("neither the incident nor this task names an SLO; give slo=")
+            raise AirflowFailException("neither the incident nor this task names an SLO; set slo=")
         return str(name)
 
 
-class BurningCheckOperator(_WithDocuments):
+class BurningCheckOperator(_SLOCheck):
     """Measure the current burn rates of an SLO as evidence. The task fails only if they cannot be measured.
 
     :param slos: SLO documents. (templated)
@@ -125,13 +116,10 @@ class CulpritOperator(TextFields):
     ) -> None:
         super().__init__(**kwargs)
         if bool(query) == bool(check):
-            raise ValueError(f"{self.task_id}: give either query (PromQL) or check (a name in the ledger)")
+            raise ValueError(f"{self.task_id}: set either query (PromQL) or check (a name in the ledger)")
         if check and by != "model_version":
             raise ValueError(f"{self.task_id}: the ledger knows model versions only; by={by!r} needs a query")
-        self.query = query
-        self.by = by
-        self.check = check
-        self.within = within
+        self.query, self.by, self.check, self.within = query, by, check, within
         self.at_least = Fraction(str(at_least))
         if self.at_least < 0:
             raise ValueError(f"{self.task_id}: at_least={at_least!r} is negative; write a value below which nothing stands out")
@@ -153,22 +141,22 @@ class CulpritOperator(TextFields):
         unknown = CheckResult(kind="culprit", name=f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN)
         with non_retryable_errors():
             with record_unknown_on_error(context, lambda: unknown):  # type: ignore[arg-type]
-                found = find_outlier(self._values(), at_least=self.at_least, times=_TIMES)
-            told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
+                found = find_outlier(self._values(), at_least=self.at_least, times=_MIN_RATIO)
+            result = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
             check = replace(
                 unknown,
                 verdict=Verdict.WARN if found.name else Verdict.UNKNOWN,
                 message=found.message,
                 model_version=found.name if self.by == "model_version" else None,
-                evidence={**told, "query": self.query or f"ledger: {self.check}"},
+                evidence={**result, "query": self.query or f"ledger: {self.check}"},
             )
             record([check], context)
         self.log.info("By %s: %s", self.by, found.message)
         for key in ("version", "message"):
-            context["ti"].xcom_push(key=key, value=told[key])
+            context["ti"].xcom_push(key=key, value=result[key])
         if found.name is None:
             raise AirflowSkipException(found.message)
-        return told
+        return result
 
     def _values(self) -> dict[str, Fraction | None]:
         if self.check:
@@ -186,17 +174,14 @@ class CulpritOperator(TextFields):
                 self.log.warning("A series has no label %s and is left out: %s", self.by, redact_value(dict(sample.labels)))
             elif name in found:
                 # The choice between them could decide which version is blamed.
-                raise QueryError(
-                    f"several series have {self.by}={name!r}; aggregate by that label, e.g. sum by ({self.by}) (...)",
-                    reason="bad_query",
-                    query=self.query,
-                )
+                message = f"several series have {self.by}={name!r}; aggregate by that label, e.g. sum by ({self.by}) (...)"
+                raise QueryError(message, reason="bad_query", query=self.query)
             else:
                 found[name] = sample.value
         return found
 
 
-class RecoveredSensor(_WithDocuments, BaseSensorOperator):
+class RecoveredSensor(_SLOCheck, BaseSensorOperator):
     """Wait until the error budget no longer burns too fast; fail if it still does after ``timeout``.
 
     The SLO has recovered if the burn rate since the last mitigation, over at least ``settle`` and ten events, is at most 1, so
@@ -241,7 +226,7 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
             except MeasurementError as error:
                 if is_request_error(error):
                     raise
-                self.log.warning("Nothing is known, which is no recovery: %s", error)
+                self.log.warning("No measurement is available, which is not a recovery: %s", error)
                 return False
         self.log.info("%s", found["message"])
         return PokeReturnValue(is_done=found["recovered"], xcom_value=found)

@@ -84,19 +84,16 @@ class PlaybookTaskGroup(TaskGroup):
         without = text_list(without)
         _check_names(found, values or {}, actions or {}, without)
         super().__init__(group_id=group_id or found.incident_type, **kwargs)
-        self.playbook = _without(found, without)
-        given = {name: one.default for name, one in found.parameters.items()} | dict(values or {})
-        self.values = {name: value for name, value in given.items() if value is not None} | {"group": self._prefix()}
+        self.playbook = _without_steps(found, without)
+        given = {name: parameter.default for name, parameter in found.parameters.items()} | dict(values or {})
+        prefix = f"{self.group_id}." if self.prefix_group_id else ""
+        self.values = {name: value for name, value in given.items() if value is not None} | {"group": prefix}
         self.actions = dict(actions or {})
         self.approval_timeout = approval_timeout
         with self:
-            first = self._opened(notifiers) if open_incident else []
-            self._phases(first)
+            self._add_phases(self._add_opening(notifiers) if open_incident else [])
 
-    def _prefix(self) -> str:
-        return f"{self.group_id}." if self.prefix_group_id else ""
-
-    def _opened(self, notifiers: Sequence[Any] | Any) -> list[BaseOperator]:
+    def _add_opening(self, notifiers: Sequence[Any] | Any) -> list[BaseOperator]:
         from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
         task = OpenIncidentOperator(task_id="open", playbooks=[self.playbook], notifiers=notifiers)
@@ -106,7 +103,7 @@ class PlaybookTaskGroup(TaskGroup):
         ).expand_kwargs(others.output)
         return [task]
 
-    def _phases(self, first: list[BaseOperator]) -> None:
+    def _add_phases(self, first: list[BaseOperator]) -> None:
         from airflow.providers.standard.operators.empty import EmptyOperator
 
         from airflow_slo_provider.incidents.playbook import Phase
@@ -114,10 +111,12 @@ class PlaybookTaskGroup(TaskGroup):
         tasks: dict[str, BaseOperator] = {}
         before: list[BaseOperator] = list(first)
         seen, over = [], None
-        for phase in (one for one in Phase if self.playbook.of_phase(one)):
+        for phase in Phase:
             steps = self.playbook.of_phase(phase)
+            if not steps:
+                continue
             for step in steps:
-                tasks[step.id] = self._task(step)
+                tasks[step.id] = self._step_task(step)
                 before >> tasks[step.id]
             for step in steps:
                 for other in step.after:
@@ -131,59 +130,61 @@ class PlaybookTaskGroup(TaskGroup):
         if over is not None:  # only the end of the last phase waits for manual steps
             over << [task for task in tasks.values() if _is_manual(task) and over.task_id not in task.downstream_task_ids]
 
-    def _task(self, step: PlaybookStep) -> BaseOperator:
+    def _step_task(self, step: PlaybookStep) -> BaseOperator:
         from airflow_slo_provider.incidents.playbook import Kind, fill_parameters
         from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 
         missing = [name for name in step.parameters if name not in self.values]
         own = self.actions.get(step.id)
-        left = step.kind is Kind.CHECKLIST or (bool(missing) and own is None)
+        manual = step.kind is Kind.CHECKLIST or (bool(missing) and own is None)
         # The checklist item of a step that somebody does instead of an operator.
-        by_hand = () if step.kind in (Kind.CHECKLIST, Kind.LINK) else ("done by hand, and what came of it",)
-        recorder = StepRecorder(step, by_hand if left else ())
+        checklist = () if step.kind in (Kind.CHECKLIST, Kind.LINK) else ("done by hand, with its result",)
+        recorder = StepRecorder(step, checklist if manual else ())
         if own is not None:
             task = own(step.id)
-        elif left:
-            reason = f"{', '.join(missing)} not given" if missing else ""
+        elif manual:
+            reason = f"{', '.join(missing)} not set" if missing else ""
             task = ManualStepOperator(task_id=step.id, step=step, recorder=recorder, reason=reason)
         elif step.kind is Kind.LINK:
             link = str(fill_parameters(step.target, self.values))
             task = ManualStepOperator(task_id=step.id, step=step, recorder=recorder, link=link)
         elif step.kind is Kind.APPROVAL:
-            task = self._approval(step, recorder)
+            task = self._approval_task(step, recorder)
         else:
-            task = self._made(step)
+            task = self._operator_task(step)
         recorder.attach(task)
         if not getattr(task, "doc_md", None):
-            task.doc_md = _doc(step)
+            task.doc_md = _step_doc(step)
         return task
 
-    def _approval(self, step: PlaybookStep, recorder: StepRecorder) -> BaseOperator:
+    def _approval_task(self, step: PlaybookStep, recorder: StepRecorder) -> BaseOperator:
         from airflow_slo_provider.operators.incident.approval import StepApprovalOperator
 
-        waits = replace(step, timeout=self.approval_timeout) if self.approval_timeout is not None else step
-        return StepApprovalOperator(task_id=step.id, step=waits, recorder=recorder, body="\n".join(step.checklist) or None)
+        if self.approval_timeout is not None:
+            step = replace(step, timeout=self.approval_timeout)
+        return StepApprovalOperator(task_id=step.id, step=step, recorder=recorder, body="\n".join(step.checklist) or None)
 
-    def _made(self, step: PlaybookStep) -> BaseOperator:
+    def _operator_task(self, step: PlaybookStep) -> BaseOperator:
         from airflow_slo_provider.incidents.playbook import Kind, fill_parameters
 
         where = f"{self.playbook.file}:{step.line}: playbook {self.playbook.name}, step {step.id}"
         name = _CHECKS[step.target] if step.kind is Kind.CHECK else step.target
         module, _, attribute = name.rpartition(".")
         try:
-            made: Any = getattr(import_module(module), attribute)
+            operator: Any = getattr(import_module(module), attribute)
         except ImportError as error:
-            raise ValueError(
-                f"{where}: operator {name} cannot be imported ({error}); install what it needs, or give actions= one"
-            ) from error
+            message = (
+                f"{where}: operator {name} cannot be imported ({error}); install its dependencies, or replace it in actions="
+            )
+            raise ValueError(message) from error
         except AttributeError as error:
             raise ValueError(f"{where}: module {module} has no {attribute}") from error
-        if not (isinstance(made, type) and issubclass(made, BaseOperator)):
-            raise ValueError(f"{where}: {name} is no operator")
+        if not (isinstance(operator, type) and issubclass(operator, BaseOperator)):
+            raise ValueError(f"{where}: {name} is not an operator")
         try:
-            return made(task_id=step.id, **fill_parameters(step.arguments, self.values))
+            return operator(task_id=step.id, **fill_parameters(step.arguments, self.values))
         except Exception as error:  # an operator may reject its arguments with any exception
-            raise ValueError(f"{where}: {name} refuses its parameters: {error}") from error
+            raise ValueError(f"{where}: {name} rejects its parameters: {error}") from error
 
 
 def _is_manual(task: BaseOperator) -> bool:
@@ -202,16 +203,13 @@ def _check_names(playbook: Playbook, values: Mapping[str, Any], actions: Mapping
             raise ValueError(f"{what} names {unknown[0]!r}, which playbook {playbook.name} does not have; it has {listed}")
 
 
-def _without(playbook: Playbook, left_out: Sequence[str]) -> Playbook:
-    kept = [
-        replace(step, after=tuple(one for one in step.after if one not in left_out))
-        for step in playbook.steps
-        if step.id not in left_out
-    ]
-    return replace(playbook, steps=tuple(kept))
+def _without_steps(playbook: Playbook, omitted: Sequence[str]) -> Playbook:
+    kept = (step for step in playbook.steps if step.id not in omitted)
+    steps = tuple(replace(step, after=tuple(other for other in step.after if other not in omitted)) for step in kept)
+    return replace(playbook, steps=steps)
 
 
-def _doc(step: PlaybookStep) -> str:
+def _step_doc(step: PlaybookStep) -> str:
     from airflow_slo_provider.incidents.markdown import markdown_text
 
     lines = [markdown_text(step.action), "", *(f"- [ ] {markdown_text(item)}" for item in step.checklist)]

@@ -32,10 +32,8 @@ class ManualStepOperator(TextFields):
         self, *, step: PlaybookStep, recorder: StepRecorder, reason: str = "", link: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.step = step
-        self.recorder = recorder
-        self.reason = reason
-        self.link = link
+        self.step, self.recorder = step, recorder
+        self.reason, self.link = reason, link
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Log the action, the checklist, the commands and the link.
@@ -45,7 +43,7 @@ class ManualStepOperator(TextFields):
         from airflow_slo_provider.incidents.timeline import State
 
         require(self)
-        self.log.info("For a person: %s%s", self.step.action, f" ({self.reason})" if self.reason else "")
+        self.log.info("Manual step: %s%s", self.step.action, f" ({self.reason})" if self.reason else "")
         for item in self.step.checklist:
             self.log.info("  [ ] %s", item)
         for command in self.step.commands:
@@ -55,10 +53,10 @@ class ManualStepOperator(TextFields):
         if link:
             self.log.info("  see: %s", link)
         elif self.link:
-            self.log.warning("  the link is left out, it is no http(s) address: %r", self.link)
-        told = {"commands": list(self.step.commands), **({"link": link} if link else {})}
-        self.recorder.ended(context, State.FOR_A_PERSON, self.reason, told)
-        return told
+            self.log.warning("  the link is omitted, because it is not an http(s) address: %r", self.link)
+        result = {"commands": list(self.step.commands), **({"link": link} if link else {})}
+        self.recorder.ended(context, State.FOR_A_PERSON, self.reason, result)
+        return result
 
 
 #: Suffix of the ids of the tasks between two phases.

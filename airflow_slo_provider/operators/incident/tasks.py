@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, TriggerRule
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.blocking_operator import BlockingOperator
 from airflow_slo_provider.operators.incident.steps import is_barrier
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, block_some, downstream_of, release_events, withhold_events
-from airflow_slo_provider.runtime.gates.dag_checks import argument, check_mapped_branch, check_targets
+from airflow_slo_provider.runtime.gates.dag_checks import argument, check_mapped_branch, check_targets, expand_groups
 from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, non_retryable_value_errors
 from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.timeline import StepRecord
     from airflow_slo_provider.runtime.error_budget.decision import Documents
 
-#: XCom keys of :class:`OpenIncidentOperator`.
-INCIDENT, CHOICE = "incident", "choice"
-_SHOWN = 100
+_MAX_ACTION_ITEMS = 100
 
 
 class OpenIncidentOperator(BlockingOperator):
@@ -70,7 +69,7 @@ class OpenIncidentOperator(BlockingOperator):
         self.playbooks = find_playbooks(playbooks, dag_folder(self.dag if self.has_dag() else None))
         self.branches = {str(key): value for key, value in (branches or {}).items()}
         self.notifiers = list(notifiers) if isinstance(notifiers, list | tuple) else [notifiers]
-        unknown = set(self.branches) - {one.incident_type for one in self.playbooks}
+        unknown = set(self.branches) - {playbook.incident_type for playbook in self.playbooks}
         if unknown:
             raise ValueError(f"{self.task_id}: branches names {sorted(unknown)[0]!r}, for which there is no playbook")
 
@@ -88,7 +87,7 @@ class OpenIncidentOperator(BlockingOperator):
             check_mapped_branch(task)
 
     @classmethod
-    def blockable(cls, task: Any) -> Iterable[Any]:
+    def tasks_to_block(cls, task: Any) -> Iterable[Any]:
         """Return nothing to check: the blocked tasks depend on the incident, and a post-mortem runs after any outcome."""
         return ()
 
@@ -101,12 +100,12 @@ class OpenIncidentOperator(BlockingOperator):
         from airflow_slo_provider.runtime.incidents.current_incident import claim, current_incident
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
-        self.check_dag_again()
+        self.recheck_dag()
         withhold_events(self)
         ti = context["ti"]
         incident = current_incident(context)
         choice = choose_playbook(incident, self.playbooks)
-        told = {
+        result = {
             "playbook": choice.playbook.incident_type,
             "title": choice.playbook.title,
             "severity": choice.severity.value,
@@ -116,52 +115,45 @@ class OpenIncidentOperator(BlockingOperator):
         self.log.info("Incident %s: %s", incident.id, incident.message)
         for reason in choice.reasons:
             self.log.info("%s: %s", choice.playbook.title, reason)
-        ti.xcom_push(key=INCIDENT, value=incident.to_dict())
-        ti.xcom_push(key=CHOICE, value=told)
-        facts = {**told, "severity": told["severity"], "steps": _steps_of(choice.playbook)}
+        ti.xcom_push(key="incident", value=incident.to_dict())
+        ti.xcom_push(key="choice", value=result)
+        steps = [{"id": step.id, "phase": str(step.phase), "action": step.action, "state": ""} for step in choice.playbook.steps]
         with non_retryable_errors(), open_default_ledger() as ledger:
-            taken = claim(ledger, incident, run_key(context), facts)
-        if taken is not None:
-            self.log.warning("Run %s takes care of %s already; nothing is done here", taken.run_id, incident.id)
-            self._skip_all(context, keep=(), reason=f"run {taken.run_id} takes care of it already")
-            return told
-        self._notify(context, incident, told)
+            other = claim(ledger, incident, run_key(context), {**result, "steps": steps})
+        if other is not None:
+            self.log.warning("Run %s already handles %s; this run changes nothing", other.run_id, incident.id)
+            self._skip_downstream(context, reason=f"run {other.run_id} already handles the incident")
+            return result
+        self._notify(context, incident, result)
         if incident.kind == "blind":
-            self.log.error("Nothing is known, so nothing is done: %s", incident.message)
-            self._skip_all(context, keep=(PostmortemOperator,), reason="nothing is known, so nothing is done")
-            return told
+            self.log.error("No measurement is available, so nothing is changed: %s", incident.message)
+            self._skip_downstream(context, keep=PostmortemOperator, reason="no measurement is available, so nothing is changed")
+            return result
         release_events(self)
         if self.branches:
-            self._branch(context, choice.playbook.incident_type)
-        return told
+            self._skip_other_branches(context, choice.playbook.incident_type)
+        return result
 
-    def _notify(self, context: Any, incident: Incident, told: Mapping[str, Any]) -> None:
+    def _notify(self, context: Any, incident: Incident, choice: Mapping[str, Any]) -> None:
         for notifier in self.notifiers:
             try:
-                notifier({**context, "incident": incident.to_dict(), "choice": dict(told)})
+                notifier({**context, "incident": incident.to_dict(), "choice": dict(choice)})
             except Exception:
                 self.log.exception("A notification could not be sent")
 
-    def _skip_all(self, context: Any, *, keep: tuple[type, ...], reason: str) -> None:
-        exempt = self.exempt()
-        # The steps behind a barrier depend on this task as well, so a mapped task need not fail to block the barrier itself.
-        mapped = context["ti"].map_index >= 0
-        tasks = [
-            one
-            for one in downstream_of(context["task"])
-            if one.task_id not in exempt and not (keep and isinstance(one, keep)) and not (mapped and is_barrier(one))
-        ]
+    def _skip_downstream(self, context: Any, *, reason: str, keep: type | tuple[()] = ()) -> None:
+        tasks = [task for task in downstream_of(context["task"]) if not isinstance(task, keep)]
+        tasks = [task for task in tasks if task.task_id not in self.exempt_tasks()]
+        if context["ti"].map_index >= 0:
+            # The steps behind a barrier depend on this task as well, so a mapped task need not fail to block the barrier itself.
+            tasks = [task for task in tasks if not is_barrier(task)]
         block(context, tasks, reason=reason)
 
-    def _branch(self, context: Any, incident_type: str) -> None:
+    def _skip_other_branches(self, context: Any, incident_type: str) -> None:
         """Skip the branches of the other playbooks; if the chosen playbook has no branch, skip all of them."""
-        chosen = self.branches.get(incident_type)
-        heads: dict[str, Any] = {}
-        for name in set(self.branches.values()) - ({chosen} if chosen else set()):
-            group = self.dag.task_group_dict.get(name)
-            for one in group.iter_tasks() if group is not None else [self.dag.get_task(name)]:
-                heads[one.task_id] = one
-        block_some(context, heads.values())
+        others = set(self.branches.values()) - {self.branches.get(incident_type)}
+        task_ids = set().union(*(expand_groups(self, name) for name in others))
+        block_some(context, map(self.dag.get_task, task_ids))
 
 
 class OtherIncidentsOperator(BaseOperator):
@@ -212,75 +204,61 @@ class PostmortemOperator(TextFields):
         self.slos = slos
         self._set_in_dag = set_in_dag(self, "path", "slos")
 
-    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
-        if isinstance(content, str) and "\n" in content:
-            return content
-        return super().render_template(content, context, jinja_env, seen_oids)
-
     def execute(self, context: Context) -> dict[str, Any]:
         """Collect the records, measure the impact, and write and record the post-mortem.
 
         :param context: Airflow's task context
         :raises AirflowFailException: if the incident is not resolved, see the class
         """
-        from airflow.sdk.exceptions import AirflowFailException
-
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
         from airflow_slo_provider.runtime.incidents.postmortem_data import collect_postmortem, record_incident_end
 
         require(self, self._set_in_dag)
         incident = current_incident(context)
         if incident.kind == "blind":
-            raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")
+            raise AirflowFailException(f"no measurement was available, and nothing was changed: {incident.message}")
         with non_retryable_errors():
             found = collect_postmortem(context, incident, self.slos)
             markdown, html = self._write(found)
             record_incident_end(context, found, {"markdown": markdown, "report": html})
-        told = {
+        result = {
             "incident": incident.id,
             "severity": found.severity,
             "started_at": incident.started_at.isoformat(),
             "ended_at": found.ended_at.isoformat() if found.ended_at else None,
             "markdown": markdown,
             "html": html,
-            "action_items": found.open_actions[:_SHOWN],
+            "action_items": found.open_actions[:_MAX_ACTION_ITEMS],
         }
         self.log.info("Post-mortem: %s", markdown)
-        if not found.opened and any(isinstance(one, OpenIncidentOperator) for one in self.get_flat_relatives(upstream=True)):
+        if not found.opened and any(isinstance(task, OpenIncidentOperator) for task in self.get_flat_relatives(upstream=True)):
             raise AirflowFailException(f"the incident was never opened, see the task that opens it. Post-mortem: {markdown}")
-        unresolved = _unresolved(found)
+        unresolved = _unresolved_steps(found)
         if unresolved:
-            context["ti"].xcom_push(key="return_value", value=told)
-            said = "; ".join(f"{one.action}: {one.state} {one.message}".strip() for one in unresolved)
-            raise AirflowFailException(f"the incident is not resolved: {said}. Post-mortem: {markdown}")
-        return told
+            context["ti"].xcom_push(key="return_value", value=result)
+            steps = "; ".join(f"{step.action}: {step.state} {step.message}".strip() for step in unresolved)
+            raise AirflowFailException(f"the incident is not resolved: {steps}. Post-mortem: {markdown}")
+        return result
 
     def _write(self, found: PostMortem) -> tuple[str, str]:
         from airflow_slo_provider.runtime.files.object_storage import object_path
 
         directory = object_path(self.path)
         directory.mkdir(parents=True, exist_ok=True)
-        out = []
-        for ending, text in (("md", found.markdown()), ("html", found.html())):
-            file = directory / f"{found.incident.id}.{ending}"
-            file.write_bytes(text.encode())
-            out.append(str(file))
-        return out[0], out[1]
+        markdown, html = directory / f"{found.incident.id}.md", directory / f"{found.incident.id}.html"
+        markdown.write_bytes(found.markdown().encode())
+        html.write_bytes(found.html().encode())
+        return str(markdown), str(html)
 
 
-def _unresolved(found: PostMortem) -> list[StepRecord]:
+def _unresolved_steps(found: PostMortem) -> list[StepRecord]:
     """Return the steps because of which the incident is not resolved: failed steps of mitigation or resolution.
 
     If the incident has not ended, also any other failed step if a mitigation was not reached, with the steps that were not
     reached.
     """
-    failed = [one for one in found.steps if one.state in ("failed", "running")]
-    missed = [one for one in found.steps if one.state == "not reached" and one.phase == "mitigation"]
+    failed = [step for step in found.steps if step.state in ("failed", "running")]
+    missed = [step for step in found.steps if step.state == "not reached" and step.phase == "mitigation"]
     if failed and missed and found.ended_at is None:
         return failed + missed
-    return [one for one in failed if one.phase in ("mitigation", "resolution")]
-
-
-def _steps_of(playbook: Any) -> list[dict[str, str]]:
-    return [{"id": one.id, "phase": str(one.phase), "action": one.action, "state": ""} for one in playbook.steps]
+    return [step for step in failed if step.phase in ("mitigation", "resolution")]

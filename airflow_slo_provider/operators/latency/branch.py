@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_slo_provider.operators.blocking_operator import BlockingBranchOperator
 from airflow_slo_provider.operators.latency.breakdown import LatencyBreakdownOperator
 from airflow_slo_provider.runtime.gates.blocked_tasks import release_events
@@ -21,8 +23,8 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
     verdict     branch
     ==========  ==========================================================================================================
     pass        ``follow_task_ids_if_within``
-    warn        ``if_slower``, if it is given and the newest version is slower; else ``if_warning``; without it, as for pass
-    fail        ``if_slower``, if it is given and the newest version is slower; else ``if_exceeded``; without it, everything
+    warn        ``if_slower``, if it is set and the newest version is slower; else ``if_warning``; without it, as for pass
+    fail        ``if_slower``, if it is set and the newest version is slower; else ``if_exceeded``; without it, everything
                 downstream is skipped
     unknown     ``if_unknown``; without it, the task fails
     ==========  ==========================================================================================================
@@ -69,8 +71,8 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
         :param context: Airflow's task context
         :param event: event of the trigger; not used
         """
-        self.check_dag_again()
-        self._wait(self._interval(context)[1])
+        self.recheck_dag()
+        self._wait_for_spans(self._interval(context)[1])
         return BlockingBranchOperator.execute(self, context)
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
@@ -87,8 +89,6 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
             return self.follow_task_ids_if_within
         if verdict == "unknown":
             if self.if_unknown is None:
-                from airflow.sdk.exceptions import AirflowFailException
-
                 raise AirflowFailException(f"{self.service}: unknown: {assessment.why}")
             return self.if_unknown
         if slow:

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_slo_provider.core.text_lists import text_list
+from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.deferral import BoundedDeferral
+from airflow_slo_provider.runtime.deferral import BoundedDeferral, earliest_resume
 from airflow_slo_provider.runtime.recording.checks import (
     non_retryable_errors,
     non_retryable_value_errors,
@@ -37,7 +40,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     Spans are read from a trace store for the run's data interval, as a stream. Each percentile is compared with its budget; the
     newest model version is compared with the previous one (a rank test of each span's own time, and a bootstrap interval of the
     p99). The result is written to the ledger (one record per span and tier, and one for the comparison), to XCom as a small
-    dict, and to an HTML report if ``report_path`` is given.
+    dict, and to an HTML report if ``report_path`` is set.
 
     The operator fails closed: if traces are missing, too few or truncated, the verdict is ``unknown`` and never a pass.
     ``fail`` and ``unknown`` fail the task without a retry (``fail_on``); a store that does not answer fails the try, which is
@@ -83,16 +86,8 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     """
 
     template_fields: Sequence[str] = (
-        "service",
-        "trace_store_conn_id",
-        "start",
-        "end",
-        "attributes",
-        "budgets",
-        "baseline",
-        "model_version",
-        "report_path",
-    )
+        "service", "trace_store_conn_id", "start", "end", "attributes", "budgets", "baseline", "model_version", "report_path",
+    )  # fmt: skip
     text_fields = frozenset({"service", "trace_store_conn_id", "baseline", "model_version", "report_path"})
     ui_color = "#e5ddf7"
     operator_extra_links = (SLOLink(), ReportLink(), TraceLink())
@@ -123,12 +118,11 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         if slower not in ("warn", "fail", "ignore"):
             raise ValueError(f"slower is {slower!r}; write warn, fail or ignore")
         if limit < 1 or min_spans < 1:
-            raise ValueError(f"limit is {limit} and min_spans {min_spans}; both start at 1")
+            raise ValueError(f"limit is {limit} and min_spans {min_spans}; both must be at least 1")
         if window <= timedelta(0) or lag < timedelta(0):
-            raise ValueError(f"window is {window} and lag {lag}; a window is longer than nothing, a lag not negative")
-        strange = set(text_list(fail_on)) - {"warn", "fail", "unknown"}
-        if strange:
-            raise ValueError(f"fail_on names {sorted(strange)[0]!r}; there are warn, fail and unknown")
+            raise ValueError(f"window is {window} and lag {lag}; window must be positive and lag not negative")
+        if unknown := sorted(set(text_list(fail_on)) - {"warn", "fail", "unknown"}):
+            raise ValueError(f"fail_on names {unknown[0]!r}; write warn, fail or unknown")
         if not version_keys or not all(text_list(version_keys)):
             raise ValueError(f"version_keys is {version_keys!r}; write a list of attribute names")
         self.service, self.trace_store_conn_id = service, trace_store_conn_id
@@ -146,11 +140,9 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         :param event: event of the trigger; not used
         """
         start, end = self._interval(context)
-        self._wait(end)
+        self._wait_for_spans(end)
         assessment, found = self._judge(context, start, end)
         if assessment.verdict.value in self.fail_on:
-            from airflow.sdk.exceptions import AirflowFailException
-
             context["ti"].xcom_push(key="return_value", value=found)
             raise AirflowFailException(f"{self.service}: {assessment.verdict.value}: {assessment.why}")
         return found
@@ -164,7 +156,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             for note in assessment.breakdown.notes:
                 self.log.warning("%s", note)
             for symptom in assessment.symptoms:
-                self.log.info("%s: likely %s; look at %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
+                self.log.info("%s: likely %s; check %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
             report = self._report(assessment, context, start, end)
             record(date_at_window_end(assessment.with_evidence(report=report).checks, start, end), context)  # type: ignore[arg-type]
             return assessment, summary(assessment, service=self.service, report=report)
@@ -184,7 +176,6 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         )
 
     def _assess(self, start: datetime, end: datetime) -> LatencyAssessment:
-        from airflow_slo_provider.exceptions import NoData
         from airflow_slo_provider.hooks.trace_store import TraceStoreHook
         from airflow_slo_provider.tracing.analysis.assessment import LatencyRules, assess, read_budgets
         from airflow_slo_provider.tracing.analysis.breakdown import breakdown
@@ -192,12 +183,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
 
         with non_retryable_value_errors():
             budgets = None if self.budgets is None else read_budgets(self.budgets)
-        rules = LatencyRules(
-            budgets=budgets,
-            fewest=self.min_spans,
-            slower=self.slower,
-            allow_truncated=self.allow_truncated,
-        )
+        rules = LatencyRules(budgets=budgets, fewest=self.min_spans, slower=self.slower, allow_truncated=self.allow_truncated)
         hook = TraceStoreHook(self.trace_store_conn_id)
         self.log.info("reading traces of %s from %s to %s", self.service, start.isoformat(), end.isoformat())
         spans = hook.spans(self.service, start, end, dict(self.attributes or {}), self.limit, self.version_keys)
@@ -205,7 +191,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         baseline = self.baseline or None
         compared = not_compared = None
         if all(version is None for version in found.versions) and found.traces and self._versions_matter():
-            not_compared = f"no span has the attribute {' or '.join(self.version_keys)}; look at version_keys"
+            not_compared = f"no span has the attribute {' or '.join(self.version_keys)}; check version_keys"
         elif self.slower != "ignore" and (baseline or len(found.versions) > 1):
             try:
                 compared = compare(found, baseline, self.model_version)
@@ -225,34 +211,31 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         return self.slower == "fail" or self.version_keys != _VERSION_KEYS
 
     def _interval(self, context: Context) -> tuple[datetime, datetime]:
-        from airflow.sdk.exceptions import AirflowFailException
-
         require(self, self._set_in_dag, may_be_empty=_MAY_BE_EMPTY)
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
         if known_start == known_end:  # a manual run: its data interval has no length
             known_start = known_end = None
-        end = _moment(self.end, "end") or _plain(known_end)
+        end = _read_timestamp(self.end, "end") or _to_datetime(known_end)
         if end is None:
             from airflow_slo_provider.runtime.evaluation_time import evaluation_time
 
-            with (
-                non_retryable_value_errors()
-            ):  # a backfill or partitioned run is about the past, even with an interval of no length
-                end = _plain(evaluation_time(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
-        start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
+            # A backfill or partitioned run is about the past, even with an interval of no length.
+            with non_retryable_value_errors():
+                end = _to_datetime(evaluation_time(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
+        start = (
+            _read_timestamp(self.start, "start") or (_to_datetime(known_start) if self.end is None else None) or end - self.window
+        )
         if start >= end:
-            raise AirflowFailException(f"nothing lies between start {start.isoformat()} and end {end.isoformat()}")
+            raise AirflowFailException(f"start {start.isoformat()} is not before end {end.isoformat()}")
         return start, end
 
-    def _wait(self, end: datetime) -> None:
+    def _wait_for_spans(self, end: datetime) -> None:
         """Defer until the last spans of the interval can be found."""
         ready = end + self.lag
         if ready > datetime.now(UTC) + timedelta(seconds=1):
             from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-            from airflow_slo_provider.runtime.deferral import earliest_resume
-
-            self.log.info("the last spans before %s can be found from %s on", end.isoformat(), ready.isoformat())
+            self.log.info("waiting until %s, when the last spans before %s can be found", ready.isoformat(), end.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest_resume())), method_name="execute")
 
     def _report(self, assessment: LatencyAssessment, context: Context, start: datetime, end: datetime) -> str | None:
@@ -266,20 +249,18 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         return write_reports(self.report_path, context["ti"], {"latency.html": to_html(assessment, title)})["latency.html"]
 
 
-def _moment(value: datetime | str | None, name: str) -> datetime | None:
-    from airflow.sdk.exceptions import AirflowFailException
-
+def _read_timestamp(value: datetime | str | None, name: str) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        found = _plain(value) if isinstance(value, datetime) else datetime.fromisoformat(value)
+        found = _to_datetime(value) if isinstance(value, datetime) else datetime.fromisoformat(value)
     except ValueError:
-        raise AirflowFailException(f"{name} is {value!r}, which is no time; write ISO 8601 with a zone") from None
+        raise AirflowFailException(f"{name} is {value!r}, not a timestamp; write ISO 8601 with a time zone") from None
     if found is None or found.tzinfo is None:
         raise AirflowFailException(f"{name} {value} has no time zone; write e.g. 2026-11-24T10:00:00+00:00")
     return found
 
 
-def _plain(moment: datetime | None) -> datetime | None:
+def _to_datetime(timestamp: datetime | None) -> datetime | None:
     """Convert a pendulum datetime to Python's datetime, whose differences are plain timedeltas."""
-    return None if moment is None else datetime.combine(moment.date(), moment.timetz())
+    return None if timestamp is None else datetime.combine(timestamp.date(), timestamp.timetz())

@@ -111,7 +111,7 @@ CELLS = (
         where="triggerer, while a watcher has told of an incident",
         sees="the incident's one run; no second one",
         tests=(
-            "tests/services/test_burn_rate_trigger.py::test_two_slos_are_two_incidents_and_a_restart_starts_nothing",
+            "tests/services/test_burn_rate_trigger.py::test_two_slos_start_two_incidents_and_restart_starts_none",
             "tests/e2e/test_incident_stack.py::test_triggerer_killed_during_an_incident_starts_no_second_run",
         ),
     ),
@@ -149,18 +149,15 @@ CELLS = (
         fault=PROMETHEUS,
         where="a gate: it is down, hangs, drips, resets, breaks off, answers 429 or 5xx or partly, from a cache, of another time",
         sees="the try fails and says why; on the last try the way `if_unknown`, without one the task fails",
-        tests=(
-            "tests/airflow/test_error_budget_faults.py::"
-            "test_faults_that_may_pass_are_retried_and_on_the_last_try_a_person_may_look",
-        ),
+        tests=("tests/airflow/test_error_budget_faults.py::test_transient_fault_is_retried_then_follows_if_unknown",),
     ),
     Cell(
         fault=PROMETHEUS,
         where="a gate: it refuses the question, the credentials or the address",
         sees="the task fails at once and says what to mend",
         tests=(
-            "tests/airflow/test_error_budget_faults.py::test_wrong_questions_fail_at_once_even_with_a_way_for_the_unknown",
-            "tests/airflow/test_error_budget_faults.py::test_wrong_connections_fail_at_once",
+            "tests/airflow/test_error_budget_faults.py::test_invalid_query_fails_at_once_despite_if_unknown",
+            "tests/airflow/test_error_budget_faults.py::test_invalid_connection_fails_at_once",
         ),
     ),
     Cell(
@@ -168,9 +165,8 @@ CELLS = (
         where="a gate: it answers nothing, NaN, infinity, contradicts itself or is no Prometheus",
         sees="the way `if_unknown`, without one the task fails; what was frozen stays so",
         tests=(
-            "tests/airflow/test_error_budget_faults.py::"
-            "test_senseless_answers_go_the_way_for_the_unknown_or_fail_without_a_retry",
-            "tests/airflow/test_error_budget_faults.py::test_what_was_frozen_stays_so_and_is_asked_again",
+            "tests/airflow/test_error_budget_faults.py::test_invalid_answer_follows_if_unknown_or_fails_without_retry",
+            "tests/airflow/test_error_budget_faults.py::test_frozen_budget_with_fault_stays_frozen_and_is_retried",
             "tests/services/test_failing_open.py::test_01_query_with_a_typo_is_not_100_percent_good",
             "tests/services/test_failing_open.py::test_03_no_data_is_not_added_as_minus_one",
             "tests/services/test_failing_open.py::test_09_no_data_is_not_a_full_budget",
@@ -184,8 +180,8 @@ CELLS = (
         where="a gate: it, or a database, hangs at one of many queries",
         sees="it is asked once and no more; within `[slo] evaluation_deadline` the gate records that its budgets are unknown",
         tests=(
-            "tests/airflow/test_evaluation_deadline.py::test_a_gate_whose_server_hangs_decides_within_its_deadline",
-            "tests/airflow/test_evaluation_deadline.py::test_a_gate_with_an_execution_timeout_records_that_it_is_unknown",
+            "tests/airflow/test_evaluation_deadline.py::test_gate_with_hanging_server_decides_within_deadline",
+            "tests/airflow/test_evaluation_deadline.py::test_gate_with_execution_timeout_records_unknown",
             "tests/services/test_deadline_sources.py::test_hanging_database_gets_one_statement",
             "tests/services/test_deadline_sources.py::test_hanging_prometheus_is_queried_once",
         ),
@@ -204,8 +200,8 @@ CELLS = (
         where="a watcher: it is down or hangs during an incident",
         sees="one event that nothing is known; the incident is the same one afterwards",
         tests=(
-            "tests/services/test_burn_rate_trigger.py::test_a_prometheus_that_is_down_is_told_once_and_ends_nothing",
-            "tests/services/test_burn_rate_trigger.py::test_a_prometheus_that_hangs_is_not_calm",
+            "tests/services/test_burn_rate_trigger.py::test_unavailable_prometheus_is_reported_once_and_ends_no_incident",
+            "tests/services/test_burn_rate_trigger.py::test_hanging_prometheus_ends_no_incident",
             "tests/e2e/test_incident_stack.py::test_unreachable_prometheus_is_reported_and_never_counts_as_recovered",
         ),
     ),
@@ -231,13 +227,13 @@ CELLS = (
         fault=LEDGER,
         where="the release of an image on Kubernetes (ledger unreachable, its directory gone)",
         sees="the try fails and is retried, or the task fails at once; the old image goes on serving",
-        tests=("tests/airflow/test_deployment_changes.py::TestSetImage::test_what_cannot_be_recorded_is_not_released",),
+        tests=("tests/airflow/test_deployment_changes.py::TestSetImage::test_set_image_without_ledger_changes_nothing",),
     ),
     Cell(
         fault=LEDGER,
         where="a rollback of a Deployment to `previous` (ledger unreachable)",
         sees="it is rolled back at once; the task fails until that is recorded",
-        tests=("tests/airflow/test_deployment_operators.py::test_without_a_record_it_does_not_count",),
+        tests=("tests/airflow/test_deployment_operators.py::test_unrecorded_rollback_is_retried",),
     ),
     Cell(
         fault=LEDGER,
@@ -322,8 +318,8 @@ CELLS = (
         where="an instant in the future: a gate's `at`, a backfill of an interval that has not ended, `airflow slo status --at`",
         sees="the task fails without a retry, the command exits with 2; nothing is recorded",
         tests=(
-            "tests/airflow/test_run_instant.py::test_gate_at_in_the_future_is_refused",
-            "tests/airflow/test_run_instant.py::test_gate_in_a_backfill_of_an_interval_that_has_not_ended_is_refused",
+            "tests/airflow/test_run_instant.py::test_gate_with_future_at_fails",
+            "tests/airflow/test_run_instant.py::test_gate_in_backfill_of_unfinished_interval_fails",
             "tests/unit/slo/test_monitor.py::test_the_future_is_refused_and_a_clocks_difference_is_not",
         ),
     ),
@@ -387,8 +383,8 @@ CELLS = (
         where="a gate or branch that froze, after the data has recovered (in the task runner, and on real components)",
         sees="it stays frozen until its cool-down is over and its exit level is passed; both decisions are listed",
         tests=(
-            "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_clearing_a_frozen_gate_does_not_thaw_it",
-            "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_clearing_a_frozen_short_circuit_does_not_thaw_it",
+            "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_cleared_frozen_branch_stays_frozen",
+            "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_cleared_frozen_gate_stays_frozen",
             "tests/e2e/test_clearing_stack.py::test_clearing_or_marking_a_frozen_gate_releases_nothing",
         ),
     ),
