@@ -147,8 +147,7 @@ def _same_source(fields: Fields, found: Mapping[str, MetricSource]) -> None:
             )
         elif first.ref != other.ref:
             fields.fault(
-                name,
-                f"has metricSourceRef {other.ref!r} and {first_name} has {first.ref!r}: one indicator reads one data source",
+                name, f"has metricSourceRef {other.ref!r} and {first_name} has {first.ref!r}: one indicator reads one data source"
             )
         elif first.type == "Prometheus" and first.query == other.query:
             fields.fault(name, f"is the same query as {first_name}: the ratio would always be 1")

@@ -224,9 +224,7 @@ def _decoded(data: bytes, size: int, file: str, findings: Findings) -> Iterator[
         line = data.count(b"\n", 0, error.start) + 1
         findings.faults.append(
             Fault(
-                f"is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; save it as UTF-8",
-                file=file,
-                line=line,
+                f"is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; save it as UTF-8", file=file, line=line
             )
         )
 

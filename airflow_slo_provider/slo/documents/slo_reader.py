@@ -14,15 +14,7 @@ from airflow_slo_provider.slo.budget.error_budgets import budget_share
 from airflow_slo_provider.slo.documents.alert_reader import read_alert_policies
 from airflow_slo_provider.slo.documents.indicator_reader import Library, read_indicator
 from airflow_slo_provider.slo.documents.metadata import Metadata, read_options
-from airflow_slo_provider.slo.model import (
-    SLO,
-    BudgetingMethod,
-    Indicator,
-    Location,
-    Objective,
-    ThresholdMetric,
-    TimeWindow,
-)
+from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Location, Objective, ThresholdMetric, TimeWindow
 
 _OPS = ("lte", "gte", "lt", "gt")
 _START = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
