@@ -36,7 +36,7 @@ def status(args: Namespace) -> None:
     """Measure the SLOs and print their status; exit with 0, 1 (a budget is exhausted) or 2 (a status is unknown)."""
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.evaluation_time import read_instant
+    from airflow_slo_provider.slo.budget.evaluation_time import read_evaluation_time
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.budget.reports import Status
     from airflow_slo_provider.slo.budget.text_table import table
@@ -44,7 +44,7 @@ def status(args: Namespace) -> None:
     catalog = load_documents(args.path, otherwise=2)
     as_server()
     try:
-        at = read_instant(args.at, what="--at") if args.at else datetime.now(UTC)
+        at = read_evaluation_time(args.at, what="--at") if args.at else datetime.now(UTC)
         with sources() as source:
             reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(at, args.select)
     except ValueError as error:

@@ -29,7 +29,7 @@ def report(args: Namespace) -> None:
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.queries import checks as browse
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
-    from airflow_slo_provider.slo.budget.history import history_table, summarise_history
+    from airflow_slo_provider.slo.budget.history import format_history_table, summarise_history
 
     catalog = load_documents(args.path, otherwise=2)
     as_server()
@@ -54,7 +54,7 @@ def report(args: Namespace) -> None:
         of_tests = ", tests included" if args.test_runs else ""
         print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded{of_tests}")
         print(f"{place}\n")
-        print(history_table(histories))
+        print(format_history_table(histories))
     missing = sorted({slo.name for slo in slos} - {one.name for one in histories})
     if missing:
         leave(2, f"never recorded in that time: {', '.join(missing)} ({place}){elsewhere}")
@@ -199,6 +199,6 @@ def _instants(args: Namespace) -> list[datetime]:
 
 
 def _instant(text: str | None) -> datetime | None:
-    from airflow_slo_provider.slo.budget.evaluation_time import parse_instant
+    from airflow_slo_provider.slo.budget.evaluation_time import parse_timestamp
 
-    return parse_instant(text, what="time").astimezone(UTC) if text else None
+    return parse_timestamp(text, what="time").astimezone(UTC) if text else None

@@ -33,7 +33,7 @@ from airflow_slo_provider.slo.model import (
     TimeWindow,
 )
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
-from airflow_slo_provider.slo.policy.overrides import idle_overrides, too_long
+from airflow_slo_provider.slo.policy.overrides import expiry_error, idle_overrides
 from airflow_slo_provider.slo.promql.text import has_window
 
 _HOUR = Duration("1h", seconds=3600)
@@ -135,7 +135,7 @@ class SLOConfig:
 
     def _check_overrides(self, policy: ErrorBudgetPolicy) -> None:
         now = datetime.now(UTC)
-        late = next((why for one in policy.overrides if (why := too_long(one.until, now))), "")
+        late = next((why for one in policy.overrides if (why := expiry_error(one.until, now))), "")
         idle = next(
             (
                 one.why

@@ -78,7 +78,7 @@ def test_a_database_that_hangs_is_asked_one_statement_for_one_objective(counting
     assert reports[0].error.reason == "timeout"
     assert reports[1].error is not None
     assert (reports[1].error.reason, reports[1].error.transient) == ("not_asked", True)
-    assert "not asked: connection warehouse did not answer in time before" in reports[1].message
+    assert "not queried: connection warehouse did not answer in time earlier" in reports[1].message
 
 
 def test_a_statement_may_take_no_longer_than_what_is_left_of_the_deadline(counting: Counting) -> None:
@@ -140,7 +140,7 @@ def test_a_prometheus_that_hangs_is_not_asked_again(monkeypatch: pytest.MonkeyPa
             assert len(server.requests) <= parallel
         assert {report.status for report in reports} == {Status.QUERY_ERROR}
         assert decision.allowed is False
-        assert any("not asked:" in report.message for report in reports) or all("no answer within" in r.message for r in reports)
+        assert any("not queried:" in report.message for report in reports) or all("no answer within" in r.message for r in reports)
 
 
 def test_a_request_may_take_no_longer_than_what_is_left_of_the_deadline() -> None:

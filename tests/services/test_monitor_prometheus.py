@@ -103,7 +103,7 @@ def test_in_the_middle_of_an_outage_nothing_is_known(prometheus_history: str) ->
     evaluator = PrometheusEvaluator(SLOCatalog((slo("outage"),)), prometheus_history)
     (during,) = evaluator.evaluate(END - timedelta(hours=17))
     assert during.status is Status.NO_DATA
-    assert "nothing was measured in the last 1h" in during.message
+    assert "no measurement in the last 1h" in during.message
     (before,) = evaluator.evaluate(END - timedelta(hours=21))
     assert before.status is Status.HEALTHY
 

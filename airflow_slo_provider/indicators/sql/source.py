@@ -101,7 +101,7 @@ class SQLSource:
         except Exception as error:  # drivers raise any exception when a connection fails
             fault = query_error(error, source=self._name)
             if self._deadline is not None and fault.transient:
-                self._deadline.give_up(self, fault)  # the next attempt might wait for the network as long as this one
+                self._deadline.exclude(self, fault)  # the next attempt might wait for the network as long as this one
             return [fault] * len(requests)
         finally:
             self._deadline = None

@@ -75,7 +75,7 @@ def recovery(
     from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.interval_summary import burn_between
+    from airflow_slo_provider.slo.budget.interval_summary import measure_burn_rate
 
     since = last_mitigation(context)
     if since is not None and at - since < settle:
@@ -84,7 +84,7 @@ def recovery(
         catalog = read_documents(slos)
         with sources() as source:
             try:
-                rate = burn_between(catalog, source, name, since, at)
+                rate = measure_burn_rate(catalog, source, name, since, at)
             except NoData as error:
                 return {"recovered": False, "message": f"nothing since the mitigation: {error.message}"}
             except ValueError:  # the SLO counts time slices
@@ -136,7 +136,7 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.interval_summary import spent_between
+    from airflow_slo_provider.slo.budget.interval_summary import measure_spent_budget
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     if slos is None or not name:
@@ -150,7 +150,7 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
             ][:1] or [None]
             if report is None:
                 return Impact(problem=f"there is no SLO {name} in the documents")
-            spent = spent_between(catalog, source, report, start, until)
+            spent = measure_spent_budget(catalog, source, report, start, until)
     except (SLOProviderError, ValueError) as error:
         return Impact(problem=str(error))
     return Impact(

@@ -31,7 +31,7 @@ def table(reports: Sequence[SLOReport]) -> str:
     return columns(head, rows, left=(0, len(head) - 1))
 
 
-def decision_text(decision: Decision) -> str:
+def format_decision(decision: Decision) -> str:
     """Format a decision: the table, the outcome, and the reasons."""
     lines = [BEGIN, table(decision.reports), "", f"decision: {decision.outcome} ({_effect(decision)})"]
     lines += [f"  - {reason}" for reason in decision.reasons]

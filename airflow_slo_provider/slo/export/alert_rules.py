@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule
 from airflow_slo_provider.slo.export.rule_file import Rule, alert, camel_case, plain
-from airflow_slo_provider.slo.export.rule_plan import Plan, PolicyAlert
+from airflow_slo_provider.slo.export.rule_plan import PolicyAlert, RulePlan
 from airflow_slo_provider.slo.promql.text import OPERATORS, number, window_text
 
 
@@ -37,7 +37,7 @@ class Subject:
         return f"slo:sli_error:ratio_rate{window_text(window)}{self.matchers}"
 
 
-def alert_rules(subject: Subject, plan: Plan, total: str | None) -> list[Rule]:
+def alert_rules(subject: Subject, plan: RulePlan, total: str | None) -> list[Rule]:
     """Write all alerts of one objective.
 
     :param total: expression of all events over the shortest window; None if the indicator does not have one
@@ -50,7 +50,7 @@ def alert_rules(subject: Subject, plan: Plan, total: str | None) -> list[Rule]:
     return [*found, _no_data_alert(subject, plan, total)]
 
 
-def _burn_alert(subject: Subject, plan: Plan, severity: str) -> Rule:
+def _burn_alert(subject: Subject, plan: RulePlan, severity: str) -> Rule:
     chosen = [rule for rule in plan.burn if rule.severity == severity]
     meanings = [
         f"a burn rate of {_round(rule.factor)} for {window_text(rule.long)} spends {_percent(rule.fraction)} of it"
@@ -101,7 +101,7 @@ def _policy_alert(subject: Subject, budget: Fraction, chosen: PolicyAlert) -> Ru
     )
 
 
-def _no_data_alert(subject: Subject, plan: Plan, total: str | None) -> Rule:
+def _no_data_alert(subject: Subject, plan: RulePlan, total: str | None) -> Rule:
     base = window_text(plan.base)
     expression = f"absent({subject.ratio(plan.base)})"
     if total is not None:

@@ -21,8 +21,16 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.documents.durations import Duration, as_duration
 from airflow_slo_provider.slo.export.alert_rules import Subject, alert_rules
 from airflow_slo_provider.slo.export.rule_expressions import error_ratio, events_total, mean_of_slices, slice_verdict
-from airflow_slo_provider.slo.export.rule_file import Group, Rule, Section, checked_labels, document_labels, record, write_file
-from airflow_slo_provider.slo.export.rule_plan import Plan, plan
+from airflow_slo_provider.slo.export.rule_file import (
+    Rule,
+    RuleGroup,
+    RuleSection,
+    checked_labels,
+    document_labels,
+    record,
+    write_file,
+)
+from airflow_slo_provider.slo.export.rule_plan import RulePlan, plan
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Objective
 from airflow_slo_provider.slo.promql.text import number, quote, window_text
 
@@ -64,7 +72,7 @@ def rules(
     if every is not None and every >= _LOOKBACK:
         raise ValueError(f"interval {window_text(every)} must be below 5m: Prometheus would forget a value before the next one")
     extra = checked_labels(extra_labels)
-    chosen = _chosen(catalog.slos, select)
+    chosen = catalog.matching(select)
     sections = [_section(slo, name, objective, every, extra) for slo in chosen for name, objective in slo.parts()]
     names = [group.name for section in sections for group in section.groups]
     if len(set(names)) != len(names):
@@ -82,28 +90,16 @@ def recorded_names(catalog: SLOCatalog) -> list[str]:
     return [name for slo, name, objective in parts if _section(slo, name, objective, None, {}).groups]
 
 
-def _chosen(slos: Collection[SLO], select: Collection[str] | Callable[[SLO], bool] | None) -> list[SLO]:
-    if select is None:
-        return list(slos)
-    if callable(select):
-        return [slo for slo in slos if select(slo)]
-    wanted = {select} if isinstance(select, str) else set(select)
-    unknown = wanted - {slo.name for slo in slos}
-    if unknown:
-        raise ValueError(f"no SLO named {', '.join(sorted(unknown))}; there are {', '.join(sorted(slo.name for slo in slos))}")
-    return [slo for slo in slos if slo.name in wanted]
-
-
-def _section(slo: SLO, name: str, objective: Objective, interval: timedelta | None, extra: Mapping[str, str]) -> Section:
+def _section(slo: SLO, name: str, objective: Objective, interval: timedelta | None, extra: Mapping[str, str]) -> RuleSection:
     title = f"SLO {name} of service {slo.service}: {number(objective.target * 100)} % over {slo.window.duration}, {slo.method}"
     indicator = slo.indicator_of(objective)
     if indicator.source_type.casefold() != "prometheus":
-        return Section(title, [f"no rules: its indicator reads {indicator.source_type}, which has no series in Prometheus"])
+        return RuleSection(title, [f"no rules: its indicator reads {indicator.source_type}, which has no series in Prometheus"])
     try:
         writer = _Writer(slo, name, objective, indicator, plan(slo, objective), interval, extra)
-        return Section(title, writer.plan.notes, list(writer.groups()))
+        return RuleSection(title, writer.plan.notes, list(writer.groups()))
     except ValueError as error:
-        return Section(title, [f"no rules: {error}"])
+        return RuleSection(title, [f"no rules: {error}"])
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ class _Writer:
     name: str
     objective: Objective
     indicator: Indicator
-    plan: Plan
+    plan: RulePlan
     interval: timedelta | None
     extra: Mapping[str, str]
 
@@ -138,17 +134,17 @@ class _Writer:
             labels=self.labels,
         )
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[RuleGroup]:
         """Yield the groups: short windows, long windows, derived values, alerts."""
         short = [self._ratio(window) for window in self.plan.windows if window < _LONG]
         long = [self._ratio(window) for window in self.plan.windows if window >= _LONG]
         prefix = f"slo-{self.slo.service}-{self.name}"
-        yield Group(f"{prefix}-sli", [*self._slices(), *short], self._text(self._slice_interval()))
+        yield RuleGroup(f"{prefix}-sli", [*self._slices(), *short], self._text(self._slice_interval()))
         if long:
-            yield Group(f"{prefix}-sli-long", long, self._text(max(_LONG_INTERVAL, self.interval or _LONG_INTERVAL)))
-        yield Group(f"{prefix}-meta", self._meta(), self._text(self.interval))
+            yield RuleGroup(f"{prefix}-sli-long", long, self._text(max(_LONG_INTERVAL, self.interval or _LONG_INTERVAL)))
+        yield RuleGroup(f"{prefix}-meta", self._meta(), self._text(self.interval))
         total = events_total(self.indicator, window_text(self.plan.base))
-        yield Group(f"{prefix}-alerts", alert_rules(self.subject, self.plan, total), self._text(self.interval))
+        yield RuleGroup(f"{prefix}-alerts", alert_rules(self.subject, self.plan, total), self._text(self.interval))
 
     def _slice_interval(self) -> timedelta | None:
         if self.plan.slice_width is None:

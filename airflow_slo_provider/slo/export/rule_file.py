@@ -17,7 +17,7 @@ Rule = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Group:
+class RuleGroup:
     """A rule group: its rules are evaluated one after the other at the same time.
 
     :param interval: PromQL duration, or None for the server's own evaluation interval
@@ -31,7 +31,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Section:
+class RuleSection:
     """The rules of one objective.
 
     :param title: comment above the rules
@@ -41,7 +41,7 @@ class Section:
 
     title: str
     notes: Sequence[str]
-    groups: Sequence[Group] = ()
+    groups: Sequence[RuleGroup] = ()
 
 
 class _Expression(str):
@@ -112,7 +112,7 @@ def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {name: str(value) for name, value in sorted((labels or {}).items())}
 
 
-def write_file(header: Sequence[str], sections: Iterable[Section]) -> str:
+def write_file(header: Sequence[str], sections: Iterable[RuleSection]) -> str:
     """Write a rule file; the same input gives the same text."""
     lines = [*_comments(header, indent=""), "", "groups:"]
     any_group = False
@@ -131,7 +131,7 @@ def _comments(texts: Iterable[str], *, indent: str) -> list[str]:
     return [f"{indent}# {''.join(c if c.isprintable() else ' ' for c in ' '.join(text.split()))}" for text in texts]
 
 
-def _group_text(group: Group) -> str:
+def _group_text(group: RuleGroup) -> str:
     import yaml
 
     class Dumper(yaml.SafeDumper):

@@ -27,7 +27,7 @@ class PolicyAlert:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RulePlan:
     """The rules to write for one objective.
 
     :param period: the SLO's window if it is rolling and has a fixed length
@@ -70,8 +70,8 @@ class Plan:
         return rule.long * float(whole * self.budget)
 
 
-def plan(slo: SLO, objective: Objective) -> Plan:
-    """Plan the rules of one objective.
+def plan(slo: SLO, objective: Objective) -> RulePlan:
+    """RulePlan the rules of one objective.
 
     :param slo: the SLO
     :param objective: one of its objectives
@@ -100,7 +100,7 @@ def plan(slo: SLO, objective: Objective) -> Plan:
         notes.append("max-silence holds for gates only: these rules take a service without events for a quiet one")
     if slo.options.maturity_lag:
         notes.append("maturity-lag holds for gates only: the windows of these rules end now")
-    return Plan(period, width, base, tuple(burn), tuple(alerts), tuple(notes), budget)
+    return RulePlan(period, width, base, tuple(burn), tuple(alerts), tuple(notes), budget)
 
 
 def _slice_width(slo: SLO, objective: Objective) -> timedelta | None:

@@ -13,7 +13,7 @@ from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBud
 LONGEST = timedelta(days=90)
 
 
-class Idle(NamedTuple):
+class IdleOverride(NamedTuple):
     """An override without effect.
 
     :param number: its position in the policy, from 0
@@ -27,7 +27,7 @@ class Idle(NamedTuple):
     opens: bool
 
 
-def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None], now: datetime) -> Iterator[Idle]:
+def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None], now: datetime) -> Iterator[IdleOverride]:
     """Yield the overrides of a policy that have no effect on an SLO they name, or on any SLO.
 
     :param policy: the policy
@@ -39,12 +39,12 @@ def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None]
         for name in override.slos:
             why = _out_of_reach(policy, override, name, followed)
             if why:
-                yield Idle(number, why, opens)
+                yield IdleOverride(number, why, opens)
         if not override.slos and policy.name not in followed.values():
-            yield Idle(number, f"{override.action} holds for all SLOs that follow this policy, and none of these does", opens)
+            yield IdleOverride(number, f"{override.action} is for all SLOs of this policy, and none of these names it", opens)
 
 
-def too_long(until: datetime, now: datetime) -> str:
+def expiry_error(until: datetime, now: datetime) -> str:
     """Return why an override ends too late; an empty text if it does not.
 
     :param until: end of the override

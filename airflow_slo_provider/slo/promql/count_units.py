@@ -161,7 +161,7 @@ def empty_means_none(query: str) -> bool:
     return not joins or len(series_of(cut)) < 2
 
 
-def window_fault(query: str) -> str:
+def window_error(query: str) -> str:
     """Return what is wrong with the window of a query; an empty text if it is right or cannot be determined."""
     cut = tokens(query)
     if cut is None or not has_window(query):

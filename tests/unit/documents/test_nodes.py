@@ -119,8 +119,8 @@ def test_plain_values() -> None:
 
 
 def test_a_key_that_stands_twice() -> None:
-    assert refused("a: 1\nb: 2\na: 3\n") == ["slo.yaml:3: 'a' stands twice in this mapping; the first is on line 1"]
-    assert refused("x:\n  'y': 1\n  y: 2\n") == ["slo.yaml:3: 'y' stands twice in this mapping; the first is on line 2"]
+    assert refused("a: 1\nb: 2\na: 3\n") == ["slo.yaml:3: 'a' occurs twice in this mapping; the first is on line 1"]
+    assert refused("x:\n  'y': 1\n  y: 2\n") == ["slo.yaml:3: 'y' occurs twice in this mapping; the first is on line 2"]
 
 
 @pytest.mark.parametrize("text", ["? [a]\n: 1\n", "? {a: 1}\n: 1\n", "{[a]: 1}"])
@@ -157,7 +157,7 @@ def test_an_alias_bomb_is_refused_before_it_hurts() -> None:
     before = time.process_time()
     found = refused("\n".join(lines))
     assert time.process_time() - before < 1
-    assert found[0].endswith(f"more than {MAX_NODES} values once its aliases are followed")
+    assert found[0].endswith(f"more than {MAX_NODES} values after its aliases are expanded")
 
 
 @pytest.mark.parametrize("piece", ["[", "{a: ", "- ", "? "])

@@ -70,7 +70,7 @@ def test_the_summary_is_small_json() -> None:
 
 
 def test_the_table_says_everything_and_stays_between_its_marks() -> None:
-    text = table.decision_text(made())
+    text = table.format_decision(made())
     lines = text.splitlines()
     assert (lines[0], lines[-1]) == (table.BEGIN, table.END)
     rows = {line.split()[0]: line.split() for line in lines[3:7]}
@@ -84,7 +84,7 @@ def test_the_table_says_everything_and_stays_between_its_marks() -> None:
 def test_an_unknown_decision_does_not_read_as_a_freeze() -> None:
     documents = catalog(slo("lost"))
     reports = SLOMonitor(documents, MemorySource(lost=QueryError("refused", reason="refused"))).evaluate(AT)
-    assert "decision: unknown (blocks as freeze does)" in table.decision_text(decide(reports, documents)).splitlines()
+    assert "decision: unknown (blocks as freeze does)" in table.format_decision(decide(reports, documents)).splitlines()
 
 
 def test_shares_are_rounded_down_so_that_a_failure_shows() -> None:

@@ -84,7 +84,7 @@ def test_a_source_that_was_late_is_not_asked_again_in_the_same_evaluation() -> N
     assert {reports["a"].status, reports["b"].status} == {Status.QUERY_ERROR}
     assert reports["b"].error is not None
     assert (reports["b"].error.reason, reports["b"].error.transient) == ("not_asked", True)
-    assert "not asked: connection warehouse did not answer in time before" in reports["b"].message
+    assert "not queried: connection warehouse did not answer in time earlier" in reports["b"].message
     assert reports["c"].status is Status.HEALTHY, "a source that is fine is asked"
     monitor.evaluate(AT)
     assert [kind for kind, _ in slow.calls] == ["measure", "measure"]

@@ -114,7 +114,7 @@ def test_levels(body: str, op: str | None, enter: str | None, leave: str | None,
         ("{signal: remainingBudgt, enter: 0}", "signal", "did you mean 'remainingBudget'?"),
         ("{enter: 0}", "signal", "is required"),
         ("{signal: remainingBudget, enter: 0, value: 0}", "value", "another name for enter"),
-        ("{signal: remainingBudget, enter: 0, exit: -0.1}", "exit", "must be enter or lie above it, on the harmless side"),
+        ("{signal: remainingBudget, enter: 0, exit: -0.1}", "exit", "must be enter or lie above it; otherwise the rule"),
         ("{signal: remainingBudget, value: 0, exit: -0.1}", "exit", "must be value or lie above it"),
         ("{signal: remainingBudget, enter: 0, exit: 1}", "exit", "is never reached"),
         ("{signal: remainingBudget, enter: 1}", "enter", "always holds"),
@@ -136,7 +136,7 @@ def test_levels(body: str, op: str | None, enter: str | None, leave: str | None,
         ("{signal: timeToExhaustion, enter: 3600}", "enter", "'3600' is not a duration"),
         ("{signal: timeToExhaustion, enter: 1M}", "enter", "has no fixed length"),
         ("{signal: timeToExhaustion, enter: 2d, exit: 1d}", "exit", "must be enter or lie above it"),
-        ("{signal: noData, enter: 0}", "enter", "has no meaning for noData, which either is so or is not"),
+        ("{signal: noData, enter: 0}", "enter", "has no meaning for noData, which has no levels"),
         ("{signal: lowTraffic, window: 1h}", "window", "has no meaning for lowTraffic"),
         ("{signal: burnRate, enter: 2, windw: 1h}", "windw", "unknown field; did you mean 'window'?"),
     ],
@@ -173,7 +173,7 @@ def test_faults_of_the_rest(old: str, new: str, expected: str) -> None:
 def test_two_rules_of_one_name() -> None:
     text = POLICY_TEXT + POLICY_TEXT[POLICY_TEXT.index("    - name") :]
     (fault,) = faults(text)
-    assert "spec.rules: two rules are named 'spent'; what held before is remembered by name" in fault
+    assert "spec.rules: two rules are named 'spent'; the rules that held before are identified by name" in fault
 
 
 OVERRIDE = "  overrides:\n    - action: allow\n      until: 2026-12-01T18:00:00Z\n      reason: The fix must go out.\n"

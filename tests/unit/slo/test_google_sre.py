@@ -32,7 +32,7 @@ spec:
 FILTERS = TEXT[TEXT.index("    filter_good") : TEXT.index("  goal")]
 WINDOW = (
     "<text>:9: ServiceLevelObjective/shop-availability spec: these documents have no time window; "
-    "the longest step published with slo-generator, 28d, is taken"
+    "28d, the longest step published with slo-generator, is used"
 )
 
 
@@ -137,16 +137,16 @@ def test_our_annotations_hold() -> None:
         ("  backend: prometheus\n", "", "spec.backend: is required"),
         ("good_bad_ratio", "count_it", "spec.method: 'count_it' cannot be imported; of the prometheus"),
         ("goal: 0.999", "goal: 1", "spec.goal: leaves no error budget"),
-        ("goal: 0.999", "goal: 99.9", "spec.goal: must lie strictly between 0 and 1"),
+        ("goal: 0.999", "goal: 99.9", "spec.goal: 99.9 must be a share of good strictly between 0 and 1"),
         ("  goal: 0.999\n", "", "spec.goal: is required"),
-        ("    service_name: shop\n", "", "metadata.labels.service_name: is required: what the SLO is about"),
-        ("shop-availability", "Shop Availability", "metadata.name: 'Shop Availability' is not a name"),
+        ("    service_name: shop\n", "", "metadata.labels.service_name: is required: the service of the SLO"),
+        ("shop-availability", "Shop Availability", "metadata.name: 'Shop Availability' is not an RFC 1123 name"),
         ('    filter_good: requests_total{code=~"2.."}\n', "", "service_level_indicator.filter_good: is required"),
         ("    filter_valid: requests_total\n", "", "service_level_indicator.filter_valid: is required, or filter_bad"),
         ('{code=~"2.."}', "", "filter_valid: is the same query as filter_good: the ratio would always be 1"),
         ("filter_valid: requests_total", "filter_valid: ${METRIC}", "filter_valid: holds the environment variable ${METRIC}"),
         ("    filter_valid", "    filter_vlid", "filter_vlid: unknown field; did you mean 'filter_valid'?"),
-        (FILTERS, FILTERS + "    operators: [increase, 'sum(']\n", "operators: 'sum(' is no name of a PromQL function"),
+        (FILTERS, FILTERS + "    operators: [increase, 'sum(']\n", "operators: 'sum(' is not a PromQL function"),
         ("kind: ServiceLevelObjective", "kind: SLO", "'SLO' is a kind of apiVersion openslo/v1, not of sre.google.com/v2"),
         ("  goal: 0.999", "  gaol: 0.999", "spec.gaol: unknown field; did you mean 'goal'?"),
     ],
@@ -159,7 +159,7 @@ def test_what_is_refused(old: str, new: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("method", "sli", "expected"),
     [
-        ("query_sli", "    expression: up\n", "expression: must say [window] where the range goes"),
+        ("query_sli", "    expression: up\n", "expression: must have [window] as its range"),
         ("query_sli", "    filter_good: up\n", "expression: is required"),
         (
             "distribution_cut",

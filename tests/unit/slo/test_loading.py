@@ -128,7 +128,7 @@ def test_an_empty_file_among_others_is_a_fault(tmp_path: Path) -> None:
 
 def test_a_directory_without_documents_is_a_fault(tmp_path: Path) -> None:
     assert refused(tmp_path) == [f"{tmp_path}: no *.yaml or *.yml file is in this directory or below it"]
-    assert refused([]) == ["<no files>: no path is given, so there is no document"]
+    assert refused([]) == ["<no files>: no path is set, so there is no document"]
 
 
 def test_not_utf8(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_fault_of_the_file_system_is_a_fault_of_the_file(tmp_path: Path, monke
 
 def test_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    assert refused(tmp_path) == [f"{tmp_path}/pipe.yaml: is no regular file"]
+    assert refused(tmp_path) == [f"{tmp_path}/pipe.yaml: is not a regular file"]
 
 
 def test_links_in_a_circle(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_directory_that_links_to_itself(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_text(WHOLE)
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "up").symlink_to(tmp_path)
-    assert refused(tmp_path) == [f"{tmp_path}/below/up: is a symbolic link to a directory it is in: it would be read forever"]
+    assert refused(tmp_path) == [f"{tmp_path}/below/up: is a symbolic link to a directory that contains it; remove it"]
 
 
 def test_a_dangling_link(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "1.yaml").write_text(WHOLE)
     (tmp_path / "2.yaml").write_text("\n" + SLO_TEXT)
     assert refused(tmp_path) == [
-        f"{tmp_path}/2.yaml:2: SLO/checkout metadata.name: there are two of kind SLO named 'checkout'; "
+        f"{tmp_path}/2.yaml:2: SLO/checkout metadata.name: two documents of kind SLO are named 'checkout'; "
         f"the first is in {tmp_path}/1.yaml:1"
     ]
 

@@ -141,7 +141,7 @@ def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target
 
     events = steady(0, until=61 * MINUTE)
     (found,) = SLOMonitor(catalog(slo(target=target, kind="Prometheus")), Blind(api=events)).evaluate(AT)
-    assert (found.status, found.message) == (Status.NO_DATA, "nothing was measured in the last 1h: no such series")
+    assert (found.status, found.message) == (Status.NO_DATA, "no measurement in the last 1h: no such series")
     (found,) = SLOMonitor(catalog(slo(kind="SQL")), Blind(api=events)).evaluate(AT)  # rows may be rare
     assert found.status is Status.HEALTHY
 
@@ -334,7 +334,7 @@ def test_a_source_that_sees_nothing_any_more_is_noticed_with_time_slices(method:
     assert quiet.status is Status.HEALTHY, "nothing happened, and it was seen"
     source.ago = 2 * HOUR
     (blind,) = SLOMonitor(catalog(one), {"SQL": source}).evaluate(AT)
-    assert (blind.status, blind.message) == (Status.NO_DATA, "nothing was measured in the last 2h")
+    assert (blind.status, blind.message) == (Status.NO_DATA, "no measurement in the last 2h")
 
 
 def test_where_missing_slices_are_bad_an_outage_burns() -> None:

@@ -15,7 +15,7 @@ from tests.support import acceptance
 
 V1ALPHA = "OpenSLO v1alpha is not read; write the document in openslo/v1"
 V2ALPHA = "OpenSLO v2alpha is not read; write the document in openslo/v1"
-BAD_NAME = "is not a name as RFC 1123 has it"
+BAD_NAME = "is not an RFC 1123 name"
 SECRET = "a secret must not be written into a document; keep it in an Airflow connection and name that with airflowConnId"
 
 #: Each file: the SLOs that are read from it, and (line, path, words of the message) of each fault and each warning.
@@ -39,7 +39,7 @@ FILES: dict[str, tuple[list[str], Expected, Expected]] = {
         [(30, "spec.connectionDetails[0].apiKey", SECRET), (31, "spec.connectionDetails[1].appKey", SECRET)],
         [(13, "spec.connectionDetails", "the url is not used"), (28, "spec.type", "data of type 'Datadog' cannot be measured")],
     ),
-    "examples-v1/services.yaml": ([], [(13, "metadata.name", "there are two of kind Service named 'example-service'")], []),
+    "examples-v1/services.yaml": ([], [(13, "metadata.name", "two documents of kind Service are named 'example-service'")], []),
     "examples-v1/slis.yaml": (
         [],
         [],

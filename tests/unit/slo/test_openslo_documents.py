@@ -90,12 +90,12 @@ def test_slos_keep_the_order_of_their_documents() -> None:
             "<text>:6: SLO/checkout spec.servce: unknown field; did you mean 'service'?",
         ),
         ("  service: shop\n", "  service: [shop]\n", "<text>:6: SLO/checkout spec.service: must be text, not a list"),
-        ("  name: checkout\n", "  name: Check Out\n", "<text>:4: SLO/Check Out metadata.name: 'Check Out' is not a name"),
+        ("  name: checkout\n", "  name: Check Out\n", "<text>:4: SLO/Check Out metadata.name: 'Check Out' is not an RFC"),
         ("metadata:\n  name: checkout\n", "", "<text>:1: SLO metadata: is required"),
-        ("target: 0.999", "target: 99.9", "spec.objectives[0].target: must lie strictly between 0 and 1 as a share of good"),
+        ("target: 0.999", "target: 99.9", "spec.objectives[0].target: 99.9 must be a share of good strictly between 0 and 1"),
         ("target: 0.999", "target: 1", "spec.objectives[0].target: leaves no error budget: any single failure would break it"),
         ("target: 0.999", "target: 1.0", "spec.objectives[0].target: leaves no error budget"),
-        ("target: 0.999", "target: 0", "spec.objectives[0].target: must lie strictly between 0 and 1"),
+        ("target: 0.999", "target: 0", "spec.objectives[0].target: must be a share of good strictly between 0 and 1"),
         ("target: 0.999", "target: .nan", "spec.objectives[0].target: must be a finite decimal number such as 0.999, not '.nan'"),
         ("target: 0.999", "target: .inf", "spec.objectives[0].target: must be a finite decimal number"),
         ("target: 0.999", "target: '0.999'", "must be a finite decimal number such as 0.999, not the quoted text '0.999'"),
@@ -186,7 +186,7 @@ def test_annotations_are_options(annotation: str, option: str, value: object) ->
         ("airflow-slo/min-coverage: nan", "'nan' is not a share between 0 and 1"),
         ("airflow-slo/missing-slices: god", "'god' is none of good, bad, ignore; did you mean 'good'?"),
         ("airflow-slo/maturity-lag: 1M", "1M must be a fixed length of at most a year"),
-        ("airflow-slo/max-silence: 1M", "1M must be a fixed length above 0"),
+        ("airflow-slo/max-silence: 1M", "1M must be a fixed length"),
         ("airflow-slo/max-silence: 0h", "0"),
         ("airflow-slo/max-silence: 366d", "is longer than the window of"),
         ("airflow-slo/max-silent: 6h", "did you mean 'airflow-slo/max-silence'"),
@@ -207,9 +207,7 @@ def test_annotations_that_are_wrong(annotation: str, expected: str) -> None:
 def test_our_annotations_elsewhere_are_faults() -> None:
     text = changed(SERVICE_TEXT, "  name: shop\n", "  name: shop\n  annotations:\n    airflow-slo/tier: key\n")
     (fault,) = faults(text)
-    assert fault.startswith(
-        "<text>:6: Service/shop metadata.annotations.airflow-slo/tier: has no effect here; it belongs into the"
-    )
+    assert fault.startswith("<text>:6: Service/shop metadata.annotations.airflow-slo/tier: has no effect here; write it into the")
 
 
 def test_a_policy_that_is_not_there_is_said_whatever_else_is_wrong_and_once() -> None:
@@ -246,15 +244,15 @@ def test_service_without_any_service_document_is_a_warning() -> None:
 
 def test_a_weight_that_nothing_uses_is_a_warning() -> None:
     (warning,) = warnings(joined(changed(SLO_TEXT, "target: 0.999", "target: 0.999\n      compositeWeight: 2"), SERVICE_TEXT))
-    assert "compositeWeight: is not used: each objective is judged by itself, and the strictest decides" in warning
+    assert "compositeWeight: is not used: each objective is evaluated separately, and the strictest decides" in warning
 
 
 def test_two_documents_of_one_name() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT, changed(SLO_TEXT, "target: 0.999", "target: 2"))
     found = faults(text)
-    assert "SLO/checkout metadata.name: there are two of kind SLO named 'checkout'; the first is in <text>:1" in found[0]
+    assert "SLO/checkout metadata.name: two documents of kind SLO are named 'checkout'; the first is in <text>:1" in found[0]
     # What is wrong with the second one is said in the same reading.
-    assert "must lie strictly between 0 and 1" in found[1]
+    assert "2 must be a share of good strictly between 0 and 1" in found[1]
 
 
 def test_one_name_for_two_kinds_is_fine() -> None:
@@ -349,9 +347,9 @@ def test_a_sql_indicator_without_a_database_is_told_before_it_is_measured() -> N
         slo = changed(SLO_TEXT, INLINE[INLINE.index("        counter: true") :], sql)
         source = "apiVersion: openslo/v1\nkind: DataSource\nmetadata: {name: log}\nspec: {type: SQL, connectionDetails: {}}\n"
         with_source = catalog_of(joined(slo, SERVICE_TEXT, source)).warnings
-        assert ["names no database; write airflowConnId" in str(one) for one in with_source] == [True]
+        assert ["names no database; add airflowConnId" in str(one) for one in with_source] == [True]
     (alone,) = catalog_of(joined(slo, SERVICE_TEXT)).warnings
-    assert "no DataSource document of type SQL says which database" in str(alone)
+    assert "no DataSource of type SQL names the database" in str(alone)
 
 
 CALENDAR = "duration: 1M\n      calendar:\n        startTime: 2026-01-31 00:00:00\n        timeZone: Europe/Berlin"
@@ -366,10 +364,10 @@ def test_calendar_window() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("Europe/Berlin", "Europe/Berlim", "'Europe/Berlim' is no IANA time zone; did you mean 'Europe/Berlin'?"),
-        ("Europe/Berlin", "../../etc/passwd", "is no IANA time zone"),
+        ("Europe/Berlin", "Europe/Berlim", "'Europe/Berlim' is not an IANA time zone; did you mean 'Europe/Berlin'?"),
+        ("Europe/Berlin", "../../etc/passwd", "is not an IANA time zone"),
         ("2026-01-31 00:00:00", "2026-02-31 00:00:00", "'2026-02-31 00:00:00' is not a local time"),
-        ("2026-01-31 00:00:00", "2026-01-31T00:00:00Z", "its zone is said by timeZone"),
+        ("2026-01-31 00:00:00", "2026-01-31T00:00:00Z", "its time zone is written in timeZone"),
         ("      isRolling: true\n", "      isRolling: true\n", "a window with a calendar does not roll"),
     ],
 )
@@ -472,7 +470,7 @@ def test_a_sql_source_takes_every_option_that_it_knows() -> None:
     spec = indicator.metric.sources[0].spec
     assert (spec["timeFormat"], spec["timeZone"]) == ("epoch", "Europe/Berlin")
     assert any("timeFormat" in one for one in faults(text(timeFormat="unix")))
-    assert any("'Europe/Berlyn' is no IANA time zone; did you mean" in one for one in faults(text(timeZone="Europe/Berlyn")))
+    assert any("'Europe/Berlyn' is not an IANA time zone; did you mean" in one for one in faults(text(timeZone="Europe/Berlyn")))
     assert any("timeFormt: unknown field; did you mean 'timeFormat'?" in one for one in faults(text(timeFormt="epoch")))
 
 

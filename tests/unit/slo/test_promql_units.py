@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_fault
+from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_error
 
 W = "[{{.window}}]"
 
@@ -148,5 +148,5 @@ def test_what_an_empty_answer_may_mean(query: str, means_none: bool) -> None:
     ],
 )
 def test_the_time_a_query_counts_over(query: str, said: str) -> None:
-    fault = window_fault(query)
+    fault = window_error(query)
     assert (said in fault) if said else not fault

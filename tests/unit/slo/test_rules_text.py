@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.slo.export.rule_file import (
-    Group,
-    Section,
+    RuleGroup,
+    RuleSection,
     camel_case,
     checked_labels,
     document_labels,
@@ -147,11 +147,11 @@ def test_extra_labels_are_checked(name: str) -> None:
 
 def test_file_is_yaml_with_literal_expressions() -> None:
     rule = record("a:b:c", "x\n/\ny", {"tier": "2"})
-    text = write_file(["Head\nline"], [Section("t", ["no\nrules: x"]), Section("u", (), [Group("g", [rule], "30s")])])
+    text = write_file(["Head\nline"], [RuleSection("t", ["no\nrules: x"]), RuleSection("u", (), [RuleGroup("g", [rule], "30s")])])
     assert text.startswith("# Head line\n\ngroups:\n")
     assert "  # no rules: x\n" in text
     assert "        expr: |\n          x\n          /\n          y\n" in text
     assert yaml.safe_load(text) == {
         "groups": [{"name": "g", "interval": "30s", "rules": [{"record": "a:b:c", "expr": "x\n/\ny\n", "labels": {"tier": "2"}}]}]
     }
-    assert yaml.safe_load(write_file(["Head"], [Section("t", ["n"])])) == {"groups": []}
+    assert yaml.safe_load(write_file(["Head"], [RuleSection("t", ["n"])])) == {"groups": []}

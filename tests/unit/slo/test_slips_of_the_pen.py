@@ -29,8 +29,8 @@ def overridden(action: str = "freeze", until: datetime = NOW + timedelta(days=1)
          "targetPercent: 99 or target: 0.99"),
         ("target: 0.999", "targetPercent: 0.999", "write targetPercent: 99.9 or target: 0.999"),
         ("target: 0.999", "targetPercent: 1", "is in percent: 1 allows 99 % failures; write e.g. targetPercent: 99.9"),
-        ("target: 0.999", "target: 99", "99 is no share; for 99 % write target: 0.99 or targetPercent: 99"),
-        ("enter: 0", "enter: 10", "always holds: more than the whole budget, 1, is never left; a tenth of the budget is 0.1"),
+        ("target: 0.999", "target: 99", "strictly between 0 and 1; for 99 % write target: 0.99 or targetPercent: 99"),
+        ("enter: 0", "enter: 10", "always holds: at most the whole budget, 1, is left; a tenth of the budget is 0.1"),
         ("enter: 0", "enter: -10", "is 10 whole budgets: a share is expected; a tenth of the budget is 0.1, not 10"),
         ("remainingBudget\n        enter: 0", "budgetDrop\n        window: 1d\n        enter: 20", "is 20 whole budgets"),
     ],
@@ -48,7 +48,7 @@ def test_sloth_objective_that_is_a_share_is_an_error(text: str) -> None:
 
 def test_slo_generator_goal_in_percent_is_an_error() -> None:
     (fault,) = faults(SLO_GENERATOR.replace("goal: 0.999", "goal: 99.5"))
-    assert "goal: must lie strictly between 0 and 1 as a share of good: 99.5 is no share; for 99.5 % write goal: 0.995" in fault
+    assert "goal: 99.5 must be a share of good strictly between 0 and 1; for 99.5 % write goal: 0.995" in fault
 
 
 @pytest.mark.parametrize("written", ["target: 0.01", "targetPercent: 1.5", "target: 0.4"])
@@ -73,7 +73,7 @@ def test_an_override_of_an_unknown_slo_that_asks_for_something_is_an_error(actio
 @pytest.mark.parametrize("more", ["", "      slos: [checkout]\n"])
 def test_an_override_of_a_policy_that_no_slo_follows_is_an_error(more: str) -> None:
     (fault,) = faults(joined(SLO_TEXT, SERVICE_TEXT, overridden(more=more)))
-    assert "and none of these does" in fault or "names no policy (airflow-slo/error-budget-policy)" in fault
+    assert "and none of these names it" in fault or "names no policy (airflow-slo/error-budget-policy)" in fault
 
 
 @pytest.mark.parametrize(

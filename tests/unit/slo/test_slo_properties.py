@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from airflow_slo_provider import slo as face
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
-from airflow_slo_provider.slo.budget.indicator_source import MOST_EVENTS, Measurement
+from airflow_slo_provider.slo.budget.indicator_source import MAX_EVENTS, Measurement
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Outcome, PolicyState
 from airflow_slo_provider.slo.budget.windows import span_at
@@ -124,7 +124,7 @@ def test_the_budget_of_two_spans_lies_between_theirs(target: Fraction, first: tu
     assert min(parts) <= both <= max(parts)
 
 
-numbers = st.one_of(st.integers(-(10**400), 10**400), st.fractions(), st.sampled_from([0, 1, MOST_EVENTS, MOST_EVENTS + 1]))
+numbers = st.one_of(st.integers(-(10**400), 10**400), st.fractions(), st.sampled_from([0, 1, MAX_EVENTS, MAX_EVENTS + 1]))
 
 
 @settings(deadline=None)

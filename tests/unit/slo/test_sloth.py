@@ -137,21 +137,21 @@ def test_the_kubernetes_form_may_name_our_policy() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("prometheus/v1", "prometheus/v2", "<text>:1: sloth/shop version: 'prometheus/v2' is not known"),
+        ("prometheus/v1", "prometheus/v2", "<text>:1: sloth/shop version: 'prometheus/v2' is unknown"),
         ("service: shop\n", "", "document 1 service: is required"),
         ("objective: 99.9", "objective: 100", "sloth/shop slos[0].objective: leaves no error budget"),
-        ("objective: 99.9", "objective: 0", "slos[0].objective: must lie strictly between 0 and 1 as a share of good"),
+        ("objective: 99.9", "objective: 0", "slos[0].objective: must be a share of good strictly between 0 and 1"),
         ("objective: 99.9", "objective: high", "slos[0].objective: must be a finite decimal number"),
         ("    objective: 99.9\n", "", "slos[0].objective: is required"),
-        ("Requests_Availability.v1", "-no-", "slos[0].name: '-no-' is no name as sloth has it"),
+        ("Requests_Availability.v1", "-no-", "slos[0].name: '-no-' is not a sloth name"),
         ("    objective", "    objectiv", "slos[0].objectiv: unknown field; did you mean 'objective'?"),
         ("error_query:", "error_querry:", "slos[0].sli.events.error_query: is required"),
-        ("[{{ .window }}]", "[5m]", "slos[0].sli.events.total_query: must say {{.window}} where the range goes"),
+        ("[{{ .window }}]", "[5m]", "slos[0].sli.events.total_query: must have {{.window}} as its range"),
         ("[{{ .window }}]", "[{{ .window }}]) * {{ .factor }} * (1", "total_query: holds {{ .factor }}; only {{.window}}"),
         ('{code=~"5.."}', "", "slos[0].sli.events.total_query: is the same query as error_query: everything would be an error"),
         (EVENTS, "", "slos[0].sli: is required, and it is empty"),
         (EVENTS, EVENTS + RAW, "slos[0].sli.raw: an sli is either events or raw, not events and raw"),
-        (EVENTS, "      plugin:\n        id: x/y\n", "slos[0].sli.plugin: an SLI plugin is Go code of sloth's"),
+        (EVENTS, "      plugin:\n        id: x/y\n", "slos[0].sli.plugin: an SLI plugin is Go code of sloth"),
         (EVENTS, "      {}\n", "slos[0].sli.events: an sli is either events or raw, not empty"),
         ("      name: ShopErrors", "      nam: ShopErrors", "slos[0].alerting.nam: unknown field; did you mean 'name'?"),
         (TEXT[TEXT.index("slos:") :], "slos: []\n", "sloth/shop slos: is required, and it is empty"),
@@ -173,10 +173,10 @@ def test_a_policy_that_is_not_there_is_said_once_however_many_slos() -> None:
     text = changed(KUBERNETES, 'airflow-slo/min-events: "100"', "airflow-slo/error-budget-policy: gate")
     text += text[text.index("    - name: availability") :].replace("availability", "latency")
     (fault,) = faults(text)
-    assert "there is no ErrorBudgetPolicy document named 'gate'; none of these documents is an ErrorBudgetPolicy" in fault
+    assert "there is no ErrorBudgetPolicy document named 'gate'; these documents hold none" in fault
 
 
 def test_names_are_shared_with_openslo() -> None:
     text = joined(changed(SLO_TEXT, "checkout", "availability"), KUBERNETES)
     (fault,) = faults(text)
-    assert "slos[0].name: there are two of kind SLO named 'availability'; the first is in <text>:1" in fault
+    assert "slos[0].name: two documents of kind SLO are named 'availability'; the first is in <text>:1" in fault
