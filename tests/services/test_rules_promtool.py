@@ -96,7 +96,7 @@ def no_data(labels: dict[str, str] = LABELS) -> tuple[dict[str, str], dict[str, 
     return labels | {"severity": "page"}, {
         "summary": "myservice requests-availability cannot be measured",
         "description": "myservice requests-availability has no usable data over the last 5m: series are missing, or good and all "
-        "events contradict each other. Nothing is known about its error budget, and gates that look at it stay closed.",
+        "events contradict each other. Its error budget is unknown, and gates that use it stay closed.",
     }
 
 

@@ -27,10 +27,10 @@ from airflow_slo_provider.slo.export.rule_file import (
     RuleSection,
     checked_labels,
     document_labels,
-    record,
+    recording_rule,
     write_file,
 )
-from airflow_slo_provider.slo.export.rule_plan import RulePlan, plan
+from airflow_slo_provider.slo.export.rule_plan import RulePlan, plan_rules
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Objective
 from airflow_slo_provider.slo.promql.text import number, quote, window_text
 
@@ -70,14 +70,14 @@ def rules(
     """
     every = as_duration(interval).timedelta if interval is not None else None
     if every is not None and every >= _LOOKBACK:
-        raise ValueError(f"interval {window_text(every)} must be below 5m: Prometheus would forget a value before the next one")
+        raise ValueError(f"interval {window_text(every)} must be below 5m: Prometheus would drop a value before the next one")
     extra = checked_labels(extra_labels)
     chosen = catalog.matching(select)
     sections = [_section(slo, name, objective, every, extra) for slo in chosen for name, objective in slo.parts()]
     names = [group.name for section in sections for group in section.groups]
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})[0]
-        raise ValueError(f"two SLOs would both write the rule group {twice}; give them different names")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two SLOs would both write the rule group {twice[0]}; give them different names")
     return write_file(HEADER, sections)
 
 
@@ -96,7 +96,7 @@ def _section(slo: SLO, name: str, objective: Objective, interval: timedelta | No
     if indicator.source_type.casefold() != "prometheus":
         return RuleSection(title, [f"no rules: its indicator reads {indicator.source_type}, which has no series in Prometheus"])
     try:
-        writer = _Writer(slo, name, objective, indicator, plan(slo, objective), interval, extra)
+        writer = _Writer(slo, name, objective, indicator, plan_rules(slo, objective), interval, extra)
         return RuleSection(title, writer.plan.notes, list(writer.groups()))
     except ValueError as error:
         return RuleSection(title, [f"no rules: {error}"])
@@ -125,14 +125,9 @@ class _Writer:
 
     @property
     def subject(self) -> Subject:
-        return Subject(
-            name=self.name,
-            title=f"{self.slo.service} {self.name}",
-            method="events" if self.slo.method is BudgetingMethod.OCCURRENCES else "time slices",
-            period=str(self.slo.window.duration),
-            matchers=self.matchers,
-            labels=self.labels,
-        )
+        method = "events" if self.slo.method is BudgetingMethod.OCCURRENCES else "time slices"
+        period = str(self.slo.window.duration)
+        return Subject(self.name, f"{self.slo.service} {self.name}", method, period, self.matchers, self.labels)
 
     def groups(self) -> Iterator[RuleGroup]:
         """Yield the groups: short windows, long windows, derived values, alerts."""
@@ -159,8 +154,8 @@ class _Writer:
         labels = self.labels | {"slo_window": width}
         verdict = slice_verdict(self._slice_error(width), self.slo.method, self.objective, self.slo.options.missing_slices)
         return [
-            record(f"slo:slice_error:ratio{width}", error_ratio(self.indicator, self.objective, width), labels),
-            record(f"slo:slice_bad:ratio{width}", verdict, labels),
+            recording_rule(f"slo:slice_error:ratio{width}", error_ratio(self.indicator, self.objective, width), labels),
+            recording_rule(f"slo:slice_bad:ratio{width}", verdict, labels),
         ]
 
     def _slice_error(self, width: str) -> str:
@@ -174,26 +169,26 @@ class _Writer:
             width = window_text(self.plan.slice_width)
             verdict = f"slo:slice_bad:ratio{width}{self.matchers}"
             expression = mean_of_slices(verdict, self._slice_error(width), text, width)
-        return record(f"slo:sli_error:ratio_rate{text}", expression, self.labels | {"slo_window": text})
+        return recording_rule(f"slo:sli_error:ratio_rate{text}", expression, self.labels | {"slo_window": text})
 
     def _meta(self) -> list[Rule]:
         labels, duration = self.labels, self.slo.window.duration
         budget = number(self.plan.budget)
         found = [
-            record("slo:objective:ratio", f"vector({number(self.objective.target)})", labels),
-            record("slo:error_budget:ratio", f"vector({budget})", labels),
-            record("slo:current_burn_rate:ratio", f"{self.subject.ratio(self.plan.base)} / {budget}", labels),
+            recording_rule("slo:objective:ratio", f"vector({number(self.objective.target)})", labels),
+            recording_rule("slo:error_budget:ratio", f"vector({budget})", labels),
+            recording_rule("slo:current_burn_rate:ratio", f"{self.subject.ratio(self.plan.base)} / {budget}", labels),
         ]
         if not duration.is_calendar:
             days = number(Fraction(duration.seconds, 86400))
-            found.append(record("slo:time_period:days", f"vector({days})", labels))
+            found.append(recording_rule("slo:time_period:days", f"vector({days})", labels))
         if self.plan.period is not None:
             period = self.subject.ratio(self.plan.period)
             remaining = f"1 - slo:period_burn_rate:ratio{self.matchers}"
-            found.append(record("slo:period_burn_rate:ratio", f"{period} / {budget}", labels))
-            found.append(record("slo:period_error_budget_remaining:ratio", remaining, labels))
+            found.append(recording_rule("slo:period_burn_rate:ratio", f"{period} / {budget}", labels))
+            found.append(recording_rule("slo:period_error_budget_remaining:ratio", remaining, labels))
         info = labels | {"slo_period": str(duration), "slo_method": str(self.slo.method)}
-        return [*found, record("slo_info", "vector(1)", info)]
+        return [*found, recording_rule("slo_info", "vector(1)", info)]
 
     @staticmethod
     def _text(interval: timedelta | None) -> str | None:

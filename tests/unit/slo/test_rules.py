@@ -14,7 +14,7 @@ import yaml
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
 from airflow_slo_provider.slo.export.prometheus_rules import rules
-from airflow_slo_provider.slo.export.rule_plan import plan
+from airflow_slo_provider.slo.export.rule_plan import plan_rules
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, Options, RatioMetric
 from tests.support import acceptance
 from tests.unit.slo.rules_builders import bad_over_total, catalog, condition, good_over_total, policy, prometheus, slo, threshold
@@ -81,7 +81,7 @@ def test_sloths_factors_come_out(case: int) -> None:
 @pytest.mark.parametrize(("target", "minutes"), [("0.99", 10), ("0.999", 3), ("0.995", 6)])
 def test_absent_data_fires_when_an_outage_would(window: str, target: str, minutes: int) -> None:
     promised = slo(window=window, target=target)
-    assert plan(promised, promised.objectives[0]).no_data_after == timedelta(minutes=minutes)
+    assert plan_rules(promised, promised.objectives[0]).no_data_after == timedelta(minutes=minutes)
     assert alerts(promised)["RequestsAvailabilityNoData", "page"]["for"] == f"{minutes}m"
 
 

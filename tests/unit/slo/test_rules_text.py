@@ -16,8 +16,8 @@ from airflow_slo_provider.slo.export.rule_file import (
     camel_case,
     checked_labels,
     document_labels,
-    plain,
-    record,
+    escape_template,
+    recording_rule,
     write_file,
 )
 from airflow_slo_provider.slo.promql.text import (
@@ -124,7 +124,7 @@ def test_names_and_quotes() -> None:
     assert camel_case("HTTPErrors_of.web") == "HTTPErrorsOfWeb"
     assert camel_case("--") == "SLO"
     assert quote('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
-    assert plain("a {{ .b }}\n c") == 'a {{ "{{" }} .b }} c'
+    assert escape_template("a {{ .b }}\n c") == 'a {{ "{{" }} .b }} c'
 
 
 def test_labels_of_documents() -> None:
@@ -146,7 +146,7 @@ def test_extra_labels_are_checked(name: str) -> None:
 
 
 def test_file_is_yaml_with_literal_expressions() -> None:
-    rule = record("a:b:c", "x\n/\ny", {"tier": "2"})
+    rule = recording_rule("a:b:c", "x\n/\ny", {"tier": "2"})
     text = write_file(["Head\nline"], [RuleSection("t", ["no\nrules: x"]), RuleSection("u", (), [RuleGroup("g", [rule], "30s")])])
     assert text.startswith("# Head line\n\ngroups:\n")
     assert "  # no rules: x\n" in text
