@@ -149,7 +149,7 @@ class TestMemory:
         request_log.clear()
         ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id="next")
         assert followed(ran) == {"hold"}
-        assert "missing data is no reason to go on" in ran.log
+        assert "missing data does not lift the block" in ran.log
 
     def test_a_history_that_was_lost_does_not_thaw(self, ledger_file: LedgerFile) -> None:
         documents = SERVICE + policy() + data_source("Ledger", None) + slo(query="etl").replace("query:", "check:")

@@ -158,7 +158,7 @@ class _Reader:
             for idle in idle_overrides(policy, followed, now) if policy else ():
                 assert policy is not None
                 reported = self.findings.errors if idle.opens else self.findings.warnings
-                reported.append(policy_fault(policy, idle.why, f"spec.overrides[{idle.number}]"))
+                reported.append(policy_fault(policy, idle.problem, f"spec.overrides[{idle.number}]"))
 
 
 def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLOCatalog:

@@ -45,7 +45,7 @@ _HISTOGRAM = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)_bucket\s*(?:\{(.*)\})?", re
 
 def read_slo(document: Fields, metadata: Metadata) -> SLO | None:
     """Read one document; None if it has too many errors to build an SLO."""
-    named = (metadata.labels.get(key, ("",))[0] for key in ("service_name", "service"))
+    named = ((metadata.labels.get(key) or ("",))[0] for key in ("service_name", "service"))
     service = next((name for name in named if name.strip()), None)
     if service is None and metadata.name is not None:
         document.scope.error("is required: the service of the SLO", "metadata.labels.service_name", document.line_of("metadata"))

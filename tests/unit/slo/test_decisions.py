@@ -285,6 +285,6 @@ def test_coverage_that_cannot_be_found_out_clears_nothing() -> None:
     for answer in (Fraction(1, 100), LOST):
         found = decided(steady(0), FREEZE, before=held, coverage=answer)
         assert (found.outcome, found.state.holding) == (Outcome.FROZEN, ("spent",)), answer
-    assert any("nobody knows whether enough of the window holds data" in reason for reason in found.reasons)
+    assert any("it is unknown whether enough of the window holds data" in reason for reason in found.reasons)
     no_answer = MeasurementError("an aggregate does not say", reason="coverage_unknown")
     assert decided(steady(0), FREEZE, before=held, coverage=no_answer).outcome is Outcome.ALLOWED

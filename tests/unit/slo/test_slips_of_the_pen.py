@@ -97,7 +97,7 @@ def test_a_file_of_policies_alone_is_read() -> None:
 def test_an_override_of_more_than_ninety_days_is_an_error(action: str) -> None:
     (fault,) = faults(joined(FOLLOWS, SERVICE_TEXT, overridden(action, NOW + timedelta(days=91))))
     assert "spec.overrides[0].until: " in fault
-    assert "is more than 90 days ahead: write an earlier end and renew it" in fault
+    assert "is more than 90 days ahead: write an earlier end, or change" in fault
     assert warnings(joined(FOLLOWS, SERVICE_TEXT, overridden(action, NOW + timedelta(days=89)))) == []
 
 
