@@ -140,7 +140,9 @@ def test_a_prometheus_that_hangs_is_not_asked_again(monkeypatch: pytest.MonkeyPa
             assert len(server.requests) <= parallel
         assert {report.status for report in reports} == {Status.QUERY_ERROR}
         assert decision.allowed is False
-        assert any("not queried:" in report.message for report in reports) or all("no answer within" in r.message for r in reports)
+        assert any("not queried:" in report.message for report in reports) or all(
+            "no answer within" in r.message for r in reports
+        )
 
 
 def test_a_request_may_take_no_longer_than_what_is_left_of_the_deadline() -> None:

@@ -177,9 +177,9 @@ def _add_budget(
         status = Status.HEALTHY
     few = ""
     if events is not None and events < options.min_events:
-        few = f"{float(events):g} events, fewer than min-events ({options.min_events}) of this objective"
+        few = f"{float(events):g} events, fewer than the {options.min_events} of min-events"
     elif status is not Status.HEALTHY and failures is not None and failures < options.min_failures:
-        few = f"{float(failures):g} failures, fewer than min-failures ({options.min_failures}) of this objective"
+        few = f"{float(failures):g} failures, fewer than the {options.min_failures} of min-failures"
     left = time_to_exhaustion(budget.remaining, current.value, length)
     report = replace(report, status=Status.LOW_TRAFFIC if few else status, firing=firing, time_to_exhaustion=left)
     return replace(report, message=few or _format_status(report))

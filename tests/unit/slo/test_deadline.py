@@ -36,7 +36,7 @@ def sliced(name: str) -> SLO:
     return slo(name, method=BudgetingMethod.TIMESLICES, time_slice_window=hour, time_slice_target=share)
 
 
-def test_a_deadline_counts_down_and_refuses_when_it_has_passed() -> None:
+def test_deadline_passed_refuses_queries() -> None:
     clock = Clock()
     deadline, source = Deadline(30, clock=clock), object()
     assert (deadline.left(), deadline.refusal(source)) == (30, None)
@@ -51,7 +51,7 @@ def test_a_deadline_counts_down_and_refuses_when_it_has_passed() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_a_deadline_that_is_no_time_is_refused(seconds: float) -> None:
+def test_deadline_not_positive_raises_value_error(seconds: float) -> None:
     with pytest.raises(ValueError, match="positive number of seconds"):
         SLOMonitor(catalog(slo()), MemorySource(), deadline=seconds)
 
@@ -66,14 +66,14 @@ def test_a_deadline_that_is_no_time_is_refused(seconds: float) -> None:
         (QueryError("refused", reason="connection_refused", transient=True), False),
     ],
 )
-def test_a_source_is_given_up_only_for_being_late(error: QueryError, given_up: bool) -> None:
+def test_deadline_excludes_source_only_after_timeout(error: QueryError, given_up: bool) -> None:
     deadline, source = Deadline(), object()
     deadline.note(source, [error])
     assert (deadline.refusal(source) is not None) is given_up
     assert deadline.refusal(object()) is None, "another source is asked"
 
 
-def test_a_source_that_was_late_is_not_asked_again_in_the_same_evaluation() -> None:
+def test_monitor_source_after_timeout_is_not_queried_again() -> None:
     """Its slices and its coverage are other calls; the second evaluation asks it anew."""
     slow, fine = MemorySource(a=late(), b=late()), MemorySource(c=steady(0))
     sources: dict[str, IndicatorSource] = {"SQL": slow, "Ledger": fine}
@@ -90,7 +90,7 @@ def test_a_source_that_was_late_is_not_asked_again_in_the_same_evaluation() -> N
     assert [kind for kind, _ in slow.calls] == ["measure", "measure"]
 
 
-def test_a_slow_source_takes_the_time_of_the_others_and_they_are_unknown_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_monitor_objectives_after_deadline_are_query_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(Deadline.__init__, "__kwdefaults__", {"clock": clock})
 
@@ -108,7 +108,7 @@ def test_a_slow_source_takes_the_time_of_the_others_and_they_are_unknown_not_hea
     assert reports[2].error.reason == "deadline"
 
 
-def test_the_requests_of_one_evaluation_share_its_deadline() -> None:
+def test_monitor_requests_share_one_deadline() -> None:
     seen: list[MeasureRequest] = []
 
     class Watched(MemorySource):

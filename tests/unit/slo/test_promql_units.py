@@ -32,7 +32,7 @@ W = "[{{.window}}]"
         ("count_over_time(sum by (pod) (rate(x_total[5m]))[{{.window}}:1m])", False),
     ],
 )
-def test_counts(query: str, per_second: bool) -> None:
+def test_unit_of_count_queries(query: str, per_second: bool) -> None:
     found = unit(query)
     assert found.is_count
     assert found.per_second is per_second
@@ -71,7 +71,7 @@ def test_counts(query: str, per_second: bool) -> None:
         ("sum_over_time(sum(rate(x_total[5m]))[{{.window}}:1m])", "sum_over_time(sum(rate(y_total[5m]))[{{.window}}:1m])", False),
     ],
 )
-def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) -> None:
+def test_are_counts_with_different_units_raises(bad: str, total: str, counted: bool | None) -> None:
     if counted is None:
         with pytest.raises(ValueError, match="have no common unit"):
             are_counts({"bad": bad, "total": total})
@@ -92,7 +92,7 @@ def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) ->
         ("job:x:rate5m", "is calculated from rates"),
     ],
 )
-def test_good_may_count_for_less(good: str, said: str) -> None:
+def test_are_counts_with_weighted_good_returns_false(good: str, said: str) -> None:
     queries = {"good": good, "total": f"sum(increase(y_total{W}))"}
     if said:
         with pytest.raises(ValueError, match=said):
@@ -116,7 +116,7 @@ def test_good_may_count_for_less(good: str, said: str) -> None:
         ("x $ y", False),
     ],
 )
-def test_what_an_empty_answer_may_mean(query: str, means_none: bool) -> None:
+def test_empty_means_none_by_query_form(query: str, means_none: bool) -> None:
     assert empty_means_none(query) is means_none
 
 
@@ -147,6 +147,6 @@ def test_what_an_empty_answer_may_mean(query: str, means_none: bool) -> None:
         ("sum_over_time(max_over_time(x[5m])[{{- .window -}}:1m])", ""),
     ],
 )
-def test_the_time_a_query_counts_over(query: str, said: str) -> None:
+def test_window_error_by_query_form(query: str, said: str) -> None:
     fault = window_error(query)
     assert (said in fault) if said else not fault

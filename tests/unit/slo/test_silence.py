@@ -35,24 +35,24 @@ def report(events: Events, source: object = None, **fields: object) -> SLOReport
 
 @pytest.mark.parametrize("more", [{}, SLICES], ids=["occurrences", "slices"])
 class TestMonitor:
-    def test_silence_beyond_the_most_is_no_data(self, more: dict) -> None:
+    def test_silence_beyond_max_silence_is_no_data(self, more: dict) -> None:
         found = report(STOPPED, max_silence=6 * HOUR, missing_slices=_ignored(more), **more)
         assert (found.status, found.budget) == (Status.NO_DATA, None)
         assert found.error is not None
         assert found.error.reason == "silent"
         assert "airflow-slo/max-silence allows 6h at most" in found.message
 
-    def test_silence_within_the_most_is_measured(self, more: dict) -> None:
+    def test_silence_within_max_silence_is_measured(self, more: dict) -> None:
         found = report(steady(0, until=5 * HOUR), max_silence=6 * HOUR, missing_slices=_ignored(more), **more)
         assert found.status is Status.HEALTHY
 
-    def test_the_decision_is_unknown(self, more: dict) -> None:
+    def test_decision_beyond_max_silence_is_unknown(self, more: dict) -> None:
         made = catalog(slo("api", max_silence=6 * HOUR, missing_slices=_ignored(more), **more))
         decision = decide(SLOMonitor(made, MemorySource(api=STOPPED)).evaluate(AT), made)
         assert decision.outcome is Outcome.UNKNOWN
         assert not decision.allowed
 
-    def test_without_a_limit_the_table_tells_the_silence(self, more: dict) -> None:
+    def test_silence_without_limit_is_shown_in_table(self, more: dict) -> None:
         found = report(STOPPED, missing_slices=_ignored(more), **more)
         assert found.status is Status.HEALTHY
         assert found.silence is not None
@@ -60,7 +60,7 @@ class TestMonitor:
         assert "no event for  status" in table([found])
         assert table([found]).endswith("HEALTHY")
 
-    def test_a_steady_service_has_no_silence_to_tell(self, more: dict) -> None:
+    def test_steady_service_has_no_silence(self, more: dict) -> None:
         found = report(steady(0), **more)
         assert found.silence is None
         assert "no event" not in table([found])
@@ -72,12 +72,12 @@ def _ignored(more: dict) -> object:
     return MissingSlices.IGNORE if more else MissingSlices.BAD
 
 
-def test_a_limit_is_exclusive_at_its_end() -> None:
+def test_silence_equal_to_max_silence_is_healthy() -> None:
     for ago, status in ((6 * HOUR, Status.HEALTHY), (6 * HOUR + MINUTE, Status.NO_DATA)):
         assert report([(ago, 100, 0)], max_silence=6 * HOUR).status is status
 
 
-def test_a_limit_that_is_a_burn_window_too_asks_once() -> None:
+def test_max_silence_equal_to_burn_window_is_measured_once() -> None:
     source = MemorySource(api=steady(0))
     without = MemorySource(api=steady(0))
     report([], source, max_silence=6 * HOUR)
@@ -85,7 +85,7 @@ def test_a_limit_that_is_a_burn_window_too_asks_once() -> None:
     assert source.calls[0] == without.calls[0]
 
 
-def test_what_cannot_be_asked_is_no_silence() -> None:
+def test_failed_measurement_of_silence_is_query_error() -> None:
     class Fails(MemorySource):
         def measure(self, requests):
             return [
@@ -97,7 +97,7 @@ def test_what_cannot_be_asked_is_no_silence() -> None:
     assert (found.status, found.message) == (Status.QUERY_ERROR, "down")
 
 
-def test_the_silence_is_recorded_and_travels_in_xcom() -> None:
+def test_silence_is_in_record_and_xcom() -> None:
     made = catalog(slo("api"))
     decision = decide(SLOMonitor(made, MemorySource(api=STOPPED)).evaluate(AT), made)
     assert summary(decision)["slos"][0]["silent_seconds"] >= 3 * 86400
@@ -123,14 +123,14 @@ class TestSQL:
             ),
         ],
     )
-    def test_a_log_that_stopped_is_unknown(self, query: str, said: str) -> None:
+    def test_stopped_log_is_no_data(self, query: str, said: str) -> None:
         where = MetricSource("SQL", None, f"{query} WHERE ts >= :date_from AND ts < :date_to")
         fields = {"indicator": Indicator("i", RatioMetric(good=where, total=where)), "max_silence": 6 * HOUR}
         found = report([], self.source(20 * DAY, 21 * DAY), **fields)
         assert (found.status, said in found.message) == (Status.NO_DATA, True), found.message
         assert report([], self.source(HOUR, 21 * DAY), **fields).status is Status.HEALTHY
 
-    def test_points_that_stopped_are_unknown(self) -> None:
+    def test_stopped_points_are_no_data(self) -> None:
         query = "SELECT ts || 'Z' AS timestamp, ms AS value FROM log WHERE ts >= :date_from AND ts < :date_to"
         fields = {
             "indicator": Indicator("i", ThresholdMetric(MetricSource("SQL", None, query))),
@@ -142,7 +142,7 @@ class TestSQL:
 
 
 class TestLedger:
-    def test_checks_that_stopped_are_unknown(self, tmp_path) -> None:
+    def test_stopped_checks_are_no_data(self, tmp_path) -> None:
         source = MetricSource("Ledger", None, "fresh")
         made = SLOCatalog((slo("api", indicator=Indicator("i", RatioMetric(good=source, total=source)), max_silence=6 * HOUR),))
         with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:

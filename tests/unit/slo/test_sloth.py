@@ -61,7 +61,7 @@ RAW = "      raw:\n        error_ratio_query: avg_over_time(error_ratio[{{.windo
 EVENTS = TEXT[TEXT.index("      events:") : TEXT.index("    alerting:")]
 
 
-def test_an_slo_field_by_field() -> None:
+def test_document_is_read_field_by_field() -> None:
     catalog = catalog_of(TEXT)
     slo = catalog["Requests_Availability.v1"]
     assert (slo.service, slo.description) == ("shop", "One in a thousand may fail.")
@@ -81,7 +81,7 @@ def test_an_slo_field_by_field() -> None:
     assert catalog.warnings == ()
 
 
-def test_a_raw_error_ratio() -> None:
+def test_raw_error_ratio_is_read() -> None:
     slo = catalog_of(changed(TEXT, EVENTS, RAW)).slos[0]
     assert slo.indicator is not None
     metric = slo.indicator.metric
@@ -90,7 +90,7 @@ def test_a_raw_error_ratio() -> None:
     assert (metric.raw_type, metric.raw.query) == ("failure", "avg_over_time(error_ratio[{{.window}}])")
 
 
-def test_published_documents() -> None:
+def test_published_documents_are_read() -> None:
     (slo,) = load(acceptance("slo", "sloth", "getting-started.yml"))
     assert (slo.name, slo.service) == ("requests-availability", "myservice")
     assert slo.labels == {"owner": ("myteam",), "repo": ("myorg/myservice",), "tier": ("2",)}
@@ -106,19 +106,19 @@ def test_published_documents() -> None:
     assert not metric.counter
 
 
-def test_alerting_that_stays_with_sloth_is_said() -> None:
+def test_alert_labels_not_imported_are_a_warning() -> None:
     reading = read(acceptance("slo", "sloth", "getting-started.yml"))
     assert [(warning.line, warning.path) for warning in reading.warnings] == [(16, "slos[0].alerting")]
     assert reading.warnings[0].message.startswith("labels, annotations, page_alert.labels, ticket_alert.labels: not imported")
 
 
-def test_a_disabled_alert_is_said() -> None:
+def test_disabled_alert_is_a_warning() -> None:
     text = TEXT + "      ticket_alert:\n        disable: true\n"
     (warning,) = warnings(text)
     assert "sloth/shop slos[0].alerting: ticket_alert.disable: not imported" in warning
 
 
-def test_the_kubernetes_form() -> None:
+def test_kubernetes_object_is_read() -> None:
     catalog = catalog_of(KUBERNETES)
     slo = catalog["availability"]
     assert slo.options.min_events == 100
@@ -126,7 +126,7 @@ def test_the_kubernetes_form() -> None:
     assert [warning.message.partition(":")[0] for warning in catalog.warnings] == ["pageAlert.disable"]
 
 
-def test_the_kubernetes_form_may_name_our_policy() -> None:
+def test_kubernetes_object_annotations_are_options() -> None:
     text = changed(KUBERNETES, 'airflow-slo/min-events: "100"', "airflow-slo/error-budget-policy: gate")
     catalog = catalog_of(joined(text, POLICY_TEXT))
     assert catalog.policy_of(catalog["availability"]).name == "gate"
@@ -157,26 +157,26 @@ def test_the_kubernetes_form_may_name_our_policy() -> None:
         (TEXT[TEXT.index("slos:") :], "slos: []\n", "sloth/shop slos: is required, and it is empty"),
     ],
 )  # fmt: skip
-def test_what_is_refused(old: str, new: str, expected: str) -> None:
+def test_invalid_document_is_an_error(old: str, new: str, expected: str) -> None:
     found = faults(changed(TEXT, old, new))
     assert any(expected in fault for fault in found), found
 
 
-def test_faults_of_annotations_come_once_however_many_slos() -> None:
+def test_invalid_annotation_of_many_slos_is_reported_once() -> None:
     text = changed(KUBERNETES, "min-events", "min-evnts")
     text += text[text.index("    - name: availability") :].replace("availability", "latency")
     (fault,) = faults(text)
     assert "did you mean 'airflow-slo/min-events'?" in fault
 
 
-def test_a_policy_that_is_not_there_is_said_once_however_many_slos() -> None:
+def test_missing_policy_of_many_slos_is_reported_once() -> None:
     text = changed(KUBERNETES, 'airflow-slo/min-events: "100"', "airflow-slo/error-budget-policy: gate")
     text += text[text.index("    - name: availability") :].replace("availability", "latency")
     (fault,) = faults(text)
     assert "there is no ErrorBudgetPolicy document named 'gate'; these documents hold none" in fault
 
 
-def test_names_are_shared_with_openslo() -> None:
+def test_name_used_by_openslo_and_sloth_is_an_error() -> None:
     text = joined(changed(SLO_TEXT, "checkout", "availability"), KUBERNETES)
     (fault,) = faults(text)
     assert "slos[0].name: two documents of kind SLO are named 'availability'; the first is in <text>:1" in fault

@@ -51,7 +51,7 @@ def sources(source: Source):
     return lambda kind, document: source
 
 
-def test_the_burn_rate_of_any_span_is_exact() -> None:
+def test_measure_burn_rate_of_any_interval_is_exact() -> None:
     source = Source()
     (slo,) = catalog()
     target = slo.objectives[0].target
@@ -61,7 +61,7 @@ def test_the_burn_rate_of_any_span_is_exact() -> None:
     assert (source.asked[0].start, source.asked[0].end) == (END - timedelta(minutes=30), END)
 
 
-def test_what_a_span_cost_is_a_share_of_the_windows_budget() -> None:
+def test_measure_spent_budget_is_a_share_of_the_windows_budget() -> None:
     source = Source()
     (slo,) = catalog()
     (report,) = SLOMonitor(catalog(), source).evaluate(END)
@@ -74,7 +74,7 @@ def test_what_a_span_cost_is_a_share_of_the_windows_budget() -> None:
     assert spent.minutes == spent.share * (1 - slo.objectives[0].target) * window
 
 
-def test_what_cannot_be_measured_is_raised() -> None:
+def test_unmeasurable_interval_raises_error() -> None:
     (slo,) = catalog()
     for error in (NoData("nothing"), QueryError("no answer", transient=True)):
         with pytest.raises(type(error)):
@@ -89,7 +89,7 @@ def test_what_cannot_be_measured_is_raised() -> None:
         measure_spent_budget(catalog(), sources(Source(counts=False)), report, END - timedelta(hours=1), END)
 
 
-def test_time_slices_have_no_rate_for_any_span() -> None:
+def test_measure_burn_rate_of_timeslices_raises_value_error() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT).replace("budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
     text = text.replace("target:", "timeSliceWindow: 1m\n      timeSliceTarget: 0.9\n      target:", 1)
     sliced = load(text)

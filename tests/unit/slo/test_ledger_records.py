@@ -27,7 +27,7 @@ def made() -> Decision:
     return decide(SLOMonitor(documents, source).evaluate(AT), documents)
 
 
-def test_each_objective_is_one_check() -> None:
+def test_slo_checks_return_one_check_per_objective() -> None:
     checks = {check.name: check for check in slo_checks(made())}
     assert {name: check.verdict for name, check in checks.items()} == {
         "fine": Verdict.PASS,
@@ -47,7 +47,7 @@ def test_each_objective_is_one_check() -> None:
     assert lost.evidence["query"] == "sum(x)"
 
 
-def test_the_state_for_the_next_decision_comes_back() -> None:
+def test_policy_state_round_trips_through_evidence() -> None:
     (check,) = [check for check in slo_checks(made()) if check.name == "spent"]
     assert policy_state(json.loads(json.dumps(dict(check.evidence)))) == PolicyState(("budget-spent",), Action.FREEZE, AT)
     assert policy_state({}) is None
@@ -55,21 +55,21 @@ def test_the_state_for_the_next_decision_comes_back() -> None:
         policy_state({"policy_state": {"holding": []}})
 
 
-def test_the_decision_is_a_check_too() -> None:
+def test_decision_check_records_outcome_and_action() -> None:
     check = decision_check(made(), name="dag.gate")
     assert (check.kind, check.name, check.verdict, check.checked_at) == ("decision", "dag.gate", Verdict.FAIL, AT)
     assert check.evidence["slos"]["lost"] == "QUERY_ERROR"
     assert "spent: rule budget-spent" in check.message
 
 
-def test_the_summary_is_small_json() -> None:
+def test_summary_is_small_json() -> None:
     found = json.loads(json.dumps(summary(made())))
     assert (found["schema_version"], found["outcome"], found["action"], found["allowed"]) == (1, "frozen", "freeze", False)
     assert [one["status"] for one in found["slos"]] == ["HEALTHY", "EXHAUSTED", "QUERY_ERROR", "LOW_TRAFFIC"]
     assert found["slos"][2]["sli"] is None
 
 
-def test_the_table_says_everything_and_stays_between_its_marks() -> None:
+def test_format_decision_lies_between_markers() -> None:
     text = table.format_decision(made())
     lines = text.splitlines()
     assert (lines[0], lines[-1]) == (table.BEGIN, table.END)
@@ -81,13 +81,13 @@ def test_the_table_says_everything_and_stays_between_its_marks() -> None:
     assert "decision: frozen (action: freeze)" in lines
 
 
-def test_an_unknown_decision_does_not_read_as_a_freeze() -> None:
+def test_format_decision_unknown_is_not_shown_as_freeze() -> None:
     documents = catalog(slo("lost"))
     reports = SLOMonitor(documents, MemorySource(lost=QueryError("refused", reason="refused"))).evaluate(AT)
     assert "decision: unknown (blocks as freeze does)" in table.format_decision(decide(reports, documents)).splitlines()
 
 
-def test_shares_are_rounded_down_so_that_a_failure_shows() -> None:
+def test_table_shares_are_rounded_down() -> None:
     documents = catalog(slo(target="0.999"))
     reports = SLOMonitor(documents, MemorySource(api=[(HOUR, 99_999_999, 1)])).evaluate(AT)
     row = table.table(reports).splitlines()[-1]
