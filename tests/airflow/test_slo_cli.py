@@ -109,20 +109,20 @@ class TestStatus:
         assert "HTTP 503" in out
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
-            (("--at", "yesterday"), "no instant"),
+            (("--at", "yesterday"), "not a timestamp"),
             (("--at", "2999-01-01T00:00:00+00:00"), "--at 2999-01-01T00:00:00+00:00 lies in the future"),
             (("--at", "2025-03-02T00:00:00"), "no time zone"),
             (("--select", "answred"), "answered"),
         ],
     )
     def test_invalid_arguments_exit_with_message(
-        self, slo_command: Any, documents: Path, connected: RequestLog, arguments: Any, said: str
+        self, slo_command: Any, documents: Path, connected: RequestLog, arguments: Any, message: str
     ) -> None:
         code, out, err = slo_command("status", documents, *arguments)
         assert (code, out) == (2, "")
-        assert said in err
+        assert message in err
 
     def test_status_invalid_documents_exit_2(self, slo_command: Any, tmp_path: Path) -> None:
         code, _, err = slo_command("status", tmp_path / "nothing.yaml")
@@ -274,7 +274,7 @@ class TestHistory:
         assert (code, err) == (2, f"never recorded in that time: answered (ledger: {ledger_file.path})\n")
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             ((), "--since is required"),
             (("--since", "2025-03-02"), "has no time zone"),
@@ -284,9 +284,9 @@ class TestHistory:
         ],
     )
     def test_backfill_invalid_span_exits_2(
-        self, slo_command: Any, documents: Path, ledger_file: LedgerFile, arguments: tuple[str, ...], said: str
+        self, slo_command: Any, documents: Path, ledger_file: LedgerFile, arguments: tuple[str, ...], message: str
     ) -> None:
         code, _, err = slo_command("backfill", documents, *arguments)
         assert code == 2
-        assert said in err
+        assert message in err
         assert ledger_file.checks() == []

@@ -64,16 +64,18 @@ def test_decisions_as_json_with_filter(slo_command: Any, recorded: LedgerFile) -
 
 
 def test_decisions_without_rows_print_message(slo_command: Any, ledger_file: LedgerFile) -> None:
-    said = f"ledger: {ledger_file.path}\nnothing of that kind was recorded\n"
-    assert slo_command("decisions") == (2, "", said)
-    assert slo_command("decisions", "-o", "json") == (2, "[]\n", said)
+    message = f"ledger: {ledger_file.path}\nnothing of that kind was recorded\n"
+    assert slo_command("decisions") == (2, "", message)
+    assert slo_command("decisions", "-o", "json") == (2, "[]\n", message)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(("--limit", 0), "must lie between 1 and 10000"), (("--since", "yesterday"), "no instant")],
+    ("arguments", "message"),
+    [(("--limit", 0), "must lie between 1 and 10000"), (("--since", "yesterday"), "not a timestamp")],
 )
-def test_decisions_invalid_arguments_exit_with_message(slo_command: Any, recorded: LedgerFile, arguments: Any, said: str) -> None:
+def test_decisions_invalid_arguments_exit_with_message(
+    slo_command: Any, recorded: LedgerFile, arguments: Any, message: str
+) -> None:
     code, out, err = slo_command("decisions", *arguments)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err

@@ -40,7 +40,7 @@ class TestEnvironments:
         assert [(name, outcome) for name, outcome, _ in outcomes] == [
             ("a", "frozen"), ("b", "allowed"), ("a", "frozen"), ("b", "allowed"),
         ]  # fmt: skip
-        assert all(name == told for name, _, told in outcomes)
+        assert all(name == recorded for name, _, recorded in outcomes)
 
     def test_new_environment_inherits_freeze_of_unnamed(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
@@ -74,8 +74,8 @@ class TestEnvironments:
     ) -> None:
         counts(request_log, "frozen")
         run_task(gate(FROZEN), connections=request_log.connection)
-        code, _, said = slo_command("environment", "adopt", "production")
-        assert (code, "[slo] environment is not set, and not production" in said) == (2, True), said
+        code, _, message = slo_command("environment", "adopt", "production")
+        assert (code, "[slo] environment is not set, and not production" in message) == (2, True), message
         monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         assert slo_command("environment", "adopt", "prodction")[0] == 2
         assert slo_command("environment", "adopt", "production")[:2] == (
@@ -112,8 +112,8 @@ class TestEnvironments:
             page = client.get("/slo/overview", headers=as_user("admin")).text
             assert "answered" not in page
             assert f"Ledger {ledger_file.path}, environment staging." in page
-            told = client.get("/slo/data/slos", headers=as_user("admin")).json()
-            assert (told["ledger"], told["environment"]) == (str(ledger_file.path), "staging")
+            data = client.get("/slo/data/slos", headers=as_user("admin")).json()
+            assert (data["ledger"], data["environment"]) == (str(ledger_file.path), "staging")
 
     def test_pages_warn_when_tasks_use_other_ledger(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         from starlette.testclient import TestClient
@@ -231,7 +231,7 @@ class TestPrune:
         assert followed(run_task(gate(documents), connections=request_log.connection, run_id="now")) == {"hold"}
 
     @pytest.mark.parametrize(
-        ("keep", "window", "said"),
+        ("keep", "window", "message"),
         [
             ("7d", "1d", "shorter than 30 days: nothing younger is pruned; write 30d or more, e.g. 400d"),
             ("400", "1d", "is not a duration"),
@@ -241,12 +241,12 @@ class TestPrune:
         ],
     )
     def test_prune_within_ledger_window_is_refused(
-        self, slo_command: Any, ledger_file: LedgerFile, keep: str, window: str, said: str
+        self, slo_command: Any, ledger_file: LedgerFile, keep: str, window: str, message: str
     ) -> None:
         with ledger_file.open() as ledger:
             ledger.record([check("answered", at=NOW, evidence={"window": window})], RunKey("d", "r", "t"))
         code, _, err = slo_command("prune", "--keep", keep)
-        assert (code, said in err) == (2, True), err
+        assert (code, message in err) == (2, True), err
 
     def test_prune_within_window_of_documents_is_refused(self, slo_command: Any, ledger_file: LedgerFile, tmp_path: Any) -> None:
         (tmp_path / "slos.yaml").write_text(sql_documents().replace("duration: 1d", "duration: 200d"))
@@ -257,12 +257,12 @@ class TestPrune:
 
 class TestNothingIsThere:
     @pytest.mark.parametrize("command", ["decisions", "report"])
-    @pytest.mark.parametrize(("of", "said"), [("tests", "see --test-runs"), ("others", "others have: (unnamed)")])
+    @pytest.mark.parametrize(("of", "message"), [("tests", "see --test-runs"), ("others", "others have: (unnamed)")])
     def test_commands_without_rows_name_other_environments(
         self,
         command: str,
         of: str,
-        said: str,
+        message: str,
         slo_command: Any,
         ledger_file: LedgerFile,
         tmp_path: Any,
@@ -274,4 +274,4 @@ class TestNothingIsThere:
         if of == "others":
             monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         code, _, err = slo_command(command, *([tmp_path / "slos.yaml"] if command == "report" else []))
-        assert (code, said in err) == (2, True), err
+        assert (code, message in err) == (2, True), err

@@ -164,9 +164,9 @@ def test_trigger_with_relative_path_raises_error(slos: Any) -> None:
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryFileSystem:
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    made = MemoryFileSystem()
-    attach("memory", fs=made)
-    return made
+    file_system = MemoryFileSystem()
+    attach("memory", fs=file_system)
+    return file_system
 
 
 def put(store: MemoryFileSystem, name: str, text: str) -> None:
@@ -189,7 +189,7 @@ def test_documents_in_object_store_are_read(places: Any, request_log: RequestLog
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("slos/one.yaml", "kind: nothing\n", "memory:///bucket/slos/one.yaml:1"),
         ("slos/one.yaml", "", "memory:///bucket/slos/one.yaml"),
@@ -197,11 +197,11 @@ def test_documents_in_object_store_are_read(places: Any, request_log: RequestLog
         ("other/one.yaml", "x", "there is no such file or directory"),
     ],
 )
-def test_error_in_object_store_names_uri(store: MemoryFileSystem, name: str, text: str, said: str) -> None:
+def test_error_in_object_store_names_uri(store: MemoryFileSystem, name: str, text: str, message: str) -> None:
     put(store, name, text)
     with pytest.raises(DocumentError) as error:
         read_documents("memory://bucket/slos")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def check(path: Path) -> str:
 
 
 def run(tmp_path: Path, text: str, *tests: dict[str, Any], every: str = "1m", more: tuple[Path, ...] = ()) -> None:
-    """Run promtool's test of the rules; fail with what it says."""
+    """Run promtool's test of the rules; fail with its output."""
     promtool = need("promtool")
     (tmp_path / "rules.yml").write_text(text)
     check(tmp_path / "rules.yml")
@@ -51,7 +51,7 @@ def series(**values: str) -> list[dict[str, str]]:
 
 
 def equals(expression: str, value: float | Fraction, at: str) -> dict[str, Any]:
-    """One sample, equal but for the last digits."""
+    """Expect one sample, equal except for the last digits."""
     return {
         "expr": f"count(abs({expression} - {float(value)!r}) <= 1e-9 * {max(1.0, abs(float(value)))})",
         "eval_time": at,

@@ -139,7 +139,7 @@ def test_coverage_of_new_service_is_reported(reports: dict[str, SLOReport]) -> N
 def test_hundreds_of_windows_are_merged_into_few_queries(prometheus_history: str, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = SLOCatalog(tuple(slo(service) for service in SERVICES if service != "quiet"))
     evaluator = PrometheusEvaluator(catalog, prometheus_history)
-    source = evaluator._asker._source(("Prometheus", None))
+    source = evaluator._sources._source(("Prometheus", None))
     asked: list[str] = []
     instant = source.client.instant  # type: ignore[attr-defined]
     monkeypatch.setattr(source.client, "instant", lambda query, at: asked.append(query) or instant(query, at))  # type: ignore[attr-defined]

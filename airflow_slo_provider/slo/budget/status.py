@@ -123,7 +123,7 @@ def _report_slices(plan: MeasurementPlan, slices: Slices) -> SLOReport:
         missing=summary.missing, query=slices.query,
     )  # fmt: skip
     scale = Fraction(plan.span.length // width, max(1, len(own))) if _is_projected(plan) else Fraction(1)
-    counts = [(one.good, one.total) for one in own if one is not None and one.good is not None and one.total is not None]
+    counts = [(value.good, value.total) for value in own if value and value.good is not None and value.total is not None]
     good, events = (sum(column, Fraction(0)) for column in zip(*counts, strict=True)) if counts else (None, None)
     report = _add_budget(plan, report, summary.sli, scale, events=events, failures=_failures(good, events))
     return add_coverage(report, summary.coverage)

@@ -49,11 +49,10 @@ def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mappi
     if not gating:
         reason = "no SLO that gates was evaluated: all are of tier informational" if slos else "no SLO was evaluated"
         return Decision(outcome=Outcome.UNKNOWN, action=Action.FREEZE, at=at, reasons=(reason,), slos=slos)
-    outcome = max((one.outcome for one in gating), key=_ORDER.index)
-    action = max((one.action for one in gating), key=lambda item: item.rank)
-    ordered = sorted(gating, key=lambda one: -_ORDER.index(one.outcome))
-    reasons = tuple(f"{one.report.title}: {reason}" for one in ordered for reason in one.reasons)
-    return Decision(outcome=outcome, action=action, at=at, reasons=reasons, slos=slos)
+    gating.sort(key=lambda slo: -_ORDER.index(slo.outcome))
+    action = max((slo.action for slo in gating), key=lambda action: action.rank)
+    reasons = tuple(f"{slo.report.title}: {reason}" for slo in gating for reason in slo.reasons)
+    return Decision(outcome=gating[0].outcome, action=action, at=at, reasons=reasons, slos=slos)
 
 
 def _decide_objective(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:

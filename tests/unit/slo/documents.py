@@ -119,18 +119,18 @@ CALENDAR = "duration: 1M\n      calendar:\n        startTime: 2026-01-31 00:00:0
 
 
 def joined(*texts: str) -> str:
-    """Several documents in one text."""
+    """Join documents to one text."""
     return "---\n".join(text if text.endswith("\n") else text + "\n" for text in texts)
 
 
 def changed(text: str, old: str, new: str) -> str:
-    """The text with one place changed; fails where the place is not there exactly once."""
-    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the text"
+    """Replace ``old``, which must occur exactly once, by ``new``."""
+    assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in the text"
     return text.replace(old, new)
 
 
 def faults(text: str) -> list[str]:
-    """Every fault of a text, as it is shown."""
+    """Return the errors of a text, as they are shown."""
     reading = read(text)
     assert (reading.catalog is None) == bool(reading.faults)
     return [str(fault) for fault in reading.faults]

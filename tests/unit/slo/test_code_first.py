@@ -45,9 +45,9 @@ def test_should_allow_deployment_without_data_is_false() -> None:
     found = monitor(NoData("nothing"))
     assert not found.should_allow_deployment(AT)
     assert found.get_status(AT) == {"Availability (API)": Status.NO_DATA}
-    for question in (found.check_sli, found.compute_error_budget):
+    for method in (found.check_sli, found.compute_error_budget):
         with pytest.raises(NoData):
-            question(GOOD, AT)
+            method(GOOD, AT)
 
 
 def test_alert_burn_rate_exceeded_warns() -> None:

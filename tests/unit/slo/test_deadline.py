@@ -1,4 +1,4 @@
-"""One evaluation has one deadline, and a source that did not answer in time is asked once."""
+"""One evaluation has one deadline, and a source that did not answer in time is queried once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.slo.monitor_builders import AT, MemorySource, catalog, slo, stea
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -70,7 +70,7 @@ def test_deadline_excludes_source_only_after_timeout(error: QueryError, given_up
     deadline, source = Deadline(), object()
     deadline.note(source, [error])
     assert (deadline.refusal(source) is not None) is given_up
-    assert deadline.refusal(object()) is None, "another source is asked"
+    assert deadline.refusal(object()) is None, "another source is queried"
 
 
 def test_monitor_source_after_timeout_is_not_queried_again() -> None:
@@ -85,7 +85,7 @@ def test_monitor_source_after_timeout_is_not_queried_again() -> None:
     assert reports["b"].error is not None
     assert (reports["b"].error.reason, reports["b"].error.transient) == ("not_asked", True)
     assert "not queried: connection warehouse did not answer in time earlier" in reports["b"].message
-    assert reports["c"].status is Status.HEALTHY, "a source that is fine is asked"
+    assert reports["c"].status is Status.HEALTHY, "a source that answers is queried"
     monitor.evaluate(AT)
     assert [kind for kind, _ in slow.calls] == ["measure", "measure"]
 

@@ -23,7 +23,7 @@ def overridden(action: str = "freeze", until: datetime = NOW + timedelta(days=1)
 
 
 @pytest.mark.parametrize(
-    ("old", "written", "said"),
+    ("old", "written", "message"),
     [
         ("target: 0.999", "targetPercent: 0.99", "is in percent: 0.99 allows 99.01 % failures; if the share 0.99 is meant, write "
          "targetPercent: 99 or target: 0.99"),
@@ -35,9 +35,9 @@ def overridden(action: str = "freeze", until: datetime = NOW + timedelta(days=1)
         ("remainingBudget\n        enter: 0", "budgetDrop\n        window: 1d\n        enter: 20", "is 20 whole budgets"),
     ],
 )  # fmt: skip
-def test_share_and_percent_confused_is_an_error_with_remedy(old: str, written: str, said: str) -> None:
+def test_share_and_percent_confused_is_an_error_with_remedy(old: str, written: str, message: str) -> None:
     (fault,) = faults(changed(joined(FOLLOWS, SERVICE_TEXT, POLICY_TEXT), old, written))
-    assert said in fault
+    assert message in fault
 
 
 @pytest.mark.parametrize("text", [SLOTH, KUBERNETES], ids=["file", "kubernetes"])
@@ -115,14 +115,14 @@ def test_empty_option_of_sloth_object_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         (Override(Action.FREEZE, NOW + timedelta(days=1), "r", slos=("latncy",)), "names the SLO 'latncy'"),
         (Override(Action.ALLOW, NOW + timedelta(days=91), "r"), "is more than 90 days ahead"),
     ],
     ids=["names-no-sli", "too-long"],
 )
-def test_config_with_override_without_effect_raises_value_error(override: Override, said: str) -> None:
+def test_config_with_override_without_effect_raises_value_error(override: Override, message: str) -> None:
     policy = ErrorBudgetPolicy("p", (PolicyRule("spent", Action.FREEZE, Signal.REMAINING_BUDGET, "lte"),), overrides=(override,))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         SLOConfig("shop", [SLIDefinition("latency", "a", "0.99")], policy)

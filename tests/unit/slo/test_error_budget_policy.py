@@ -212,19 +212,19 @@ def test_override_of_unknown_slo_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "said"),
+    ("annotation", "message"),
     [
         ("", "names no policy (airflow-slo/error-budget-policy)"),
         ("  annotations: {airflow-slo/error-budget-policy: other}\n", "follows the policy 'other'"),
     ],
 )
-def test_override_of_slo_with_other_policy_is_a_warning(annotation: str, said: str) -> None:
+def test_override_of_slo_with_other_policy_is_a_warning(annotation: str, message: str) -> None:
     text = joined(
         changed(SLO_TEXT, "  name: checkout\n", "  name: checkout\n" + annotation), SERVICE_TEXT,
         POLICY_TEXT + OVERRIDE + "      slos: [checkout]\n", changed(POLICY_TEXT, "name: gate", "name: other"),
     )  # fmt: skip
     (warning,) = warnings(text)
-    assert f"names the SLO 'checkout', which {said}: for it this override does nothing" in warning
+    assert f"names the SLO 'checkout', which {message}: for it this override does nothing" in warning
 
 
 def test_policy_with_openslo_version_is_an_error_with_remedy() -> None:

@@ -23,10 +23,10 @@ class Source:
 
     def __init__(self, bad: int = 100, error: MeasurementError | None = None, counts: bool = True) -> None:
         self.bad, self.error, self.counts = bad, error, counts
-        self.asked: list[MeasureRequest] = []
+        self.requests: list[MeasureRequest] = []
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        self.asked += requests
+        self.requests += requests
         return [self.error or self.answer(one) for one in requests]
 
     def answer(self, one: MeasureRequest) -> Measurement:
@@ -58,7 +58,7 @@ def test_measure_burn_rate_of_any_interval_is_exact() -> None:
     rate = measure_burn_rate(catalog(), sources(source), slo.name, END - timedelta(minutes=30), END)
     assert rate.value == Fraction(1, 10) / (1 - target)
     assert (rate.good, rate.total, rate.window) == (450, 500, timedelta(minutes=30))
-    assert (source.asked[0].start, source.asked[0].end) == (END - timedelta(minutes=30), END)
+    assert (source.requests[0].start, source.requests[0].end) == (END - timedelta(minutes=30), END)
 
 
 def test_measure_spent_budget_is_a_share_of_the_windows_budget() -> None:

@@ -21,14 +21,14 @@ from tests.unit.slo.monitor_builders import AT, HOUR, MemorySource, catalog, slo
 LOST = QueryError("no answer", reason="timeout", transient=True, query="sum(x)", source="http://prometheus")
 
 
-def made() -> Decision:
+def gate_decision() -> Decision:
     documents = catalog(slo("fine", target="0.98"), slo("spent"), slo("lost"), slo("few", min_events=9**9))
     source = MemorySource(fine=steady(1), spent=steady(2), lost=LOST, few=steady(1))
     return decide(SLOMonitor(documents, source).evaluate(AT), documents)
 
 
 def test_slo_checks_return_one_check_per_objective() -> None:
-    checks = {check.name: check for check in slo_checks(made())}
+    checks = {check.name: check for check in slo_checks(gate_decision())}
     assert {name: check.verdict for name, check in checks.items()} == {
         "fine": Verdict.PASS,
         "spent": Verdict.FAIL,
@@ -48,7 +48,7 @@ def test_slo_checks_return_one_check_per_objective() -> None:
 
 
 def test_policy_state_round_trips_through_evidence() -> None:
-    (check,) = [check for check in slo_checks(made()) if check.name == "spent"]
+    (check,) = [check for check in slo_checks(gate_decision()) if check.name == "spent"]
     assert policy_state(json.loads(json.dumps(dict(check.evidence)))) == PolicyState(("budget-spent",), Action.FREEZE, AT)
     assert policy_state({}) is None
     with pytest.raises(ValueError, match="not a policy state"):
@@ -56,21 +56,21 @@ def test_policy_state_round_trips_through_evidence() -> None:
 
 
 def test_decision_check_records_outcome_and_action() -> None:
-    check = decision_check(made(), name="dag.gate")
+    check = decision_check(gate_decision(), name="dag.gate")
     assert (check.kind, check.name, check.verdict, check.checked_at) == ("decision", "dag.gate", Verdict.FAIL, AT)
     assert check.evidence["slos"]["lost"] == "QUERY_ERROR"
     assert "spent: rule budget-spent" in check.message
 
 
 def test_summary_is_small_json() -> None:
-    found = json.loads(json.dumps(summary(made())))
+    found = json.loads(json.dumps(summary(gate_decision())))
     assert (found["schema_version"], found["outcome"], found["action"], found["allowed"]) == (1, "frozen", "freeze", False)
     assert [one["status"] for one in found["slos"]] == ["HEALTHY", "EXHAUSTED", "QUERY_ERROR", "LOW_TRAFFIC"]
     assert found["slos"][2]["sli"] is None
 
 
 def test_format_decision_lies_between_markers() -> None:
-    text = table.format_decision(made())
+    text = table.format_decision(gate_decision())
     lines = text.splitlines()
     assert (lines[0], lines[-1]) == (table.BEGIN, table.END)
     rows = {line.split()[0]: line.split() for line in lines[3:7]}

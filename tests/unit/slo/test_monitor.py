@@ -271,10 +271,10 @@ def test_each_objective_has_its_own_report() -> None:
 
 
 def test_each_data_source_is_created_once() -> None:
-    made: list[tuple[str, str | None]] = []
+    created: list[tuple[str, str | None]] = []
 
     def factory(kind: str, document: DataSource | None) -> MemorySource:
-        made.append((kind, document.name if document else None))
+        created.append((kind, document.name if document else None))
         return MemorySource(a=steady(0), b=steady(0), c=steady(0))
 
     sources = {"eu": DataSource("eu", "SQL"), "us": DataSource("us", "SQL")}
@@ -287,7 +287,7 @@ def test_each_data_source_is_created_once() -> None:
 
     monitor = SLOMonitor(SLOCatalog((reading("a", "eu"), reading("b", "us"), reading("c", "eu")), data_sources=sources), factory)
     assert {one.status for one in monitor.evaluate(AT) + monitor.evaluate(AT)} == {Status.HEALTHY}
-    assert made == [("SQL", "eu"), ("SQL", "us")]
+    assert created == [("SQL", "eu"), ("SQL", "us")]
 
 
 def test_failed_source_affects_only_its_slos() -> None:

@@ -1,4 +1,4 @@
-"""OpenSLO documents: what is read, and each way a document can be wrong, with line, document, path and what to do."""
+"""OpenSLO documents: what is read, and each error of a document, with line, document, path and what to do."""
 
 from __future__ import annotations
 

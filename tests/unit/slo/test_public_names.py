@@ -1,4 +1,4 @@
-"""The face of the package: every name is there, and none costs anything before it is asked for."""
+"""Public names of the package: each exists, and each is imported on first access."""
 
 from __future__ import annotations
 

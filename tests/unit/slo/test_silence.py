@@ -1,4 +1,4 @@
-"""A log that has stopped reads as healthy: how long nothing was seen is told, and ``max-silence`` makes it unknown."""
+"""A log without new events must not look healthy: the silence is reported, and ``max-silence`` makes the status NO_DATA."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SLICES = {"method": BudgetingMethod.TIMESLICES, "time_slice_target": Fraction(9,
 
 
 def report(events: Events, source: object = None, **fields: object) -> SLOReport:
-    made = catalog(slo("api", **fields))  # type: ignore[arg-type]
-    (found,) = SLOMonitor(made, source or MemorySource(api=events)).evaluate(AT)
+    slos = catalog(slo("api", **fields))  # type: ignore[arg-type]
+    (found,) = SLOMonitor(slos, source or MemorySource(api=events)).evaluate(AT)
     return found
 
 
@@ -47,8 +47,8 @@ class TestMonitor:
         assert found.status is Status.HEALTHY
 
     def test_decision_beyond_max_silence_is_unknown(self, more: dict) -> None:
-        made = catalog(slo("api", max_silence=6 * HOUR, missing_slices=_ignored(more), **more))
-        decision = decide(SLOMonitor(made, MemorySource(api=STOPPED)).evaluate(AT), made)
+        slos = catalog(slo("api", max_silence=6 * HOUR, missing_slices=_ignored(more), **more))
+        decision = decide(SLOMonitor(slos, MemorySource(api=STOPPED)).evaluate(AT), slos)
         assert decision.outcome is Outcome.UNKNOWN
         assert not decision.allowed
 
@@ -98,8 +98,8 @@ def test_failed_measurement_of_silence_is_query_error() -> None:
 
 
 def test_silence_is_in_record_and_xcom() -> None:
-    made = catalog(slo("api"))
-    decision = decide(SLOMonitor(made, MemorySource(api=STOPPED)).evaluate(AT), made)
+    slos = catalog(slo("api"))
+    decision = decide(SLOMonitor(slos, MemorySource(api=STOPPED)).evaluate(AT), slos)
     assert summary(decision)["slos"][0]["silent_seconds"] >= 3 * 86400
     assert slo_checks(decision)[0].evidence["silent_seconds"] >= 3 * 86400
 
@@ -114,7 +114,7 @@ class TestSQL:
         return SQLSource(dbapi_runner(connection), name="log")
 
     @pytest.mark.parametrize(
-        ("query", "said"),
+        ("query", "message"),
         [
             ("SELECT COUNT(*) AS good, COUNT(*) AS total FROM log", "no event in the last 3d"),
             (
@@ -123,11 +123,11 @@ class TestSQL:
             ),
         ],
     )
-    def test_stopped_log_is_no_data(self, query: str, said: str) -> None:
+    def test_stopped_log_is_no_data(self, query: str, message: str) -> None:
         where = MetricSource("SQL", None, f"{query} WHERE ts >= :date_from AND ts < :date_to")
         fields = {"indicator": Indicator("i", RatioMetric(good=where, total=where)), "max_silence": 6 * HOUR}
         found = report([], self.source(20 * DAY, 21 * DAY), **fields)
-        assert (found.status, said in found.message) == (Status.NO_DATA, True), found.message
+        assert (found.status, message in found.message) == (Status.NO_DATA, True), found.message
         assert report([], self.source(HOUR, 21 * DAY), **fields).status is Status.HEALTHY
 
     def test_stopped_points_are_no_data(self) -> None:
@@ -144,12 +144,12 @@ class TestSQL:
 class TestLedger:
     def test_stopped_checks_are_no_data(self, tmp_path) -> None:
         source = MetricSource("Ledger", None, "fresh")
-        made = SLOCatalog((slo("api", indicator=Indicator("i", RatioMetric(good=source, total=source)), max_silence=6 * HOUR),))
+        slos = SLOCatalog((slo("api", indicator=Indicator("i", RatioMetric(good=source, total=source)), max_silence=6 * HOUR),))
         with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
             for number in (20, 21, 22):
                 check = CheckResult(kind="freshness", name="fresh", verdict=Verdict.PASS, checked_at=AT - number * DAY)
                 ledger.record([check], RunKey("d", f"r{number}", "t"))
-            (found,) = SLOMonitor(made, LedgerSource(ledger)).evaluate(AT)
+            (found,) = SLOMonitor(slos, LedgerSource(ledger)).evaluate(AT)
             assert (found.status, "no event since 2026-10-12 00:00 UTC: silent for 20d" in found.message) == (
                 Status.NO_DATA,
                 True,
@@ -157,5 +157,5 @@ class TestLedger:
             ledger.record(
                 [CheckResult(kind="freshness", name="fresh", verdict=Verdict.PASS, checked_at=AT - HOUR)], RunKey("d", "now", "t")
             )
-            (found,) = SLOMonitor(made, LedgerSource(ledger)).evaluate(AT)
+            (found,) = SLOMonitor(slos, LedgerSource(ledger)).evaluate(AT)
             assert found.status is Status.HEALTHY
