@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider.documents.fields import Fields, Findings, DocumentScope, did_you_mean
+from airflow_slo_provider.documents.fields import DocumentScope, Fields, Findings, did_you_mean
 from airflow_slo_provider.documents.nodes import MappingNode, Node, compose, plain_value
 from airflow_slo_provider.exceptions import DocumentError, Fault
 from airflow_slo_provider.incidents.playbook import (

@@ -140,12 +140,12 @@ def test_hundreds_of_windows_are_merged_into_few_queries(prometheus_history: str
     catalog = SLOCatalog(tuple(slo(service) for service in SERVICES if service != "quiet"))
     evaluator = PrometheusEvaluator(catalog, prometheus_history)
     source = evaluator._sources._source(("Prometheus", None))
-    asked: list[str] = []
+    queries: list[str] = []
     instant = source.client.instant  # type: ignore[attr-defined]
-    monkeypatch.setattr(source.client, "instant", lambda query, at: asked.append(query) or instant(query, at))  # type: ignore[attr-defined]
+    monkeypatch.setattr(source.client, "instant", lambda query, at: queries.append(query) or instant(query, at))  # type: ignore[attr-defined]
     evaluator.evaluate(END)
     proof = 1  # that `flawless` has no series of failures because nothing failed
-    assert len(asked) == len(WINDOWS) + proof
+    assert len(queries) == len(WINDOWS) + proof
 
 
 def test_code_first_monitor_measures_real_server(prometheus_history: str) -> None:
