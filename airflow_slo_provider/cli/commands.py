@@ -37,7 +37,7 @@ def status(args: Namespace) -> None:
     """Measure the SLOs and print their status; exit with 0, 1 (a budget is exhausted) or 2 (a status is unknown)."""
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.evaluation_time import read_instant
+    from airflow_slo_provider.slo.budget.evaluation_time import read_evaluation_time
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.budget.reports import Status
     from airflow_slo_provider.slo.budget.text_table import table
@@ -45,7 +45,7 @@ def status(args: Namespace) -> None:
     catalog = load_documents(args.path, exit_code=2)
     read_connections_from_database()
     with exit_on_error():
-        at = read_instant(args.at, what="--at") if args.at else datetime.now(UTC)
+        at = read_evaluation_time(args.at, what="--at") if args.at else datetime.now(UTC)
         with sources() as source:
             reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(at, args.select)
     if args.output == "json":

@@ -29,7 +29,7 @@ def report(args: Namespace) -> None:
     """Print the history of error budgets from the recorded checks; exit with 2 if an SLO has no recorded check."""
     from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.ledger.queries import checks as check_queries
-    from airflow_slo_provider.slo.budget.history import history_table, summarise_history
+    from airflow_slo_provider.slo.budget.history import format_history_table, summarise_history
 
     catalog = load_documents(args.path, exit_code=2)
     checks = []
@@ -49,7 +49,7 @@ def report(args: Namespace) -> None:
         suffix = ", including test runs" if args.test_runs else ""
         print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded{suffix}")
         print(f"{source}\n")
-        print(history_table(histories))
+        print(format_history_table(histories))
     missing = sorted({slo.name for slo in slos} - {history.name for history in histories})
     if missing:
         exit_with(2, f"no check recorded in this time range: {', '.join(missing)} ({source}){hint}")
@@ -194,6 +194,6 @@ def _read_times(args: Namespace) -> list[datetime]:
 
 
 def _read_time(text: str | None) -> datetime | None:
-    from airflow_slo_provider.slo.budget.evaluation_time import parse_instant
+    from airflow_slo_provider.slo.budget.evaluation_time import parse_timestamp
 
-    return parse_instant(text, what="time").astimezone(UTC) if text else None
+    return parse_timestamp(text, what="time").astimezone(UTC) if text else None

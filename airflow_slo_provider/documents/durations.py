@@ -53,17 +53,14 @@ def parse_duration(text: str) -> Duration:
     :param text: a positive whole number and one unit: s, m (minutes), h, d, w, M (months), Q (quarters), Y (years)
     :raises ValueError: when the text does not have this form
     """
-    match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
-    if isinstance(text, str) and re.fullmatch(r"0+[a-zA-Z]?", text.strip()):
-        raise ValueError(f"{text!r} is no time; write more than 0, or leave it out for none")
+    written = text.strip() if isinstance(text, str) else ""
+    match = _PATTERN.fullmatch(written)
+    if re.fullmatch(r"0+[a-zA-Z]?", written):
+        raise ValueError(f"{text!r} is not a duration: write more than 0, or remove it for none")
     if match is None:
-        raise ValueError(
-            f"{text!r} is not a duration; write a whole number and one unit: s, m (minutes), h, d, w, M (months), Q, Y, e.g. 30d"
-        )
+        raise ValueError(f"{text!r} is not a duration; write a number and a unit (s, m, h, d, w, M for months, Q or Y), e.g. 30d")
     count, unit = int(match[1]), match[2]
-    if unit in _SECONDS:
-        return Duration(text.strip(), seconds=count * _SECONDS[unit])
-    return Duration(text.strip(), months=count * _MONTHS[unit])
+    return Duration(written, seconds=count * _SECONDS.get(unit, 0), months=count * _MONTHS.get(unit, 0))
 
 
 def as_duration(value: str | timedelta | Duration) -> Duration:

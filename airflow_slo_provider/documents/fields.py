@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
 
 from airflow_slo_provider.documents.durations import Duration, parse_duration
 from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -16,18 +18,23 @@ _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200
 #: Limits of the spelling suggestions, beyond which they are too slow; there are about 600 time zones.
 _MAX_KNOWN, _MAX_WORD = 700, 100
 _MAX_MESSAGE, _MAX_LABEL = 600, 150
+N = TypeVar("N", ScalarNode, SequenceNode, MappingNode)
 
 
 @dataclass
 class Findings:
-    """The errors (``faults``) and warnings (``warnings``) of a set of documents."""
+    """The errors and warnings of a set of documents."""
 
-    faults: list[Fault] = field(default_factory=list)
+    errors: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
+
+    def error(self, message: str, *, document: str = "", file: str, line: int = 0) -> None:
+        """Record an error in a file or document as a whole."""
+        self.errors.append(Fault(message, document=document, file=file, line=line))
 
 
 @dataclass(frozen=True)
-class Scope:
+class DocumentScope:
     """The document that is being read.
 
     :param document: kind and name of the document, e.g. ``SLO/checkout``
@@ -39,9 +46,9 @@ class Scope:
     file: str
     findings: Findings
 
-    def fault(self, message: str, path: str, line: int) -> None:
+    def error(self, message: str, path: str, line: int) -> None:
         """Record an error that makes the document unusable."""
-        self.findings.faults.append(self._fault(message, path, line))
+        self.findings.errors.append(self._fault(message, path, line))
 
     def warn(self, message: str, path: str, line: int) -> None:
         """Record a warning."""
@@ -49,11 +56,11 @@ class Scope:
 
     def _fault(self, message: str, path: str, line: int) -> Fault:
         # Messages quote the document, and a value in it may be as long as the file.
-        label, where = shortened(self.document, _MAX_LABEL), shortened(path, _MAX_MESSAGE)
-        return Fault(shortened(message, _MAX_MESSAGE), where, label, self.file, line)
+        label, where = shorten_middle(self.document, _MAX_LABEL), shorten_middle(path, _MAX_MESSAGE)
+        return Fault(shorten_middle(message, _MAX_MESSAGE), where, label, self.file, line)
 
 
-def shortened(text: str, limit: int) -> str:
+def shorten_middle(text: str, limit: int) -> str:
     """Shorten a text that is longer than ``limit`` to its beginning and its end."""
     return text if len(text) <= limit else f"{text[: limit - 103]}...{text[-100:]}"
 
@@ -78,7 +85,7 @@ class Fields:
     :param path: path of the mapping within the document
     """
 
-    def __init__(self, node: MappingNode, scope: Scope, path: str = "") -> None:
+    def __init__(self, node: MappingNode, scope: DocumentScope, path: str = "") -> None:
         self.mapping, self.scope, self.path = node, scope, path
         self._known: dict[str, None] = {}
 
@@ -99,9 +106,9 @@ class Fields:
         entry = self.mapping.entries.get(key)
         return entry.line if entry else self.mapping.line
 
-    def fault(self, key: str, message: str) -> None:
+    def error(self, key: str, message: str) -> None:
         """Record an error in a field."""
-        self.scope.fault(message, self.path_of(key), self.line_of(key))
+        self.scope.error(message, self.path_of(key), self.line_of(key))
 
     def warn(self, key: str, message: str) -> None:
         """Record a warning about a field."""
@@ -117,7 +124,7 @@ class Fields:
         if key in self:
             return self.mapping.entries[key].node
         if required:
-            self.fault(key, "is required" if key not in self.mapping.entries else "is required, and it is empty")
+            self.error(key, "is required" if key not in self.mapping.entries else "is required, and it is empty")
         return None
 
     def text(self, key: str, *, required: bool = False) -> str | None:
@@ -126,40 +133,37 @@ class Fields:
         if node is None:
             return None
         if not isinstance(node, ScalarNode):
-            self.fault(key, f"must be text, not {node.kind}")
+            self.error(key, f"must be text, not {node.kind}")
             return None
-        if not node.text.strip():
-            if required:
-                self.fault(key, "is required, and it is empty")
-            return None
-        return node.text
+        if node.text.strip():
+            return node.text
+        if required:
+            self.error(key, "is required, and it is empty")
+        return None
 
     def choice(self, key: str, options: Sequence[str], *, required: bool = False) -> str | None:
         """Read one of the words in ``options``."""
         word = self.text(key, required=required)
         if word is None or word in options:
             return word
-        self.fault(key, f"{word!r} is none of {', '.join(options)}{did_you_mean(word, options)}")
+        self.error(key, f"{word!r} is none of {', '.join(options)}{did_you_mean(word, options)}")
         return None
 
     def number(self, key: str, *, required: bool = False) -> Fraction | None:
         """Read a finite number, exactly as written."""
-        node = self.node(key, required=required)
-        if node is None:
-            return None
-        value = node.number if isinstance(node, ScalarNode) else None
-        if value is None:
-            self.fault(key, f"must be a finite decimal number such as 0.999, not {_shown(node)}")
+        value: Fraction | None = self._value(key, "number", "a finite decimal number such as 0.999", required=required)
         return value
 
     def boolean(self, key: str) -> bool | None:
         """Read ``true`` or ``false``."""
-        node = self.node(key)
-        if node is None:
-            return None
-        value = node.boolean if isinstance(node, ScalarNode) else None
-        if value is None:
-            self.fault(key, f"must be true or false, not {_shown(node)}")
+        value: bool | None = self._value(key, "boolean", "true or false")
+        return value
+
+    def _value(self, key: str, kind: str, rule: str, *, required: bool = False) -> Any:
+        node = self.node(key, required=required)
+        value = getattr(node, kind, None)
+        if node is not None and value is None:
+            self.error(key, f"must be {rule}, not {_format_node(node)}")
         return value
 
     def duration(self, key: str, *, required: bool = False, fixed: bool = False) -> Duration | None:
@@ -170,35 +174,42 @@ class Fields:
         try:
             length = parse_duration(word)
         except ValueError as error:
-            self.fault(key, str(error))
+            self.error(key, str(error))
             return None
         if length.seconds > _MAX_SECONDS or length.months > _MAX_MONTHS:
-            self.fault(key, f"{word} is longer than a hundred years")
+            self.error(key, f"{word} is longer than a hundred years")
             return None
         if fixed and length.is_calendar:
-            self.fault(key, f"{word} has no fixed length; write days or less, e.g. {30 * length.months}d")
+            self.error(key, f"{word} has no fixed length; write days or less, e.g. {30 * length.months}d")
             return None
         return length
 
+    def time_zone(self, key: str, *, required: bool = False) -> str | None:
+        """Read the IANA name of a time zone."""
+        name = self.text(key, required=required)
+        try:
+            ZoneInfo(name or "UTC")
+        except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, invalid characters, the name of a directory
+            self.error(key, f"{name!r} is not an IANA time zone{did_you_mean(name or '', available_timezones())}")
+            return None
+        return name
+
     def sub(self, key: str, *, required: bool = False) -> Fields | None:
         """Read a nested mapping."""
-        node = self.node(key, required=required)
-        if node is None:
-            return None
-        if not isinstance(node, MappingNode):
-            self.fault(key, f"must be a mapping, not {node.kind}")
-            return None
-        return Fields(node, self.scope, self.path_of(key))
+        node = self._node_of(MappingNode, key, required=required)
+        return None if node is None else Fields(node, self.scope, self.path_of(key))
 
     def nodes(self, key: str, *, required: bool = False) -> list[tuple[str, Node]] | None:
         """Return the items of a list with their paths; None if there is no list."""
+        node = self._node_of(SequenceNode, key, required=required)
+        return None if node is None else [(f"{self.path_of(key)}[{number}]", item) for number, item in enumerate(node.items)]
+
+    def _node_of(self, kind: type[N], key: str, *, required: bool) -> N | None:
         node = self.node(key, required=required)
-        if node is None:
-            return None
-        if not isinstance(node, SequenceNode):
-            self.fault(key, f"must be a list, not {node.kind}")
-            return None
-        return [(f"{self.path_of(key)}[{number}]", item) for number, item in enumerate(node.items)]
+        if node is None or isinstance(node, kind):
+            return node
+        self.error(key, f"must be {kind.kind}, not {node.kind}")
+        return None
 
     def subs(self, key: str, *, required: bool = False) -> list[Fields] | None:
         """Return the mappings of a list; None if there is no list."""
@@ -206,13 +217,13 @@ class Fields:
         if items is None:
             return None
         if required and not items:
-            self.fault(key, "is required, and it is empty")
+            self.error(key, "is required, and it is empty")
         found = []
         for path, item in items:
             if isinstance(item, MappingNode):
                 found.append(Fields(item, self.scope, path))
             else:
-                self.scope.fault(f"must be a mapping, not {item.kind}", path, item.line)
+                self.scope.error(f"must be a mapping, not {item.kind}", path, item.line)
         return found
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -222,7 +233,7 @@ class Fields:
             if isinstance(item, ScalarNode) and item.text.strip():
                 found.append(item.text)
             else:
-                self.scope.fault("must be text, and not empty", path, item.line)
+                self.scope.error("must be text, and not empty", path, item.line)
         return tuple(found)
 
     def close(self) -> None:
@@ -230,10 +241,10 @@ class Fields:
         for key, entry in self.mapping.entries.items():
             if key not in self._known:
                 hint = did_you_mean(key, self._known) or f"; known here: {', '.join(self._known) or 'nothing'}"
-                self.scope.fault(f"unknown field{hint}", self.path_of(key), entry.line)
+                self.scope.error(f"unknown field{hint}", self.path_of(key), entry.line)
 
 
-def _shown(node: Node) -> str:
+def _format_node(node: Node) -> str:
     if not isinstance(node, ScalarNode):
         return node.kind
     text = node.text if len(node.text) <= 60 else node.text[:57] + "..."

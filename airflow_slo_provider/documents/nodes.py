@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from airflow_slo_provider.exceptions import Fault
+from airflow_slo_provider.exceptions import DocumentError, Fault
 
 MAX_DEPTH = 60
 #: Maximum number of nodes of one document after aliases are expanded.
@@ -84,7 +84,7 @@ class SequenceNode:
 class MappingNode:
     """A mapping with the line of each key."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, MappingEntry]
     line: int
     weight: int = 1
 
@@ -96,7 +96,7 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 @dataclass(frozen=True)
-class Entry:
+class MappingEntry:
     """A value of a mapping, with the line of its key."""
 
     line: int
@@ -113,18 +113,18 @@ def compose(text: str, *, file: str = "<text>") -> tuple[list[Node], list[Fault]
     builder = _Builder(file)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
-            builder.take(event)
-    except _Refused as refused:
-        builder.faults.append(refused.fault)
+            builder.add_event(event)
+    except DocumentError as refused:
+        builder.errors.extend(refused.faults)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        words = " ".join(str(part) for part in (error.context, error.problem) if part)
-        builder.fault(mark.line + 1 if mark else 1, f"not YAML: {words}")
+        problem = " ".join(str(part) for part in (error.context, error.problem) if part)
+        builder.error(mark.line + 1 if mark else 1, f"not YAML: {problem}")
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         position = getattr(error, "position", 0)
         line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
-        builder.fault(line, f"not YAML: {getattr(error, 'reason', error)}")
-    return builder.documents, builder.faults
+        builder.error(line, f"not YAML: {getattr(error, 'reason', error)}")
+    return builder.documents, builder.errors
 
 
 def plain_value(node: Node) -> Any:
@@ -144,14 +144,8 @@ def plain_value(node: Node) -> Any:
     return node.text
 
 
-class _Refused(Exception):
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
-
-
 @dataclass
-class _Open:
+class _OpenNode:
     """A list or mapping that is not closed yet."""
 
     is_mapping: bool
@@ -167,33 +161,34 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.documents: list[Node] = []
-        self.faults: list[Fault] = []
-        self._open: list[_Open] = []
+        self.errors: list[Fault] = []
+        self._open: list[_OpenNode] = []
         self._anchors: dict[str, Node] = {}
 
-    def fault(self, line: int, message: str) -> None:
-        self.faults.append(Fault(message, file=self.file, line=line))
+    def error(self, line: int, message: str) -> None:
+        self.errors.append(Fault(message, file=self.file, line=line))
 
-    def take(self, event: Any) -> None:
+    def add_event(self, event: Any) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             self._anchors = {}
         elif isinstance(event, yaml.AliasEvent):
-            self._add(self._aliased(event))
+            self._add(self._resolve_alias(event))
         elif isinstance(event, yaml.ScalarEvent):
             self._check_tag(event)
             plain = not event.style and event.tag not in _TEXT_TAGS
-            self._named(event.anchor, ScalarNode(event.value, plain, _line(event)))
+            self._add_anchored(event.anchor, ScalarNode(event.value, plain, _line(event)))
         elif isinstance(event, yaml.CollectionStartEvent):
             self._check_tag(event)
             if len(self._open) >= MAX_DEPTH:
-                raise _Refused(Fault(f"nested deeper than {MAX_DEPTH} levels", file=self.file, line=_line(event)))
-            self._open.append(_Open(isinstance(event, yaml.MappingStartEvent), event.anchor, _line(event)))
+                raise DocumentError([Fault(f"nested deeper than {MAX_DEPTH} levels", file=self.file, line=_line(event))])
+            self._open.append(_OpenNode(isinstance(event, yaml.MappingStartEvent), event.anchor, _line(event)))
         elif isinstance(event, yaml.CollectionEndEvent):
-            done = self._open.pop()
-            node = self._mapping(done) if done.is_mapping else SequenceNode(tuple(done.nodes), done.line, done.weight)
-            self._named(done.anchor, node)
+            closed = self._open.pop()
+            is_mapping = closed.is_mapping
+            node = self._build_mapping(closed) if is_mapping else SequenceNode(tuple(closed.nodes), closed.line, closed.weight)
+            self._add_anchored(closed.anchor, node)
 
-    def _named(self, anchor: str | None, node: Node) -> None:
+    def _add_anchored(self, anchor: str | None, node: Node) -> None:
         if anchor is not None:
             self._anchors[anchor] = node
         self._add(node)
@@ -207,38 +202,39 @@ class _Builder:
         parent.nodes.append(node)
         parent.weight += node.weight
         if parent.weight > MAX_NODES:
-            raise _Refused(Fault(f"more than {MAX_NODES} values once its aliases are followed", file=self.file, line=parent.line))
+            message = f"more than {MAX_NODES} values after its aliases are expanded"
+            raise DocumentError([Fault(message, file=self.file, line=parent.line)])
 
-    def _aliased(self, event: Any) -> Node:
+    def _resolve_alias(self, event: Any) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            self.fault(_line(event), f"alias *{event.anchor} has no finished anchor &{event.anchor} before it")
+            self.error(_line(event), f"alias *{event.anchor} has no finished anchor &{event.anchor} before it")
             return ScalarNode("", True, _line(event))
         return node
 
     def _check_tag(self, event: Any) -> None:
         if event.tag not in _PLAIN_TAGS and event.tag not in _TEXT_TAGS:
-            self.fault(_line(event), f"the YAML tag {event.tag} has no meaning here; remove it")
+            self.error(_line(event), f"the YAML tag {event.tag} has no meaning here; remove it")
 
-    def _mapping(self, done: _Open) -> MappingNode:
-        entries: dict[str, Entry] = {}
+    def _build_mapping(self, closed: _OpenNode) -> MappingNode:
+        entries: dict[str, MappingEntry] = {}
         merged: list[Node] = []
-        for key, value in zip(done.nodes[::2], done.nodes[1::2], strict=True):
+        for key, value in zip(closed.nodes[::2], closed.nodes[1::2], strict=True):
             if not isinstance(key, ScalarNode):
-                self.fault(key.line, f"a key must be a single value, not {key.kind}")
+                self.error(key.line, f"a key must be a single value, not {key.kind}")
             elif key.plain and key.text == "<<":
                 merged.extend(value.items if isinstance(value, SequenceNode) else (value,))
             elif key.text in entries:
-                self.fault(key.line, f"{key.text!r} stands twice in this mapping; the first is on line {entries[key.text].line}")
+                self.error(key.line, f"{key.text!r} occurs twice in this mapping; the first is on line {entries[key.text].line}")
             else:
-                entries[key.text] = Entry(key.line, value)
+                entries[key.text] = MappingEntry(key.line, value)
         for source in merged:
             if isinstance(source, MappingNode):
                 for name, entry in source.entries.items():
                     entries.setdefault(name, entry)
             else:
-                self.fault(source.line, f"<< merges mappings, not {source.kind}")
-        return MappingNode(entries, done.line, done.weight)
+                self.error(source.line, f"<< merges mappings, not {source.kind}")
+        return MappingNode(entries, closed.line, closed.weight)
 
 
 def _line(event: Any) -> int:

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider.documents.fields import Fields, Findings, Scope, did_you_mean
+from airflow_slo_provider.documents.fields import DocumentScope, Fields, Findings, did_you_mean
 from airflow_slo_provider.documents.nodes import MappingNode, Node, compose, plain_value
 from airflow_slo_provider.exceptions import DocumentError, Fault
 from airflow_slo_provider.incidents.playbook import (
@@ -59,13 +59,13 @@ def _read_text(file: Path, findings: Findings) -> str:
 
 def _decode(data: bytes, file: str, findings: Findings) -> str:
     if len(data) > MAX_BYTES:
-        findings.faults.append(Fault("is larger than 1 MB; a playbook is small: is this the right file?", file=file))
+        findings.errors.append(Fault("is larger than 1 MB; a playbook is small: is this the right file?", file=file))
         return ""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        findings.faults.append(Fault(f"is not UTF-8: byte {data[error.start]:#04x}; save it as UTF-8", file=file, line=line))
+        findings.errors.append(Fault(f"is not UTF-8: byte {data[error.start]:#04x}; save it as UTF-8", file=file, line=line))
         return ""
 
 
@@ -73,25 +73,25 @@ def _read(texts: Sequence[tuple[str, str]], findings: Findings) -> list[Playbook
     found = []
     for file, text in texts:
         documents, faults = compose(text, file=file)
-        findings.faults += faults
+        findings.errors += faults
         found += [playbook for playbook in (_read_playbook(node, file, findings) for node in documents) if playbook is not None]
     names = [playbook.name for playbook in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
         files = ", ".join(playbook.file for playbook in found if playbook.name == name)
-        findings.faults.append(Fault(f"two playbooks have the name {name!r}: {files}", document=f"{KIND}/{name}", file=files))
-    if not findings.faults and not found:
-        findings.faults.append(Fault(f"contains no {KIND}", file=", ".join(file for file, _ in texts) or "<nothing>"))
-    if findings.faults:
-        raise DocumentError(findings.faults)
+        findings.errors.append(Fault(f"two playbooks have the name {name!r}: {files}", document=f"{KIND}/{name}", file=files))
+    if not findings.errors and not found:
+        findings.errors.append(Fault(f"contains no {KIND}", file=", ".join(file for file, _ in texts) or "<nothing>"))
+    if findings.errors:
+        raise DocumentError(findings.errors)
     return found
 
 
 def _read_playbook(node: Node, file: str, findings: Findings) -> Playbook | None:
-    before = len(findings.faults)
+    before = len(findings.errors)
     if not isinstance(node, MappingNode):
-        findings.faults.append(Fault(f"a document must be a mapping, not {node.kind}", file=file, line=node.line))
+        findings.errors.append(Fault(f"a document must be a mapping, not {node.kind}", file=file, line=node.line))
         return None
-    root = Fields(node, Scope(KIND, file, findings))
+    root = Fields(node, DocumentScope(KIND, file, findings))
     root.choice("apiVersion", (API_VERSION,), required=True)
     root.choice("kind", (KIND,), required=True)
     metadata = root.sub("metadata", required=True)
@@ -101,10 +101,10 @@ def _read_playbook(node: Node, file: str, findings: Findings) -> Playbook | None
     if spec is None or name is None or metadata is None:
         return None
     metadata.close()
-    spec.scope = Scope(f"{KIND}/{name}", file, findings)
+    spec.scope = DocumentScope(f"{KIND}/{name}", file, findings)
     incident_type = spec.text("incidentType", required=True) or ""
     if incident_type and not _ID.fullmatch(incident_type):
-        spec.fault("incidentType", f"{incident_type!r} is not a valid name: use lower-case letters, digits and _")
+        spec.error("incidentType", f"{incident_type!r} is not a valid name: use lower-case letters, digits and _")
     title, description = spec.text("title") or name, spec.text("description") or ""
     parameters = _read_parameters(spec)
     # The arguments are evaluated in the order of the reported errors.
@@ -120,7 +120,7 @@ def _read_playbook(node: Node, file: str, findings: Findings) -> Playbook | None
         file=file,
     )
     spec.close()
-    return playbook if len(findings.faults) == before else None
+    return playbook if len(findings.errors) == before else None
 
 
 def _read_parameters(spec: Fields) -> dict[str, Parameter]:
@@ -136,7 +136,7 @@ def _read_parameters(spec: Fields) -> dict[str, Parameter]:
         text, default = parameter.text("description", required=True), parameter.node("default")
         parameter.close()
         if name == GROUP:
-            fields.fault(name, f"{GROUP!r} is reserved for the prefix of the task ids")
+            fields.error(name, f"{GROUP!r} is reserved for the prefix of the task ids")
         found[name] = Parameter(text or "", None if default is None else plain_value(default))
     return found
 
@@ -148,9 +148,9 @@ def _read_severities(spec: Fields) -> tuple[SeverityRule, ...]:
         level = entry.choice("level", _SEVERITIES, required=True)
         when = _read_rules(entry, "when")
         if number + 1 == len(entries) and when:
-            entry.fault("when", "the last severity must always apply: remove its when, or add one without")
+            entry.error("when", "the last severity must always apply: remove its when, or add one without")
         if number + 1 < len(entries) and not when:
-            entry.fault("level", "needs a when: without one it always applies, and those after it never do")
+            entry.error("level", "needs a when: without one it always applies, and those after it never do")
         entry.close()
         if level is not None:
             found.append(SeverityRule(Severity(level), when))
@@ -166,9 +166,9 @@ def _read_rules(fields: Fields, key: str) -> tuple[Rule, ...]:
             try:
                 re.compile(pattern)
             except (re.error, OverflowError, RecursionError) as error:  # a{9999999999}; thousands of brackets
-                entry.fault("pattern", f"{pattern!r} is not a regular expression: {error}")
+                entry.error("pattern", f"{pattern!r} is not a regular expression: {error}")
         if weight is not None and (weight.denominator != 1 or not 1 <= weight <= 100):
-            entry.fault("weight", "must be a whole number from 1 to 100")
+            entry.error("weight", "must be a whole number from 1 to 100")
         entry.close()
         if name and pattern:
             found.append(Rule(name, pattern, because, int(weight or 1)))
@@ -183,12 +183,12 @@ def _read_steps(spec: Fields, parameters: dict[str, Parameter]) -> tuple[Playboo
         if step is None:
             continue
         if step.id in lines:
-            entry.fault("id", f"step {step.id!r} occurs twice; the first is on line {lines[step.id].line_of('id')}")
+            entry.error("id", f"step {step.id!r} occurs twice; the first is on line {lines[step.id].line_of('id')}")
         lines.setdefault(step.id, entry)
         found.append(step)
     missing = [phase for phase in _PHASES if phase not in {step.phase for step in found}]
     if found and missing:
-        spec.fault("steps", f"no step of phase {', '.join(missing)}; write at least a checklist for each phase")
+        spec.error("steps", f"no step of phase {', '.join(missing)}; write at least a checklist for each phase")
     _check_order(found, lines)
     # Sorted by phase; within one phase in the order of the document.
     return tuple(sorted(found, key=lambda step: _PHASES.index(Phase(step.phase))))
@@ -199,16 +199,16 @@ def _check_order(steps: Sequence[PlaybookStep], entries: dict[str, Fields]) -> N
     for step in steps:
         for other in step.after:
             if other not in known:
-                entries[step.id].fault("after", f"there is no step {other!r}{did_you_mean(other, known)}")
+                entries[step.id].error("after", f"there is no step {other!r}{did_you_mean(other, known)}")
             elif _PHASES.index(Phase(known[other].phase)) > _PHASES.index(Phase(step.phase)):
                 later = f"a cycle: {other!r} is of phase {known[other].phase}, which begins after {step.phase}"
-                entries[step.id].fault("after", later)
+                entries[step.id].error("after", later)
     graph = {step.id: {other for other in step.after if other in known} for step in steps}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         ring = error.args[1]
-        entries[ring[0]].fault("after", f"a cycle: {' after '.join(reversed(ring))}")
+        entries[ring[0]].error("after", f"a cycle: {' after '.join(reversed(ring))}")
 
 
 def _read_step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep | None:
@@ -225,26 +225,26 @@ def _read_step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep 
     entry.close()
     kinds = [kind for kind in (Kind.CHECK, Kind.OPERATOR, Kind.LINK, Kind.APPROVAL) if kind.value in entry]
     if len(kinds) > 1:
-        entry.fault(kinds[1], f"a step is one of {' and '.join(kinds)}, not both; write two steps")
+        entry.error(kinds[1], f"a step is one of {' and '.join(kinds)}, not both; write two steps")
     if not kinds and not checklist:
-        entry.fault("action", "the step does nothing: write a check, an operator, a link, an approval or a checklist")
+        entry.error("action", "the step does nothing: write a check, an operator, a link, an approval or a checklist")
     if node is not None and not (check or operator):
-        entry.fault("with", "only a check or an operator accepts arguments")
+        entry.error("with", "only a check or an operator accepts arguments")
     if node is not None and not isinstance(node, MappingNode):
-        entry.fault("with", f"must be a mapping, not {node.kind}")
+        entry.error("with", f"must be a mapping, not {node.kind}")
     if step_id is not None and not _ID.fullmatch(step_id):
-        entry.fault("id", f"{step_id!r} is not a valid task name: use lower-case letters, digits and _")
+        entry.error("id", f"{step_id!r} is not a valid task name: use lower-case letters, digits and _")
     if operator is not None and not _DOTTED.fullmatch(operator):
-        entry.fault(
+        entry.error(
             "operator", f"{operator!r} is not the dotted name of a class, e.g. airflow_slo_provider.operators.drift.DriftOperator"
         )
     if link is not None and not re.match(r"(https?://|\$\{)", link):
-        entry.fault("link", f"{link!r} is not an http(s) address")
+        entry.error("link", f"{link!r} is not an http(s) address")
     arguments: Any = plain_value(node) if isinstance(node, MappingNode) else {}
     for name in used_parameters([arguments, link or "", action or ""]):
         if name not in parameters and name != GROUP:
             where = "with" if node is not None else "link" if link else "action"
-            entry.fault(where, f"${{{name}}} is not a parameter of this playbook{did_you_mean(name, parameters)}")
+            entry.error(where, f"${{{name}}} is not a parameter of this playbook{did_you_mean(name, parameters)}")
     if step_id is None or phase is None or action is None:
         return None
     more = {"timeout": timeout.timedelta} if timeout is not None else {}

@@ -46,10 +46,10 @@ def evaluation_time(at: datetime | str | None, context: Mapping[str, Any], *, pa
     :param parameter: name of the task's parameter, for messages
     :raises ValueError: if it is not a valid timestamp, lies in the future or cannot be determined
     """
-    from airflow_slo_provider.slo.budget.evaluation_time import read_instant, refuse_future
+    from airflow_slo_provider.slo.budget.evaluation_time import read_evaluation_time, refuse_future
 
     if at is not None:
-        return EvaluationTime(read_instant(at, what=parameter), f"{parameter} is set")
+        return EvaluationTime(read_evaluation_time(at, what=parameter), f"{parameter} is set")
     run = context.get("dag_run")
     end: datetime | None = getattr(run, "data_interval_end", None)
     if is_backfill(context) and end is not None:

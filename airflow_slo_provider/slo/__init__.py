@@ -12,14 +12,7 @@ from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
     from airflow_slo_provider.documents.durations import Duration, parse_duration
-    from airflow_slo_provider.exceptions import (
-        DocumentError,
-        Fault,
-        InvalidMeasurement,
-        MeasurementError,
-        NoData,
-        QueryError,
-    )
+    from airflow_slo_provider.exceptions import DocumentError, Fault, InvalidMeasurement, MeasurementError, NoData, QueryError
     from airflow_slo_provider.indicators.ledger import LedgerSource
     from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
     from airflow_slo_provider.indicators.prometheus.source import PrometheusSource

@@ -60,7 +60,7 @@ class SLOCatalog:
         names = [slo.name for slo in self.slos]
         whole = next((slo.name for slo in self.slos for part, _ in slo.parts() if part == name), None)
         if whole is not None:
-            raise KeyError(f"{name!r} is one objective of the SLO {whole!r}; name the SLO: all of its objectives are looked at")
+            raise KeyError(f"{name!r} is one objective of the SLO {whole!r}; name the SLO: all of its objectives are evaluated")
         raise KeyError(f"there is no SLO named {name!r}{did_you_mean(name, names) or f'; there are {names}'}")
 
     def select(self, select: Selection | None = None) -> tuple[SLO, ...]:
@@ -71,23 +71,26 @@ class SLOCatalog:
         :raises ValueError: for an unknown name, and when no SLO is selected: a gate without SLOs would always be open
         :raises TypeError: when ``select`` is of another type
         """
-        if callable(select):
-            chosen = tuple(slo for slo in self.slos if select(slo))
-        elif select is None:
-            chosen = self.slos
-        else:
-            if not isinstance(select, Collection) or not all(isinstance(name, str) for name in select):
-                raise TypeError(f"select is {select!r}; write the name of an SLO, several names, or a function that chooses them")
-            wanted = [select] if isinstance(select, str) else list(select)
-            for name in wanted:
-                try:
-                    self[name]
-                except KeyError as error:
-                    raise ValueError(error.args[0]) from None
-            chosen = tuple(slo for slo in self.slos if slo.name in wanted)
+        chosen = self.matching(select)
         if not chosen:
-            raise ValueError("no SLO is selected: nothing can be said about an error budget")
+            raise ValueError("no SLO is selected: no error budget can be evaluated")
         return chosen
+
+    def matching(self, select: Selection | None) -> tuple[SLO, ...]:
+        """Return the SLOs that :meth:`select` selects, possibly none.
+
+        :param select: a name, several names, or a predicate; None for all
+        """
+        if select is None or callable(select):
+            return tuple(slo for slo in self.slos if select is None or select(slo))
+        if not isinstance(select, Collection) or not all(isinstance(name, str) for name in select):
+            raise TypeError(f"select is {select!r}; write the name of an SLO, several names, or a function that chooses them")
+        wanted = [select] if isinstance(select, str) else list(select)
+        try:
+            chosen = {self[name].name for name in wanted}
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
+        return tuple(slo for slo in self.slos if slo.name in chosen)
 
     def policy_of(self, slo: SLO) -> ErrorBudgetPolicy:
         """Return the policy that an SLO names, or the default policy.

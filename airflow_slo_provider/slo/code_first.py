@@ -33,7 +33,7 @@ from airflow_slo_provider.slo.model import (
     TimeWindow,
 )
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
-from airflow_slo_provider.slo.policy.overrides import idle_overrides, too_long
+from airflow_slo_provider.slo.policy.overrides import expiry_error, idle_overrides
 from airflow_slo_provider.slo.promql.text import has_window
 
 _HOUR = Duration("1h", seconds=3600)
@@ -131,21 +131,11 @@ class SLOConfig:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"SLO config {self.name}: two SLIs are named {', '.join(twice)}")
-        self._check_overrides(self.policy())
-
-    def _check_overrides(self, policy: ErrorBudgetPolicy) -> None:
-        now = datetime.now(UTC)
-        late = next((why for one in policy.overrides if (why := too_long(one.until, now))), "")
-        idle = next(
-            (
-                one.why
-                for one in idle_overrides(policy, dict.fromkeys((sli.slo_name for sli in self.slis), policy.name), now)
-                if one.opens
-            ),
-            "",
-        )
-        if late or idle:
-            raise ValueError(f"SLO config {self.name}: an override {'ends on ' + late if late else idle}")
+        policy, now = self.policy(), datetime.now(UTC)
+        problems = [f"until {error}" for override in policy.overrides if (error := expiry_error(override.until, now))]
+        problems += [idle.problem for idle in idle_overrides(policy, dict.fromkeys(names, policy.name), now) if idle.opens]
+        if problems:
+            raise ValueError(f"SLO config {self.name}: an override {problems[0]}")
 
     def policy(self) -> ErrorBudgetPolicy:
         """Return the equivalent error-budget policy.

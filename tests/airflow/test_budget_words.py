@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slo_provider import slo
 from airflow_slo_provider.plugins.slo_page import formatting
-from airflow_slo_provider.slo.budget.history import history_table, summarise_history
+from airflow_slo_provider.slo.budget.history import format_history_table, summarise_history
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from airflow_slo_provider.slo.budget.ledger_records import slo_checks
 from airflow_slo_provider.slo.budget.text_table import table
@@ -69,7 +69,7 @@ def test_budget_text_is_equal_in_tables_page_and_message(bad, shown):
     (check,) = slo_checks(decision)
     padded = shown.replace(" %", ".0 %") if "." not in shown else shown
     assert f"  {padded}  " in table([report]).splitlines()[-1]
-    assert f"| {padded} | {padded} |" in history_table(summarise_history([check]))
+    assert f"| {padded} | {padded} |" in format_history_table(summarise_history([check]))
     assert formatting.format_budget(check.evidence["remaining"]).replace(formatting.NO_BREAK_SPACE, " ") == shown
     if bad < 10_000:
         assert f"{shown} of the error budget is left" in report.message

@@ -233,7 +233,7 @@ class TestInstant:
         ran = run_task(gate(sql_documents(), at=at, retries=2), connections=request_log.connection, logical_date=self.END)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert "at=" in str(ran.error)
-        assert "no instant" in str(ran.error) or "no time zone" in str(ran.error)
+        assert "not a timestamp" in str(ran.error) or "no time zone" in str(ran.error)
 
 
 class TestDocuments:

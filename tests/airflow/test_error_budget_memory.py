@@ -145,7 +145,7 @@ class TestMemory:
         request_log.clear()
         ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id="next")
         assert followed(ran) == {"hold"}
-        assert "missing data is no reason to go on" in ran.log
+        assert "missing data does not lift the block" in ran.log
 
     def test_lost_history_does_not_unfreeze(self, ledger_file: LedgerFile) -> None:
         documents = SERVICE + policy() + data_source("Ledger", None) + slo(query="etl").replace("query:", "check:")

@@ -37,11 +37,11 @@ def connected(request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> Reque
 
 
 class TestValidate:
-    def test_sound_documents(self, slo_command: Any, documents: Path) -> None:
+    def test_validate_valid_documents_exits_0(self, slo_command: Any, documents: Path) -> None:
         assert slo_command("validate", documents) == (0, "1 SLO, no errors, no warnings\n", "")
         assert slo_command("validate", REPO / "demo" / "slos")[0] == 0
 
-    def test_every_fault_with_its_line(self, slo_command: Any, tmp_path: Path) -> None:
+    def test_validate_reports_every_error_with_line(self, slo_command: Any, tmp_path: Path) -> None:
         path = tmp_path / "broken.yaml"
         text = sql_documents().replace("Occurrences", "Ocurrences").replace("target: 0.99", "target: 99")
         path.write_text(text)
@@ -53,7 +53,7 @@ class TestValidate:
             assert f"error: {path}:{line}: SLO/answered" in out
         assert err == "2 errors, no warnings\n"
 
-    def test_files_that_are_not_there(self, slo_command: Any, tmp_path: Path) -> None:
+    def test_validate_missing_file_exits_1(self, slo_command: Any, tmp_path: Path) -> None:
         code, out, _ = slo_command("validate", tmp_path / "nothing.yaml", tmp_path / "nor.yaml")
         assert code == 1
         assert len([line for line in out.splitlines() if line.startswith("error: ")]) == 2
@@ -63,7 +63,7 @@ class TestStatus:
     @pytest.mark.parametrize(
         ("bad", "code", "status"), [(0, 0, "HEALTHY"), (9, 0, "WARNING"), (10, 1, "EXHAUSTED"), (11, 1, "EXHAUSTED")]
     )
-    def test_known_budgets(
+    def test_status_prints_budgets(
         self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile, bad: int, code: int, status: str
     ) -> None:
         connected.write(1000 - bad, bad)
@@ -74,7 +74,7 @@ class TestStatus:
         assert ledger_file.checks() == [], "nothing is recorded"
         assert not ledger_file.path.exists()
 
-    def test_as_json_at_a_past_instant(self, slo_command: Any, documents: Path, connected: RequestLog) -> None:
+    def test_status_at_past_time_as_json(self, slo_command: Any, documents: Path, connected: RequestLog) -> None:
         connected.write(995, 5, at=END - DAY / 2)
         code, out, _ = slo_command("status", documents, "--at", END.isoformat(), "--output", "json")
         found = json.loads(out)
@@ -83,7 +83,7 @@ class TestStatus:
         assert (one["name"], one["sli"], one["remaining"], one["error"]) == ("answered", 0.995, 0.5, None)
         assert "SELECT" in one["query"]
 
-    def test_what_is_not_known_wins(self, slo_command: Any, tmp_path: Path, connected: RequestLog) -> None:
+    def test_status_unknown_exits_2(self, slo_command: Any, tmp_path: Path, connected: RequestLog) -> None:
         path = tmp_path / "two.yaml"
         path.write_text(
             sql_documents(POLICY, slo(), slo("other", query="SELECT nonsense FROM nowhere WHERE :date_from < :date_to"))
@@ -98,7 +98,7 @@ class TestStatus:
         code, out, _ = slo_command("status", path, "--select", "answered", "-o", "json")
         assert (code, json.loads(out)["slos"][0]["error"]["reason"]) == (2, "no_events")
 
-    def test_a_server_that_does_not_answer(self, slo_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_status_server_unavailable_exits_2(self, slo_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "prom.yaml"
         path.write_text(prometheus_documents())
         with FaultyPrometheus("503") as server:
@@ -109,27 +109,29 @@ class TestStatus:
         assert "HTTP 503" in out
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
-            (("--at", "yesterday"), "no instant"),
+            (("--at", "yesterday"), "not a timestamp"),
             (("--at", "2999-01-01T00:00:00+00:00"), "--at 2999-01-01T00:00:00+00:00 lies in the future"),
             (("--at", "2025-03-02T00:00:00"), "no time zone"),
             (("--select", "answred"), "answered"),
         ],
     )
-    def test_wrong_arguments(self, slo_command: Any, documents: Path, connected: RequestLog, arguments: Any, said: str) -> None:
+    def test_invalid_arguments_exit_with_message(
+        self, slo_command: Any, documents: Path, connected: RequestLog, arguments: Any, message: str
+    ) -> None:
         code, out, err = slo_command("status", documents, *arguments)
         assert (code, out) == (2, "")
-        assert said in err
+        assert message in err
 
-    def test_wrong_documents(self, slo_command: Any, tmp_path: Path) -> None:
+    def test_status_invalid_documents_exit_2(self, slo_command: Any, tmp_path: Path) -> None:
         code, _, err = slo_command("status", tmp_path / "nothing.yaml")
         assert code == 2
         assert "error: " in err
 
 
 class TestRules:
-    def test_rules_and_a_dashboard(self, slo_command: Any, tmp_path: Path) -> None:
+    def test_rules_writes_rules_and_dashboard(self, slo_command: Any, tmp_path: Path) -> None:
         path, file, dashboard = tmp_path / "prom.yaml", tmp_path / "rules.yml", tmp_path / "dashboard.json"
         path.write_text(prometheus_documents())
         code, out, _ = slo_command("rules", path)
@@ -145,7 +147,7 @@ class TestRules:
         checked = subprocess.run([need("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
 
-    def test_the_dashboard_offers_what_was_selected(self, slo_command: Any, tmp_path: Path) -> None:
+    def test_rules_dashboard_lists_selected_slos(self, slo_command: Any, tmp_path: Path) -> None:
         path, dashboard = tmp_path / "prom.yaml", tmp_path / "dashboard.json"
         one = prometheus_documents()
         another = one[one.rindex("apiVersion: openslo/v1\nkind: SLO") :].replace("answered", "other")
@@ -160,7 +162,7 @@ class TestRules:
         "arguments",
         [("--interval", "soon"), ("--interval", "1h"), ("--label", "team"), ("--label", "=x"), ("--select", "nothing")],
     )
-    def test_wrong_arguments(self, slo_command: Any, tmp_path: Path, arguments: Any) -> None:
+    def test_invalid_arguments_exit_with_message(self, slo_command: Any, tmp_path: Path, arguments: Any) -> None:
         path = tmp_path / "prom.yaml"
         path.write_text(prometheus_documents())
         code, out, err = slo_command("rules", path, *arguments)
@@ -168,7 +170,7 @@ class TestRules:
         assert err
 
 
-def test_the_command_itself(documents: Path, connected: RequestLog, tmp_path: Path) -> None:
+def test_slo_command_runs_in_a_process(documents: Path, connected: RequestLog, tmp_path: Path) -> None:
     """``airflow slo status`` in a process of its own: what is on standard output is the answer and nothing else."""
     connected.write(1000, 0)
     command = [sys.executable, "-m", "airflow", "slo", "status", str(documents), "-o", "json"]
@@ -181,7 +183,7 @@ def test_the_command_itself(documents: Path, connected: RequestLog, tmp_path: Pa
 
 
 class TestHistory:
-    def test_a_past_is_recorded_once_and_reported(
+    def test_backfill_records_once_and_report_shows_it(
         self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
     ) -> None:
         connected.write(1000, 0, at=END - 3.5 * DAY)
@@ -203,7 +205,7 @@ class TestHistory:
         (one,) = json.loads(out)
         assert (one["freezes"], one["statuses"]) == (1, {"HEALTHY": 2, "EXHAUSTED": 1, "NO_DATA": 1})
 
-    def test_another_teams_slo_of_the_same_name_is_not_counted(
+    def test_report_excludes_same_name_of_other_service(
         self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
     ) -> None:
         connected.write(1000, 0, at=END - 0.5 * DAY)
@@ -218,7 +220,7 @@ class TestHistory:
         assert (one["checks"], one["status"], one["lowest"]) == (1, "HEALTHY", 1.0)
         assert one["service"] not in ("", "theirs")
 
-    def test_no_check_is_left_out_of_a_report_however_many_there_are(
+    def test_report_includes_all_checks(
         self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
     ) -> None:
         more = 100_000
@@ -242,7 +244,7 @@ class TestHistory:
         (one,) = json.loads(out)
         assert (code, err, one["checks"], one["lowest_at"]) == (0, "", more + 1, first.isoformat())
 
-    def test_the_same_rows_are_replaced_whatever_other_services_the_documents_gain(
+    def test_backfill_replaces_own_rows_after_documents_change(
         self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
     ) -> None:
         connected.write(1000, 0, at=END - 0.5 * DAY)
@@ -258,7 +260,7 @@ class TestHistory:
         ]
 
     @pytest.mark.parametrize("option", ["--since", "--until"])
-    def test_the_future_is_refused(
+    def test_backfill_in_future_exits_2(
         self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile, option: str
     ) -> None:
         span = {"--since": END.isoformat(), option: (datetime.now(UTC) + DAY).isoformat()}
@@ -267,12 +269,12 @@ class TestHistory:
         assert f"{option} {span[option]} lies in the future" in err
         assert ledger_file.checks() == []
 
-    def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
+    def test_report_without_checks_prints_message(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
         code, _, err = slo_command("report", documents)
         assert (code, err) == (2, f"no check recorded in this time range: answered (ledger: {ledger_file.path})\n")
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             ((), "--since is required"),
             (("--since", "2025-03-02"), "has no time zone"),
@@ -281,10 +283,10 @@ class TestHistory:
             (("--since", "2025-03-01T00:00:00+00:00", "--every", "soon"), "is not a duration"),
         ],
     )
-    def test_wrong_spans_are_refused(
-        self, slo_command: Any, documents: Path, ledger_file: LedgerFile, arguments: tuple[str, ...], said: str
+    def test_backfill_invalid_span_exits_2(
+        self, slo_command: Any, documents: Path, ledger_file: LedgerFile, arguments: tuple[str, ...], message: str
     ) -> None:
         code, _, err = slo_command("backfill", documents, *arguments)
         assert code == 2
-        assert said in err
+        assert message in err
         assert ledger_file.checks() == []

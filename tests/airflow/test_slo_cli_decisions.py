@@ -38,7 +38,7 @@ def recorded(ledger_file: LedgerFile) -> LedgerFile:
     return ledger_file
 
 
-def test_a_table_newest_first(slo_command: Any, recorded: LedgerFile) -> None:
+def test_decisions_are_listed_newest_first(slo_command: Any, recorded: LedgerFile) -> None:
     code, out, err = slo_command("decisions")
     assert (code, err) == (0, f"ledger: {recorded.path}\n")
     lines = [[cell.strip() for cell in re.split(r" {2,}", line)] for line in out.splitlines()]
@@ -49,7 +49,7 @@ def test_a_table_newest_first(slo_command: Any, recorded: LedgerFile) -> None:
     ], "what a message holds does not steer the terminal"
 
 
-def test_as_json_and_filtered(slo_command: Any, recorded: LedgerFile) -> None:
+def test_decisions_as_json_with_filter(slo_command: Any, recorded: LedgerFile) -> None:
     code, out, _ = slo_command("decisions", "--select", "answered", "-o", "json")
     (one,) = json.loads(out)
     assert (code, one["outcome"], one["version"], one["slos"]) == (0, "frozen", "2", {"answered": "EXHAUSTED"})
@@ -63,17 +63,19 @@ def test_as_json_and_filtered(slo_command: Any, recorded: LedgerFile) -> None:
     assert one["kind"] == "decision"
 
 
-def test_nothing_to_show_is_said(slo_command: Any, ledger_file: LedgerFile) -> None:
-    said = f"ledger: {ledger_file.path}\nno matching record\n"
-    assert slo_command("decisions") == (2, "", said)
-    assert slo_command("decisions", "-o", "json") == (2, "[]\n", said)
+def test_decisions_without_rows_print_message(slo_command: Any, ledger_file: LedgerFile) -> None:
+    message = f"ledger: {ledger_file.path}\nno matching record\n"
+    assert slo_command("decisions") == (2, "", message)
+    assert slo_command("decisions", "-o", "json") == (2, "[]\n", message)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(("--limit", 0), "must lie between 1 and 10000"), (("--since", "yesterday"), "no instant")],
+    ("arguments", "message"),
+    [(("--limit", 0), "must lie between 1 and 10000"), (("--since", "yesterday"), "not a timestamp")],
 )
-def test_wrong_arguments(slo_command: Any, recorded: LedgerFile, arguments: Any, said: str) -> None:
+def test_decisions_invalid_arguments_exit_with_message(
+    slo_command: Any, recorded: LedgerFile, arguments: Any, message: str
+) -> None:
     code, out, err = slo_command("decisions", *arguments)
     assert (code, out) == (2, "")
-    assert said in err
+    assert message in err

@@ -26,7 +26,7 @@ def named(ledger_file: LedgerFile, environment: str, *, test_run: bool = False) 
 
 
 class TestEnvironments:
-    def test_two_environments_neither_thaw_nor_freeze_each_other(
+    def test_freeze_does_not_affect_other_environment(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         outcomes = []
@@ -40,9 +40,9 @@ class TestEnvironments:
         assert [(name, outcome) for name, outcome, _ in outcomes] == [
             ("a", "frozen"), ("b", "allowed"), ("a", "frozen"), ("b", "allowed"),
         ]  # fmt: skip
-        assert all(name == told for name, _, told in outcomes)
+        assert all(name == recorded for name, _, recorded in outcomes)
 
-    def test_the_first_evaluation_under_a_new_name_inherits_the_freeze(
+    def test_new_environment_inherits_freeze_of_unnamed(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counts(request_log, "frozen")
@@ -54,7 +54,7 @@ class TestEnvironments:
         with named(ledger_file, "production") as ledger:
             assert len(ledger.checks("decision")) == 2
 
-    def test_an_unnamed_pass_is_not_inherited_and_later_freezes_there_neither(
+    def test_new_environment_inherits_no_pass_and_no_later_freeze(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counts(request_log, "allowed")
@@ -69,13 +69,13 @@ class TestEnvironments:
         monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         assert followed(run_task(gate(FROZEN), connections=request_log.connection, run_id="second")) == {"promote"}
 
-    def test_adopting_moves_a_freeze_and_is_told(
+    def test_adopting_environment_moves_freeze(
         self, slo_command: Any, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counts(request_log, "frozen")
         run_task(gate(FROZEN), connections=request_log.connection)
-        code, _, said = slo_command("environment", "adopt", "production")
-        assert (code, "[slo] environment is not set, and not production" in said) == (2, True), said
+        code, _, message = slo_command("environment", "adopt", "production")
+        assert (code, "[slo] environment is not set, and not production" in message) == (2, True), message
         monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         assert slo_command("environment", "adopt", "prodction")[0] == 2
         assert slo_command("environment", "adopt", "production")[:2] == (
@@ -94,7 +94,7 @@ class TestEnvironments:
         request_log.write(100_000, 0)
         assert followed(run_task(gate(FROZEN), connections=request_log.connection, run_id="next")) == {"hold"}
 
-    def test_commands_and_pages_show_their_environment_only(
+    def test_commands_and_pages_show_own_environment_only(
         self, slo_command: Any, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counts(request_log, "frozen")
@@ -112,10 +112,10 @@ class TestEnvironments:
             page = client.get("/slo/overview", headers=as_user("admin")).text
             assert "answered" not in page
             assert f"Ledger {ledger_file.path}, environment staging." in page
-            told = client.get("/slo/data/slos", headers=as_user("admin")).json()
-            assert (told["ledger"], told["environment"]) == (str(ledger_file.path), "staging")
+            data = client.get("/slo/data/slos", headers=as_user("admin")).json()
+            assert (data["ledger"], data["environment"]) == (str(ledger_file.path), "staging")
 
-    def test_the_pages_say_when_tasks_use_another_ledger(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    def test_pages_warn_when_tasks_use_other_ledger(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         from starlette.testclient import TestClient
 
         from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
@@ -132,7 +132,7 @@ class TestEnvironments:
 
 
 class TestAttempts:
-    def test_each_decision_of_a_task_instance_is_listed_and_told_apart(
+    def test_decisions_of_one_task_instance_are_listed_separately(
         self, slo_command: Any, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "frozen")
@@ -148,7 +148,7 @@ class TestAttempts:
             found = client.get("/slo/data/checks?kind=decision", headers=as_user("admin")).json()["checks"]
             assert [one["attempt"] for one in found] == [1, 0]
 
-    def test_test_runs_are_shown_when_asked_for_and_marked(self, slo_command: Any, ledger_file: LedgerFile) -> None:
+    def test_test_runs_are_listed_on_request_with_mark(self, slo_command: Any, ledger_file: LedgerFile) -> None:
         with named(ledger_file, "", test_run=True) as ledger:
             ledger.record([check("g", kind="decision", evidence={"outcome": "frozen", "slos": {}})], RunKey("d", "r", "g"))
         assert slo_command("decisions")[0] == 2
@@ -192,7 +192,7 @@ class TestPrune:
             found[row.result.kind] = found.get(row.result.kind, 0) + 1
         return found
 
-    def test_old_rows_go_and_what_is_needed_stays(self, slo_command: Any, filled: LedgerFile) -> None:
+    def test_prune_removes_old_rows_and_keeps_needed_ones(self, slo_command: Any, filled: LedgerFile) -> None:
         before = self.left(filled)
         code, out, err = slo_command("prune", "--keep", "400d", "--dry-run")
         assert (code, err) == (0, "")
@@ -219,7 +219,7 @@ class TestPrune:
             assert len(ledger.checks()) == 4, "another environment's rows are its own"
         assert slo_command("prune", "--keep", "400d")[1].split("slo ")[1].split()[0] == "0", "again it finds nothing"
 
-    def test_a_freeze_that_is_old_still_holds(self, slo_command: Any, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    def test_prune_keeps_old_freeze(self, slo_command: Any, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """A gate that runs once a year: what it froze the last time, it begins from."""
         documents = sql_documents("  coolDown: 900d" + POLICY)
         at = NOW - 500 * DAY
@@ -231,7 +231,7 @@ class TestPrune:
         assert followed(run_task(gate(documents), connections=request_log.connection, run_id="now")) == {"hold"}
 
     @pytest.mark.parametrize(
-        ("keep", "window", "said"),
+        ("keep", "window", "message"),
         [
             ("7d", "1d", "shorter than 30 days: younger rows are never pruned; write 30d or more, e.g. 400d"),
             ("400", "1d", "is not a duration"),
@@ -240,15 +240,15 @@ class TestPrune:
             ("90d", "1Q", "shorter than 93 days"),
         ],
     )
-    def test_what_a_window_needs_is_not_pruned(
-        self, slo_command: Any, ledger_file: LedgerFile, keep: str, window: str, said: str
+    def test_prune_within_ledger_window_is_refused(
+        self, slo_command: Any, ledger_file: LedgerFile, keep: str, window: str, message: str
     ) -> None:
         with ledger_file.open() as ledger:
             ledger.record([check("answered", at=NOW, evidence={"window": window})], RunKey("d", "r", "t"))
         code, _, err = slo_command("prune", "--keep", keep)
-        assert (code, said in err) == (2, True), err
+        assert (code, message in err) == (2, True), err
 
-    def test_windows_of_documents_count_too(self, slo_command: Any, ledger_file: LedgerFile, tmp_path: Any) -> None:
+    def test_prune_within_window_of_documents_is_refused(self, slo_command: Any, ledger_file: LedgerFile, tmp_path: Any) -> None:
         (tmp_path / "slos.yaml").write_text(sql_documents().replace("duration: 1d", "duration: 200d"))
         code, _, err = slo_command("prune", tmp_path / "slos.yaml", "--keep", "100d")
         assert (code, "shorter than 200 days" in err) == (2, True), err
@@ -257,12 +257,12 @@ class TestPrune:
 
 class TestNothingIsThere:
     @pytest.mark.parametrize("command", ["decisions", "report"])
-    @pytest.mark.parametrize(("of", "said"), [("tests", "see --test-runs"), ("others", "others have: (unnamed)")])
-    def test_where_rows_are_is_told(
+    @pytest.mark.parametrize(("of", "message"), [("tests", "see --test-runs"), ("others", "others have: (unnamed)")])
+    def test_commands_without_rows_name_other_environments(
         self,
         command: str,
         of: str,
-        said: str,
+        message: str,
         slo_command: Any,
         ledger_file: LedgerFile,
         tmp_path: Any,
@@ -274,4 +274,4 @@ class TestNothingIsThere:
         if of == "others":
             monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         code, _, err = slo_command(command, *([tmp_path / "slos.yaml"] if command == "report" else []))
-        assert (code, said in err) == (2, True), err
+        assert (code, message in err) == (2, True), err

@@ -86,9 +86,7 @@ def ran(dags: Path, code: str, slos: Any, log: RequestLog | None = None) -> Ran:
 
 @pytest.mark.parametrize("code", [GATE, SENSOR], ids=["gate", "sensor"])
 @pytest.mark.parametrize("slos", ["slos", "slos/one.yaml", "./slos/one.yaml", ["slos/one.yaml"]], ids=str)
-def test_a_relative_path_is_one_beside_the_dag_file_and_not_in_the_working_directory(
-    places: Any, request_log: RequestLog, ledger: Any, code: str, slos: Any
-) -> None:
+def test_relative_path_is_resolved_from_dag_file(places: Any, request_log: RequestLog, ledger: Any, code: str, slos: Any) -> None:
     dags, work = places
     request_log.write(1000, 0)
     for place, name in ((dags, "beside"), (work, "elsewhere")):
@@ -100,7 +98,7 @@ def test_a_relative_path_is_one_beside_the_dag_file_and_not_in_the_working_direc
 
 
 @pytest.mark.parametrize("code", [GATE, SENSOR, BURNING, RECOVERED, POSTMORTEM, POLICY, GOLDEN])
-def test_a_relative_path_that_is_not_there_fails_and_says_where_it_was_looked_for(places: Any, code: str) -> None:
+def test_missing_relative_path_fails_and_names_folder(places: Any, code: str) -> None:
     dags, work = places
     for there in (False, True):
         if there:
@@ -112,7 +110,7 @@ def test_a_relative_path_that_is_not_there_fails_and_says_where_it_was_looked_fo
         assert (hint in str(done.error)) is there
 
 
-def test_absolute_paths_and_texts_are_read_as_before(places: Any, request_log: RequestLog, tmp_path: Path) -> None:
+def test_absolute_path_and_text_are_read_unchanged(places: Any, request_log: RequestLog, tmp_path: Path) -> None:
     dags, _ = places
     request_log.write(1000, 0)
     (tmp_path / "one.yaml").write_text(sql_documents())
@@ -120,7 +118,7 @@ def test_absolute_paths_and_texts_are_read_as_before(places: Any, request_log: R
         assert ran(dags, GATE, slos, request_log).state == "success"
 
 
-def test_a_relative_golden_set_is_one_beside_the_dag_file(places: Any) -> None:
+def test_relative_golden_set_is_resolved_from_dag_file(places: Any) -> None:
     dags, work = places
     (dags / "g.csv").write_text("id,label,p\n" + "".join(f"{n},{n % 2},{n % 2}\n" for n in range(100)))
     (work / "g.csv").write_text("id,label,p\n" + "".join(f"{n},{n % 2},0\n" for n in range(100)))
@@ -137,7 +135,7 @@ def test_a_relative_golden_set_is_one_beside_the_dag_file(places: Any) -> None:
     ],
     ids=["group", "open"],
 )
-def test_a_relative_playbook_is_one_beside_the_dag_file(places: Any, code: str) -> None:
+def test_relative_playbook_is_resolved_from_dag_file(places: Any, code: str) -> None:
     from airflow_slo_provider.incidents import playbook_library as shipped
 
     dags, work = places
@@ -152,7 +150,7 @@ def test_a_relative_playbook_is_one_beside_the_dag_file(places: Any, code: str) 
 
 
 @pytest.mark.parametrize("slos", ["slos", ["/opt/slos", "more.yaml"]])
-def test_a_trigger_takes_no_relative_path(slos: Any) -> None:
+def test_trigger_with_relative_path_raises_error(slos: Any) -> None:
     with pytest.raises(ValueError, match="is relative, and a triggerer has no DAG file: write an absolute path"):
         BurnRateTrigger(slos=slos)
     for good in ("/opt/slos", "s3://bucket/slos", sql_documents(), ["/opt/slos"]):
@@ -166,9 +164,9 @@ def test_a_trigger_takes_no_relative_path(slos: Any) -> None:
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryFileSystem:
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    made = MemoryFileSystem()
-    attach("memory", fs=made)
-    return made
+    file_system = MemoryFileSystem()
+    attach("memory", fs=file_system)
+    return file_system
 
 
 def put(store: MemoryFileSystem, name: str, text: str) -> None:
@@ -176,9 +174,7 @@ def put(store: MemoryFileSystem, name: str, text: str) -> None:
         file.write(text.encode())
 
 
-def test_documents_are_read_from_an_object_store(
-    places: Any, request_log: RequestLog, store: MemoryFileSystem, ledger: Any
-) -> None:
+def test_documents_in_object_store_are_read(places: Any, request_log: RequestLog, store: MemoryFileSystem, ledger: Any) -> None:
     request_log.write(1000, 0)
     put(store, "slos/a/one.yaml", sql_documents())
     put(store, "slos/b/two.yml", slo("other"))
@@ -193,7 +189,7 @@ def test_documents_are_read_from_an_object_store(
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("slos/one.yaml", "kind: nothing\n", "memory:///bucket/slos/one.yaml:1"),
         ("slos/one.yaml", "", "memory:///bucket/slos/one.yaml"),
@@ -201,13 +197,11 @@ def test_documents_are_read_from_an_object_store(
         ("other/one.yaml", "x", "there is no such file or directory"),
     ],
 )
-def test_what_is_wrong_in_an_object_store_is_told_with_its_address(
-    store: MemoryFileSystem, name: str, text: str, said: str
-) -> None:
+def test_error_in_object_store_names_uri(store: MemoryFileSystem, name: str, text: str, message: str) -> None:
     put(store, name, text)
     with pytest.raises(DocumentError) as error:
         read_documents("memory://bucket/slos")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +209,7 @@ def test_what_is_wrong_in_an_object_store_is_told_with_its_address(
     [(PermissionError("no"), False), (TimeoutError("late"), True), (OSError("gone"), True), (RuntimeError("x"), True)],
     ids=["forbidden", "timeout", "gone", "client"],
 )
-def test_a_store_that_cannot_be_read_is_retried_unless_it_refuses(
+def test_unreadable_store_is_retried_unless_forbidden(
     places: Any, store: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch, fault: Exception, transient: bool
 ) -> None:
     put(store, "slos/one.yaml", sql_documents())
@@ -230,13 +224,13 @@ def test_a_store_that_cannot_be_read_is_retried_unless_it_refuses(
     assert ran(places[0], GATE, "memory://bucket/slos").state == ("up_for_retry" if transient else "failed")
 
 
-def test_a_store_that_nobody_knows_fails_without_a_retry(places: Any) -> None:
+def test_unknown_store_fails_without_retry(places: Any) -> None:
     done = ran(places[0], GATE, "nosuchstore://bucket/slos")
     assert (done.state, type(done.error).__name__) == ("failed", "AirflowFailException")
     assert "nosuchstore://bucket/slos cannot be read" in str(done.error)
 
 
-def test_the_folder_is_that_of_the_dag_file_in_the_bundle_that_a_worker_reads(
+def test_dag_folder_is_that_of_the_workers_bundle(
     places: Any, request_log: RequestLog, ledger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a worker begins a task with: the DAG file of a bundle, by its path within the bundle."""

@@ -78,7 +78,7 @@ def test_hanging_database_gets_one_statement(counting: Counting) -> None:
     assert reports[0].error.reason == "timeout"
     assert reports[1].error is not None
     assert (reports[1].error.reason, reports[1].error.transient) == ("not_asked", True)
-    assert "not asked: connection warehouse did not answer in time before" in reports[1].message
+    assert "not queried: connection warehouse did not answer in time earlier" in reports[1].message
 
 
 def test_statement_timeout_is_the_rest_of_the_deadline(counting: Counting) -> None:
@@ -140,7 +140,9 @@ def test_hanging_prometheus_is_queried_once(monkeypatch: pytest.MonkeyPatch) -> 
             assert len(server.requests) <= parallel
         assert {report.status for report in reports} == {Status.QUERY_ERROR}
         assert decision.allowed is False
-        assert any("not asked:" in report.message for report in reports) or all("no answer within" in r.message for r in reports)
+        assert any("not queried:" in report.message for report in reports) or all(
+            "no answer within" in r.message for r in reports
+        )
 
 
 def test_request_timeout_is_the_rest_of_the_deadline() -> None:

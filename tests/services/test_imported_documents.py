@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider import slo
-from tests.services.test_rules_promtool import equals, nothing, run
+from tests.services.promtool import equals, nothing, run
 
 SLO_GENERATOR = """\
 apiVersion: sre.google.com/v2
@@ -54,7 +54,7 @@ def series(**values: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_two_in_a_hundred_fail(tmp_path: Path, form: str) -> None:
+def test_imported_slos_measure_two_percent_failures(tmp_path: Path, form: str) -> None:
     counters = series(ok_total="0+98x120", failed_total="0+2x120", took_count="0+100x120")
     counters.append({"series": 'took_bucket{le="0.25"}', "values": "0+98x120"})
     counters.append({"series": 'took_bucket{le="1.0"}', "values": "0+100x120"})
@@ -62,7 +62,7 @@ def test_two_in_a_hundred_fail(tmp_path: Path, form: str) -> None:
     run(tmp_path, slo.rules(slo.load(FORMS[form])), case)
 
 
-def test_a_missing_series_of_good_or_bad_is_none_of_them_and_both_missing_is_no_data(tmp_path: Path) -> None:
+def test_missing_good_or_bad_series_counts_as_zero(tmp_path: Path) -> None:
     def case(expected: list[dict[str, object]], **values: str) -> dict[str, object]:
         return {"interval": "1m", "input_series": series(**values), "promql_expr_test": expected}
 

@@ -58,7 +58,7 @@ def expected_status(service: str) -> Status:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_service_is_what_it_is(reports: dict[str, SLOReport], service: str) -> None:
+def test_each_service_has_expected_report(reports: dict[str, SLOReport], service: str) -> None:
     report = reports[service]
     assert report.status is expected_status(service), report.message
     if service == "quiet":
@@ -78,17 +78,17 @@ def test_every_service_is_what_it_is(reports: dict[str, SLOReport], service: str
             assert rate.value == pytest.approx(float(known_rate), rel=0.02)
 
 
-def test_the_statuses_are_not_all_the_same() -> None:
+def test_statuses_of_services_differ() -> None:
     assert {expected_status(service) for service in SERVICES} == {
         Status.HEALTHY, Status.WARNING, Status.BURNING, Status.EXHAUSTED, Status.NO_DATA,
     }  # fmt: skip
 
 
-def test_an_exactly_spent_budget_is_spent(reports: dict[str, SLOReport]) -> None:
+def test_exactly_spent_budget_is_exhausted(reports: dict[str, SLOReport]) -> None:
     assert (reports["steady"].remaining, reports["steady"].status) == (0, Status.EXHAUSTED)
 
 
-def test_one_failure_in_ten_requests(reports: dict[str, SLOReport]) -> None:
+def test_one_failure_in_ten_requests_burns_a_hundredfold(reports: dict[str, SLOReport]) -> None:
     """SLO-arithmetic's example: 7.2 events a month, 13.9 % used, burn 100 over that hour."""
     report = reports["low_traffic"]
     assert report.budget is not None
@@ -99,16 +99,16 @@ def test_one_failure_in_ten_requests(reports: dict[str, SLOReport]) -> None:
     assert hour.value == 100
 
 
-def test_in_the_middle_of_an_outage_nothing_is_known(prometheus_history: str) -> None:
+def test_service_without_recent_series_is_no_data(prometheus_history: str) -> None:
     evaluator = PrometheusEvaluator(SLOCatalog((slo("outage"),)), prometheus_history)
     (during,) = evaluator.evaluate(END - timedelta(hours=17))
     assert during.status is Status.NO_DATA
-    assert "nothing was measured in the last 1h" in during.message
+    assert "no measurement in the last 1h" in during.message
     (before,) = evaluator.evaluate(END - timedelta(hours=21))
     assert before.status is Status.HEALTHY
 
 
-def test_past_instants_are_judged_by_their_own_window(prometheus_history: str) -> None:
+def test_evaluate_at_past_time_uses_window_of_that_time(prometheus_history: str) -> None:
     evaluator = PrometheusEvaluator(SLOCatalog((slo("incident", window=TimeWindow(parse_duration("3d"))),)), prometheus_history)
     for ago in (timedelta(0), timedelta(days=9)):
         (report,) = evaluator.evaluate(END - ago)
@@ -118,7 +118,7 @@ def test_past_instants_are_judged_by_their_own_window(prometheus_history: str) -
 
 
 @pytest.mark.parametrize("method", [BudgetingMethod.TIMESLICES, BudgetingMethod.RATIO_TIMESLICES])
-def test_slices_of_a_diurnal_service_weigh_nights_like_days(prometheus_history: str, method: BudgetingMethod) -> None:
+def test_ratio_timeslices_weight_nights_like_days(prometheus_history: str, method: BudgetingMethod) -> None:
     objective = Objective(TARGET, time_slice_target=Fraction("0.95"), time_slice_window=parse_duration("1m"))
     one = slo("diurnal", method=method, objectives=(objective,))
     (report,) = PrometheusEvaluator(SLOCatalog((one,)), prometheus_history).evaluate(END)
@@ -130,25 +130,25 @@ def test_slices_of_a_diurnal_service_weigh_nights_like_days(prometheus_history: 
     assert report.coverage == 1
 
 
-def test_a_young_services_coverage_is_said(reports: dict[str, SLOReport]) -> None:
+def test_coverage_of_new_service_is_reported(reports: dict[str, SLOReport]) -> None:
     coverage = reports["young"].coverage
     assert coverage is not None
     assert abs(coverage - Fraction(6, 30)) < Fraction(2, 100)
 
 
-def test_hundreds_of_windows_share_a_handful_of_queries(prometheus_history: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hundreds_of_windows_are_merged_into_few_queries(prometheus_history: str, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = SLOCatalog(tuple(slo(service) for service in SERVICES if service != "quiet"))
     evaluator = PrometheusEvaluator(catalog, prometheus_history)
-    source = evaluator._asker._source(("Prometheus", None))
-    asked: list[str] = []
+    source = evaluator._sources._source(("Prometheus", None))
+    queries: list[str] = []
     instant = source.client.instant  # type: ignore[attr-defined]
-    monkeypatch.setattr(source.client, "instant", lambda query, at: asked.append(query) or instant(query, at))  # type: ignore[attr-defined]
+    monkeypatch.setattr(source.client, "instant", lambda query, at: queries.append(query) or instant(query, at))  # type: ignore[attr-defined]
     evaluator.evaluate(END)
     proof = 1  # that `flawless` has no series of failures because nothing failed
-    assert len(asked) == len(WINDOWS) + proof
+    assert len(queries) == len(WINDOWS) + proof
 
 
-def test_code_first_monitor_on_a_real_server(prometheus_history: str) -> None:
+def test_code_first_monitor_measures_real_server(prometheus_history: str) -> None:
     def share(service: str) -> str:
         ok = f'http_requests_total{{service="{service}",code="200"}}'
         return (
@@ -166,7 +166,7 @@ def test_code_first_monitor_on_a_real_server(prometheus_history: str) -> None:
     assert not SLOMonitor(SLOConfig("shop", [incident]), prometheus_history).should_allow_deployment()
 
 
-def test_a_server_that_is_down_is_not_a_pass() -> None:
+def test_unreachable_server_is_query_error() -> None:
     catalog = SLOCatalog((slo("steady"),))
     reports = PrometheusEvaluator(catalog, "http://127.0.0.1:1").evaluate(END)
     assert reports[0].status is Status.QUERY_ERROR
@@ -175,7 +175,7 @@ def test_a_server_that_is_down_is_not_a_pass() -> None:
     assert decide(reports, catalog).outcome is Outcome.UNKNOWN
 
 
-def test_other_data_is_not_prometheus(prometheus_history: str) -> None:
+def test_unknown_source_type_is_query_error(prometheus_history: str) -> None:
     source = MetricSource("SQL", None, "select 1")
     catalog = SLOCatalog((slo("x", Indicator("x", RatioMetric(good=source, total=source))),))
     (report,) = PrometheusEvaluator(catalog, prometheus_history).evaluate(END)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,21 @@ import yaml
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.slo.export.prometheus_rules import rules
 from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices, Options, RatioMetric
-from tests.support import acceptance, need
+from tests.services.promtool import (
+    BURN,
+    LABELS,
+    NO_DATA,
+    PERIOD,
+    burns,
+    check,
+    equals,
+    fires,
+    no_data,
+    nothing,
+    run,
+    series,
+)
+from tests.support import acceptance
 from tests.unit.slo.rules_builders import (
     bad_over_total,
     catalog,
@@ -24,84 +37,6 @@ from tests.unit.slo.rules_builders import (
     slo,
     threshold,
 )
-
-OK = 'http_request_duration_seconds_count{job="myservice",code="200"}'
-FAILED = 'http_request_duration_seconds_count{job="myservice",code="500"}'
-LABELS = {"slo": "requests-availability", "slo_service": "myservice", "slo_objective": "0.999"}
-PERIOD = "slo:sli_error:ratio_rate30d"
-
-
-def check(path: Path) -> str:
-    done = subprocess.run([need("promtool"), "check", "rules", str(path)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def run(tmp_path: Path, text: str, *tests: dict[str, Any], every: str = "1m", more: tuple[Path, ...] = ()) -> None:
-    """Run promtool's test of the rules; fail with what it says."""
-    promtool = need("promtool")
-    (tmp_path / "rules.yml").write_text(text)
-    check(tmp_path / "rules.yml")
-    # Without it promtool takes the groups in any order, and a rule may read what another recorded two minutes ago.
-    order = [group["name"] for group in yaml.safe_load(text)["groups"]]
-    document = {
-        "rule_files": ["rules.yml", *map(str, more)],
-        "evaluation_interval": every,
-        "group_eval_order": order,
-        "tests": list(tests),
-    }
-    (tmp_path / "rules.test.yml").write_text(yaml.safe_dump(document, sort_keys=False))
-    done = subprocess.run(
-        [promtool, "test", "rules", "rules.test.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def series(**values: str) -> list[dict[str, str]]:
-    names = {"ok": OK, "failed": FAILED}
-    return [{"series": names.get(name, name), "values": text} for name, text in values.items()]
-
-
-def equals(expression: str, value: float | Fraction, at: str) -> dict[str, Any]:
-    """One sample, equal but for the last digits."""
-    return {
-        "expr": f"count(abs({expression} - {float(value)!r}) <= 1e-9 * {max(1.0, abs(float(value)))})",
-        "eval_time": at,
-        "exp_samples": [{"labels": "{}", "value": 1}],
-    }
-
-
-def nothing(expression: str, at: str) -> dict[str, Any]:
-    return {"expr": expression, "eval_time": at, "exp_samples": []}
-
-
-def fires(name: str, at: str, *expected: tuple[dict[str, str], dict[str, str]]) -> dict[str, Any]:
-    alerts = [{"exp_labels": labels, "exp_annotations": annotations} for labels, annotations in expected]
-    return {"eval_time": at, "alertname": name, "exp_alerts": alerts}
-
-
-def burns(severity: str, rate: str, labels: dict[str, str] = LABELS) -> tuple[dict[str, str], dict[str, str]]:
-    meaning = {
-        "page": "a burn rate of 14.4 for 1h spends 2 % of it; a burn rate of 6 for 6h spends 5 % of it",
-        "ticket": "a burn rate of 3 for 1d spends 10 % of it; a burn rate of 1 for 3d spends 10 % of it",
-    }[severity]
-    return labels | {"severity": severity}, {
-        "summary": "myservice requests-availability spends its error budget too fast",
-        "description": f"myservice requests-availability burns its error budget at {rate} times the rate that lasts 30d. "
-        f"The budget is 0.1 % of events over 30d; {meaning}.",
-    }
-
-
-def no_data(labels: dict[str, str] = LABELS) -> tuple[dict[str, str], dict[str, str]]:
-    return labels | {"severity": "page"}, {
-        "summary": "myservice requests-availability cannot be measured",
-        "description": "myservice requests-availability has no usable data over the last 5m: series are missing, or good and all "
-        "events contradict each other. Nothing is known about its error budget, and gates that look at it stay closed.",
-    }
-
-
-BURN = "RequestsAvailabilityErrorBudgetBurn"
-NO_DATA = "RequestsAvailabilityNoData"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +126,7 @@ def test_recorded_numbers_and_labels_are_exact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", [bad_over_total(), good_over_total()], ids=["bad", "good"])
-def test_uneven_traffic_is_weighed_by_events_not_by_minutes(tmp_path: Path, metric: RatioMetric) -> None:
+def test_uneven_traffic_is_weighted_by_events(tmp_path: Path, metric: RatioMetric) -> None:
     """Half of few requests fail at night, none of many by day: sloth's mean of 5-minute ratios sees fifty times the errors."""
     acceptance_rules = acceptance("slo", "promtool", "sloth-getting-started.rules.yml")
     night = {"ok": "0+5x720 4600+1000x719", "failed": "0+5x720 3600+0x719"}
@@ -213,7 +148,7 @@ def test_uneven_traffic_is_weighed_by_events_not_by_minutes(tmp_path: Path, metr
     )
 
 
-def test_no_data_is_never_a_ratio_and_alerts(tmp_path: Path) -> None:
+def test_missing_data_gives_no_ratio_and_alerts(tmp_path: Path) -> None:
     ratio = '{__name__=~"slo:sli_error:.*"}'
     remaining = "slo:period_error_budget_remaining:ratio"
     run(
@@ -256,7 +191,7 @@ def test_no_data_is_never_a_ratio_and_alerts(tmp_path: Path) -> None:
     )
 
 
-def test_good_above_total_is_no_number(tmp_path: Path) -> None:
+def test_good_above_total_records_no_value(tmp_path: Path) -> None:
     metric = RatioMetric(good=prometheus("sum(good_total)"), total=prometheus("sum(all_total)"), counter=True)
     run(
         tmp_path,
@@ -290,7 +225,7 @@ def test_good_above_total_is_no_number(tmp_path: Path) -> None:
     )
 
 
-def test_an_alert_of_the_documents_policy_waits_and_fires(tmp_path: Path) -> None:
+def test_policy_alert_fires_after_alert_after(tmp_path: Path) -> None:
     documented = slo(alert_policies=(policy(condition()),))
     labels = LABELS | {"severity": "page", "alert_policy": "high-priority"}
     annotations = {
@@ -352,7 +287,7 @@ def test_threshold_metric_counts_points(tmp_path: Path) -> None:
         (BudgetingMethod.RATIO_TIMESLICES, MissingSlices.BAD, Fraction(2 * 5 + 2 * 10 + 2 * 100, 12 * 100)),
     ],
 )
-def test_slices_are_judged_one_by_one(
+def test_time_slices_are_evaluated_separately(
     tmp_path: Path, method: BudgetingMethod, missing: MissingSlices, expected: Fraction
 ) -> None:
     sliced = slo(
@@ -391,7 +326,7 @@ def test_slices_are_judged_one_by_one(
         (("openslo", "examples-v1", "slos.yaml"), 4),
     ],
 )
-def test_published_documents_give_rules_that_promtool_accepts(tmp_path: Path, parts: tuple[str, ...], groups: int) -> None:
+def test_rules_of_published_documents_pass_promtool(tmp_path: Path, parts: tuple[str, ...], groups: int) -> None:
     from airflow_slo_provider.slo.documents.loading import load
 
     (tmp_path / "rules.yml").write_text(rules(load(str(acceptance("slo", *parts)))))
@@ -399,7 +334,7 @@ def test_published_documents_give_rules_that_promtool_accepts(tmp_path: Path, pa
     assert len(yaml.safe_load((tmp_path / "rules.yml").read_text())["groups"]) == groups
 
 
-def test_sloths_document_imported_fires_as_sloths_rules_do(tmp_path: Path) -> None:
+def test_imported_sloth_document_fires_like_sloth(tmp_path: Path) -> None:
     from airflow_slo_provider.slo.documents.loading import load
 
     imported = load(str(acceptance("slo", "sloth", "getting-started.yml")))
@@ -417,7 +352,7 @@ def test_sloths_document_imported_fires_as_sloths_rules_do(tmp_path: Path) -> No
     )
 
 
-def test_hostile_text_in_documents_stays_text(tmp_path: Path) -> None:
+def test_special_characters_in_documents_are_escaped(tmp_path: Path) -> None:
     hostile = slo(
         name='quo"te\\back{{ .Nope }}\nline: [x]',
         service="a'b\"{{ $labels.x }}#",

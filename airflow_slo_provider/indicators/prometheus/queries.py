@@ -12,10 +12,10 @@ from airflow_slo_provider.indicators.prometheus.answers import format_time
 from airflow_slo_provider.indicators.prometheus.merged_queries import duration, format_count, mergeable
 from airflow_slo_provider.indicators.prometheus.query_batches import Points, Query, Rows, Value
 from airflow_slo_provider.indicators.span_slices import check_threshold
-from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, shown
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, format_number
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql import selectors as promql
-from airflow_slo_provider.slo.promql.count_units import are_counts, unit, window_fault
+from airflow_slo_provider.slo.promql.count_units import are_counts, unit, window_error
 from airflow_slo_provider.slo.promql.text import COUNTER_NAME, has_window, quote, with_window
 from airflow_slo_provider.slo.promql.tokens import called
 
@@ -80,7 +80,7 @@ def _refuse_wrong_window(text: str, source: str) -> None:
 
     :raises QueryError: reason ``wrong_window``
     """
-    error = window_fault(text)
+    error = window_error(text)
     if error:
         raise QueryError(error, reason="wrong_window", query=text, source=source)
 
@@ -209,12 +209,12 @@ def compute_measurement(request: MeasureRequest, values: Mapping[str, Value | No
         part = events
     if role == "bad" and part > events:
         raise InvalidMeasurement(
-            f"more bad events than events: bad {shown(part)}, total {shown(events)}; "
+            f"more bad events than events: bad {format_number(part)}, total {format_number(events)}; "
             "check that both queries select the same events",
             reason="bad_exceeds_total", query=query,
         )  # fmt: skip
     if part < 0:
-        raise InvalidMeasurement(f"negative count: {role} {shown(part)}, total {shown(events)}", query=query)
+        raise InvalidMeasurement(f"negative count: {role} {format_number(part)}, total {format_number(events)}", query=query)
     found = Measurement.of_counts(part if role == "good" else events - part, events, query=query)
     if isinstance(metric, RatioMetric) and not are_counts(_query_texts(metric)):
         found = Measurement.of_ratio(found.ratio, query=query)

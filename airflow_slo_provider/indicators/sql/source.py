@@ -97,7 +97,7 @@ class SQLSource:
         except Exception as cause:  # drivers raise any exception when a connection fails
             error = database_error(cause, source=self._name)
             if self._deadline is not None and error.transient:
-                self._deadline.give_up(self, error)  # the next attempt might wait for the network as long as this one
+                self._deadline.exclude(self, error)  # the next attempt might wait for the network as long as this one
             return [error] * len(requests)
         finally:
             self._deadline = None

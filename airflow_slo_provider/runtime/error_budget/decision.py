@@ -64,7 +64,7 @@ def evaluate_gate(
     from airflow_slo_provider.runtime.evaluation_time import evaluation_time
     from airflow_slo_provider.runtime.recording.ledger_connection import environment_text, map_label, open_default_ledger, run_key
     from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks, summary
-    from airflow_slo_provider.slo.budget.text_table import decision_text
+    from airflow_slo_provider.slo.budget.text_table import format_decision
 
     key = run_key(context)
     name = f"{key.dag_id}.{key.task_id}"
@@ -79,7 +79,7 @@ def evaluate_gate(
             decision = evaluate(
                 catalog, select=select, at=time.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
             )
-            for line in decision_text(decision).splitlines():
+            for line in format_decision(decision).splitlines():
                 log.info("%s", line)
             storage = {"ledger": ledger.where, "environment": ledger.environment}
             log.info("Recorded in the ledger %s%s", ledger.where, environment_text(ledger))

@@ -33,9 +33,9 @@ def resolve_paths(source: Any, folder: str) -> Any:
 
 def is_relative_path(source: Any) -> bool:
     """Return whether a value is a relative path."""
-    from airflow_slo_provider.slo.documents.loading import names_a_path
+    from airflow_slo_provider.slo.documents.loading import is_path
 
-    return names_a_path(source) and not is_uri(source) and not os.path.isabs(os.fspath(source))
+    return is_path(source) and not is_uri(source) and not os.path.isabs(os.fspath(source))
 
 
 def is_uri(source: Any) -> bool:
@@ -89,7 +89,7 @@ def _read_uri(uri: str) -> list[DocumentText]:
     from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.runtime.files.object_storage import object_path
     from airflow_slo_provider.runtime.secret_masks import masked
-    from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
+    from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, decode_text
 
     shown = public_url(uri)
     try:
@@ -106,7 +106,7 @@ def _read_uri(uri: str) -> list[DocumentText]:
         found = []
         for name in names:
             with storage.open(name, "rb") as file:
-                found.append(text_of(file.read(MAX_BYTES + 1), file=storage.unstrip_protocol(name)))
+                found.append(decode_text(file.read(MAX_BYTES + 1), file=storage.unstrip_protocol(name)))
         return found
     except DocumentError:
         raise

@@ -73,7 +73,7 @@ def measure_recovery(
     from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, poll_result
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.interval_summary import burn_between
+    from airflow_slo_provider.slo.budget.interval_summary import measure_burn_rate
 
     since = last_mitigation(context)
     if since is not None:
@@ -83,7 +83,7 @@ def measure_recovery(
         catalog = read_documents(slos)
         with sources() as source:
             try:
-                rate = burn_between(catalog, source, name, since, at)
+                rate = measure_burn_rate(catalog, source, name, since, at)
             except NoData as error:
                 return {"recovered": False, "message": f"no measurement since the mitigation: {error.message}"}
             except ValueError:  # the SLO counts time slices
@@ -132,7 +132,7 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.interval_summary import spent_between
+    from airflow_slo_provider.slo.budget.interval_summary import measure_spent_budget
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     if slos is None or not name:
@@ -145,7 +145,7 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
             report = next((report for report in reports if report.name == name), None)
             if report is None:
                 return Impact(problem=f"there is no SLO {name} in the documents")
-            spent = spent_between(catalog, source, report, start, until)
+            spent = measure_spent_budget(catalog, source, report, start, until)
     except (SLOProviderError, ValueError) as error:
         return Impact(problem=str(error))
     share, minutes = (None if value is None else float(value) for value in (spent.share, spent.minutes))

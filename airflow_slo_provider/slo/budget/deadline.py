@@ -14,7 +14,7 @@ from airflow_slo_provider.exceptions import MeasurementError, QueryError
 #: Default time limit of one evaluation in seconds.
 SECONDS = 300.0
 #: HTTP statuses with which a server, or a proxy in front of it, reports that it did not answer in time.
-_LATE = frozenset({408, 503, 504})
+_TIMEOUT_STATUSES = frozenset({408, 503, 504})
 
 
 class Deadline:
@@ -27,7 +27,7 @@ class Deadline:
 
     def __init__(self, seconds: float = SECONDS, *, clock: Callable[[], float] = time.monotonic) -> None:
         if not 0 < seconds < 1e9:
-            raise ValueError(f"a deadline of {seconds} s; write a positive number of seconds")
+            raise ValueError(f"deadline {seconds} s must be a positive number of seconds")
         self.seconds = float(seconds)
         self._clock = clock
         self._end = clock() + self.seconds
@@ -45,16 +45,16 @@ class Deadline:
         """
         _, late = self._late.get(id(source), (None, None))
         if late is not None:
-            return QueryError(
-                f"not asked: {late.source or 'the source'} did not answer in time before, in this evaluation ({late.message})",
-                reason="not_asked", transient=True, source=late.source,
-            )  # fmt: skip
+            message = (
+                f"not queried: {late.source or 'the source'} did not answer in time earlier in this evaluation ({late.message})"
+            )
+            return QueryError(message, reason="not_asked", transient=True, source=late.source)
         if self.left() <= 0:
-            return QueryError(
-                f"not asked: the evaluation's deadline of {self.seconds:g} s has passed; make the queries before it faster, "
-                "evaluate fewer SLOs at once, or raise [slo] evaluation_deadline",
-                reason="deadline", transient=True,
-            )  # fmt: skip
+            message = (
+                f"not queried: the evaluation's deadline of {self.seconds:g} s has passed; make the earlier queries faster, "
+            )
+            message += "evaluate fewer SLOs at once, or raise [slo] evaluation_deadline"
+            return QueryError(message, reason="deadline", transient=True)
         return None
 
     def note(self, source: object, answers: Iterable[object]) -> None:
@@ -63,11 +63,11 @@ class Deadline:
         :param source: the source that was queried
         :param answers: measurements, or the errors of those that failed
         """
-        late = next((one for one in answers if isinstance(one, QueryError) and _is_late(one)), None)
+        late = next((answer for answer in answers if isinstance(answer, QueryError) and _is_timeout(answer)), None)
         if late is not None:
-            self.give_up(source, late)
+            self.exclude(source, late)
 
-    def give_up(self, source: object, error: MeasurementError) -> None:
+    def exclude(self, source: object, error: MeasurementError) -> None:
         """Do not query a source again, e.g. when no connection could be opened.
 
         :param source: the source
@@ -76,5 +76,5 @@ class Deadline:
         self._late.setdefault(id(source), (source, error))
 
 
-def _is_late(error: MeasurementError) -> bool:
-    return error.reason == "timeout" or error.http_status in _LATE
+def _is_timeout(error: MeasurementError) -> bool:
+    return error.reason == "timeout" or error.http_status in _TIMEOUT_STATUSES

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 AHEAD = timedelta(seconds=60)
 
 
-def read_instant(at: datetime | str, *, what: str = "at") -> datetime:
+def read_evaluation_time(at: datetime | str, *, what: str = "at") -> datetime:
     """Parse the time of an evaluation.
 
     :param at: an aware datetime, or one as ISO 8601 text
@@ -20,41 +20,37 @@ def read_instant(at: datetime | str, *, what: str = "at") -> datetime:
     :return: the aware datetime
     :raises ValueError: when it is not a timestamp, has no time zone or lies in the future
     """
-    moment = parse_instant(at, what=what)
-    refuse_future(moment, what=what)
-    return moment
+    timestamp = parse_timestamp(at, what=what)
+    refuse_future(timestamp, what=what)
+    return timestamp
 
 
-def parse_instant(at: datetime | str, *, what: str = "at") -> datetime:
+def parse_timestamp(at: datetime | str, *, what: str = "at") -> datetime:
     """Parse a timestamp that may lie in the future, such as the end of a listing.
 
     :param at: an aware datetime, or one as ISO 8601 text
     :param what: its name in messages
     :raises ValueError: when it is not a timestamp, or has no time zone
     """
-    moment = at
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment.strip())
-        except ValueError:
-            raise ValueError(f"{what}={at!r} is no instant; write ISO 8601, e.g. 2026-11-24T05:00:00+00:00") from None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{what}={at!r} is a {type(at).__name__}, not an instant")
-    if moment.tzinfo is None:
+    try:
+        timestamp = datetime.fromisoformat(at.strip()) if isinstance(at, str) else at
+    except ValueError:
+        raise ValueError(f"{what}={at!r} is not a timestamp; write ISO 8601, e.g. 2026-11-24T05:00:00+00:00") from None
+    if not isinstance(timestamp, datetime):
+        raise ValueError(f"{what}={at!r} is a {type(at).__name__}, not a timestamp")
+    if timestamp.tzinfo is None:
         raise ValueError(f"{what}={at!r} has no time zone; write one, e.g. 2026-11-24T05:00:00+00:00")
-    return moment
+    return timestamp
 
 
-def refuse_future(moment: datetime, *, what: str) -> None:
+def refuse_future(timestamp: datetime, *, what: str) -> None:
     """Refuse a timestamp more than :data:`AHEAD` in the future.
 
-    :param moment: the timestamp (aware)
+    :param timestamp: the timestamp (aware)
     :param what: its name in the message
     :raises ValueError: when it is further ahead; the message says by how much
     """
     now = datetime.now(UTC)
-    if moment > now + AHEAD:
-        raise ValueError(
-            f"{what} {moment.isoformat()} lies in the future (it is {now.isoformat(timespec='seconds')}), of which nothing can "
-            "be measured; name an instant that has passed, or compare the clocks"
-        )
+    if timestamp > now + AHEAD:
+        clock = f"it is {now.isoformat(timespec='seconds')}"
+        raise ValueError(f"{what} {timestamp.isoformat()} lies in the future ({clock}); use a past time, or compare the clocks")

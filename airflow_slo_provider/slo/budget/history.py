@@ -49,15 +49,15 @@ def summarise_history(checks: Sequence[CheckResult]) -> list[BudgetHistory]:
     :return: one history for each objective, sorted by name; service and name identify an objective
     """
     found: dict[SLOKey, list[CheckResult]] = {}
-    for check in sorted(checks, key=lambda one: one.checked_at):
+    for check in sorted(checks, key=lambda check: check.checked_at):
         if check.kind == "slo":
             found.setdefault(SLOKey.of(check), []).append(check)
     return [_history(slo, found[slo]) for slo in sorted(found, key=lambda slo: (slo.name, slo.service))]
 
 
 def _history(slo: SLOKey, checks: Sequence[CheckResult]) -> BudgetHistory:
-    measured = [(check, left) for check in checks if (left := _number(check.evidence.get("remaining"))) is not None]
-    lowest = min(measured, key=lambda pair: pair[1], default=None)
+    measured = [(left, check.checked_at) for check in checks if (left := _number(check.evidence.get("remaining"))) is not None]
+    lowest, lowest_at = min(measured, key=lambda pair: pair[0], default=(None, None))
     blocked = [check.evidence.get("outcome") == "frozen" for check in checks]
     return BudgetHistory(
         service=slo.service,
@@ -66,9 +66,9 @@ def _history(slo: SLOKey, checks: Sequence[CheckResult]) -> BudgetHistory:
         first=checks[0].checked_at,
         last=checks[-1].checked_at,
         status=_status(checks[-1]),
-        remaining=measured[-1][1] if measured else None,
-        lowest=lowest[1] if lowest else None,
-        lowest_at=lowest[0].checked_at if lowest else None,
+        remaining=measured[-1][0] if measured else None,
+        lowest=lowest,
+        lowest_at=lowest_at,
         statuses=dict(Counter(map(_status, checks))),
         freezes=sum(now and not before for before, now in zip([False, *blocked], blocked, strict=False)),
     )
@@ -82,14 +82,14 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def history_table(histories: Sequence[BudgetHistory]) -> str:
+def format_history_table(histories: Sequence[BudgetHistory]) -> str:
     """Format histories as a Markdown table."""
     head = "| SLO | now | budget left | lowest | when | checks | not known | freezes |"
     rows = [head, "|---|---|---|---|---|---|---|---|"]
-    for one in histories:
-        unknown = sum(count for status, count in one.statuses.items() if status in ("NO_DATA", "QUERY_ERROR", "unknown"))
-        when = f"{one.lowest_at:%Y-%m-%d %H:%M}" if one.lowest_at else "-"
-        cells = (one.name, one.status, _percent(one.remaining), _percent(one.lowest), when, one.checks, unknown, one.freezes)
+    for slo in histories:
+        unknown = sum(count for status, count in slo.statuses.items() if status in ("NO_DATA", "QUERY_ERROR", "unknown"))
+        when = f"{slo.lowest_at:%Y-%m-%d %H:%M}" if slo.lowest_at else "-"
+        cells = (slo.name, slo.status, _percent(slo.remaining), _percent(slo.lowest), when, slo.checks, unknown, slo.freezes)
         rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 

@@ -13,10 +13,10 @@ from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.model import Indicator
 
 #: Numbers above this are not a count of events, and the sum of a few of them is beyond a float.
-MOST_EVENTS = 10**300
+MAX_EVENTS = 10**300
 
 
-def shown(value: Fraction) -> str:
+def format_number(value: Fraction) -> str:
     """Format a number of any size for a message."""
     try:
         return f"{float(value):g}"
@@ -54,16 +54,13 @@ class Measurement:
         :raises NoData: when total is 0 (reason ``no_events``)
         """
         if good < 0 or total < 0:
-            raise InvalidMeasurement(f"negative count: good {shown(good)}, total {shown(total)}", query=query)
+            raise InvalidMeasurement(f"negative count: good {format_number(good)}, total {format_number(total)}", query=query)
         if good > total:
-            raise InvalidMeasurement(
-                f"more good events than events: good {shown(good)}, total {shown(total)}; "
-                "check that both queries select the same events",
-                reason="good_exceeds_total",
-                query=query,
-            )
-        if total > MOST_EVENTS:
-            raise InvalidMeasurement(f"{shown(total)} events are no count of events", reason="not_a_number", query=query)
+            message = f"more good events than events: good {format_number(good)}, total {format_number(total)}; "
+            message += "check that both queries select the same events"
+            raise InvalidMeasurement(message, reason="good_exceeds_total", query=query)
+        if total > MAX_EVENTS:
+            raise InvalidMeasurement(f"{format_number(total)} is not a count of events", reason="not_a_number", query=query)
         if total == 0:
             raise NoData("no events in the window", reason="no_events", query=query)
         return cls(good / total, good, total, query)
@@ -77,7 +74,8 @@ class Measurement:
         :raises InvalidMeasurement: when it is outside [0, 1]
         """
         if not 0 <= ratio <= 1:
-            raise InvalidMeasurement(f"a ratio must lie in [0, 1], not {shown(ratio)}", reason="ratio_out_of_range", query=query)
+            message = f"a ratio must lie in [0, 1], not {format_number(ratio)}"
+            raise InvalidMeasurement(message, reason="ratio_out_of_range", query=query)
         return cls(ratio, query=query)
 
 

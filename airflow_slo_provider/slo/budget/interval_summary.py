@@ -18,7 +18,7 @@ from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Objective
 
 
 @dataclass(frozen=True)
-class Spent:
+class SpentBudget:
     """The error budget that a time interval spent.
 
     :param bad: bad events of the interval
@@ -33,7 +33,7 @@ class Spent:
     minutes: Fraction | None
 
 
-def burn_between(catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime) -> BurnRate:
+def measure_burn_rate(catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime) -> BurnRate:
     """Measure the burn rate of an SLO between two timestamps.
 
     :param catalog: the SLOs
@@ -45,12 +45,14 @@ def burn_between(catalog: SLOCatalog, sources: SourceFactory, name: str, start: 
     :raises QueryError: when the query failed
     :raises ValueError: for an unknown name, or an SLO of time slices, whose rate cannot be measured over an arbitrary interval
     """
-    _, objective, found = _measured(catalog, sources, name, start, end)
-    rate = (1 - found.ratio) / budget_share(objective.target)
-    return BurnRate(end - start, rate, found.good, found.total)
+    _, objective, measured = _measure(catalog, sources, name, start, end)
+    rate = (1 - measured.ratio) / budget_share(objective.target)
+    return BurnRate(end - start, rate, measured.good, measured.total)
 
 
-def spent_between(catalog: SLOCatalog, sources: SourceFactory, report: SLOReport, start: datetime, end: datetime) -> Spent:
+def measure_spent_budget(
+    catalog: SLOCatalog, sources: SourceFactory, report: SLOReport, start: datetime, end: datetime
+) -> SpentBudget:
     """Measure the error budget that a time interval spent.
 
     The share is bad events over the events that may be bad in the whole window: (1 - target) * total.
@@ -62,31 +64,32 @@ def spent_between(catalog: SLOCatalog, sources: SourceFactory, report: SLOReport
     :param end: end, exclusive (aware)
     :raises NoData: when there were no events, or they are not counted
     """
-    slo, objective, found = _measured(catalog, sources, report.name, start, end)
-    if found.good is None or found.total is None:
+    slo, objective, measured = _measure(catalog, sources, report.name, start, end)
+    if measured.good is None or measured.total is None:
         raise NoData(f"{report.name} is measured as a ratio; its events are not counted", reason="not_counted")
-    bad = found.total - found.good
+    bad = measured.total - measured.good
     allowed = report.budget.allowed_events if report.budget else None
     share = bad / allowed if allowed else None
     window = Fraction(int(nominal_length(slo.window).total_seconds()), 60)
-    return Spent(bad, found.total, share, share * budget_share(objective.target) * window if share is not None else None)
+    return SpentBudget(bad, measured.total, share, share * budget_share(objective.target) * window if share is not None else None)
 
 
-def _measured(
+def _measure(
     catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime
 ) -> tuple[SLO, Objective, Measurement]:
-    slo, objective = next(((slo, one) for slo in catalog for part, one in slo.parts() if part == name), (None, None))
-    if slo is None or objective is None:
-        parts = ", ".join(part for one in catalog if one.name == name for part, _ in one.parts())
-        several = f"the SLO {name!r} has several objectives; name one of {parts}"
-        raise ValueError(several if parts else f"there is no SLO {name!r} in these documents")
+    parts = {part: (slo, objective) for slo in catalog for part, objective in slo.parts()}
+    if name not in parts:
+        named = ", ".join(part for part, (slo, _) in parts.items() if slo.name == name)
+        several = f"the SLO {name!r} has several objectives; name one of {named}"
+        raise ValueError(several if named else f"there is no SLO {name!r} in these documents")
+    slo, objective = parts[name]
     if slo.method is not BudgetingMethod.OCCURRENCES:
-        raise ValueError(f"{name} counts time slices; only an SLO of Occurrences is measured between any two instants")
+        raise ValueError(f"{name} counts time slices; only an SLO of Occurrences can be measured over any interval")
     indicator = slo.indicator_of(objective)
     source = sources(indicator.source_type, catalog.data_source_of(indicator))
     span = (start.astimezone(UTC), end.astimezone(UTC))
     request = MeasureRequest(indicator, *span, objective.op, objective.value, deadline=Deadline())
-    (found,) = source.measure([request])
-    if isinstance(found, MeasurementError):
-        raise found
-    return slo, objective, found
+    (measured,) = source.measure([request])
+    if isinstance(measured, MeasurementError):
+        raise measured
+    return slo, objective, measured

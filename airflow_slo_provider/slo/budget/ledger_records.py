@@ -28,12 +28,12 @@ OUTCOMES = {
     Outcome.FROZEN: Verdict.FAIL,
     Outcome.UNKNOWN: Verdict.UNKNOWN,
 }
-_LONGEST = 500  # maximum number of characters of a query or a message in XCom
+_MAX_TEXT = 500  # maximum number of characters of a query or a message in XCom
 
 
 def slo_checks(decision: Decision) -> list[CheckResult]:
     """Return the ledger record of each objective: kind ``slo``, with the state that the next decision needs."""
-    return [_slo_check(one) for one in decision.slos]
+    return [_slo_check(slo) for slo in decision.slos]
 
 
 def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | None = None) -> CheckResult:
@@ -52,7 +52,7 @@ def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | N
         evidence={
             "outcome": decision.outcome.value,
             "action": decision.action.value,
-            "slos": {one.report.name: one.report.status.value for one in decision.slos},
+            "slos": {report.name: report.status.value for report in decision.reports},
             **(more or {}),
         },
     )
@@ -63,8 +63,8 @@ def policy_state(evidence: Mapping[str, Any]) -> PolicyState | None:
 
     :raises ValueError: when the recorded state is invalid
     """
-    kept = evidence.get("policy_state")
-    return None if kept is None else PolicyState.from_dict(kept)
+    stored = evidence.get("policy_state")
+    return None if stored is None else PolicyState.from_dict(stored)
 
 
 def summary(decision: Decision) -> dict[str, Any]:
@@ -82,9 +82,7 @@ def summary(decision: Decision) -> dict[str, Any]:
 
 def report_dict(report: SLOReport) -> dict[str, Any]:
     """Return one objective's state as a JSON-serialisable dict. Numbers are floats for display; no comparison uses them."""
-    budget = report.budget
-    left = report.time_to_exhaustion
-    rate = current_rate(report)
+    budget, rate, left = report.budget, current_rate(report), report.time_to_exhaustion
     return {
         "name": report.name,
         "service": report.slo.service,
@@ -103,18 +101,18 @@ def report_dict(report: SLOReport) -> dict[str, Any]:
     }
 
 
-def _slo_check(one: SLODecision) -> CheckResult:
-    report = one.report
+def _slo_check(slo: SLODecision) -> CheckResult:
+    report = slo.report
     evidence: dict[str, Any] = {
         **{key: value for key, value in report_dict(report).items() if key not in ("name", "message")},
         "method": report.slo.method.value,
         "tier": report.slo.options.tier,
         "policy": report.slo.options.error_budget_policy or "",
         "burn_rates": {format_seconds(int(r.window.total_seconds())): _float(r.value) for r in report.burn_rates},
-        "outcome": one.outcome.value,
-        "action": one.action.value,
-        "reasons": list(one.reasons),
-        "policy_state": one.state.to_dict(),
+        "outcome": slo.outcome.value,
+        "action": slo.action.value,
+        "reasons": list(slo.reasons),
+        "policy_state": slo.state.to_dict(),
         "query": report.query,
     }
     if report.missing is not None:
@@ -144,4 +142,4 @@ def _float(value: Fraction | None) -> float | None:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

@@ -31,7 +31,7 @@ CURRENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Part:
+class MeasurementPlan:
     """One objective and the measurements that it needs.
 
     :param name: unique name
@@ -80,28 +80,22 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ObjectiveMeasurements:
     """The measurements of one objective.
 
     :param whole: the SLO's window: its events, or its slices
     :param windows: the burn-rate windows (Occurrences only; the slices contain them)
-    :param lately: the end of the window, as long as the SLO's ``max_silence``; None without such a limit
+    :param recent: the end of the window, as long as the SLO's ``max_silence``; None without such a limit
     """
 
     whole: Measurement | Slices | MeasurementError
     windows: Mapping[timedelta, Measurement | MeasurementError]
-    lately: Measurement | MeasurementError | None = None
+    recent: Measurement | MeasurementError | None = None
 
 
-def part_of(
-    name: str,
-    slo: SLO,
-    objective: Objective,
-    policy: ErrorBudgetPolicy,
-    at: datetime,
-    source: SourceKey,
-    deadline: Deadline | None = None,
-) -> Part:
+def plan_measurements(
+    name: str, slo: SLO, objective: Objective, policy: ErrorBudgetPolicy, at: datetime, source: SourceKey, deadline: Deadline
+) -> MeasurementPlan:
     """Plan the measurements of an objective.
 
     :param name: unique name
@@ -122,11 +116,11 @@ def part_of(
     current = [CURRENT] if length > CURRENT else []  # also if no alert rule uses it, as with a target of 90 %
     policy_windows = (rule.window.timedelta for rule in policy.rules if rule.window is not None)
     windows = sorted({*current, *chain.from_iterable((rule.short, rule.long) for rule in burn), *policy_windows})
-    return Part(name, slo, objective, policy, at, span, burn, tuple(windows), source, deadline)
+    return MeasurementPlan(name, slo, objective, policy, at, span, burn, tuple(windows), source, deadline)
 
 
-class Asker:
-    """Request the measurements of all objectives, source by source.
+class SourcePool:
+    """The indicator sources of a catalog. Measures all objectives of one source together.
 
     :param factory: creates the sources; each is created once and reused
     :param data_sources: DataSource documents by name
@@ -137,47 +131,39 @@ class Asker:
         self._data_sources = data_sources
         self._sources: dict[SourceKey, IndicatorSource] = {}
 
-    def ask(self, parts: Sequence[Part]) -> dict[str, Answers]:
-        """Return the answers of the sources, by the parts' names."""
-        out: dict[str, Answers] = {}
-        for key, group in _grouped(parts, lambda part: part.source).items():
+    def measure(self, plans: Sequence[MeasurementPlan]) -> dict[str, ObjectiveMeasurements]:
+        """Return the measurements, by the plans' names."""
+        out: dict[str, ObjectiveMeasurements] = {}
+        for key, group in _grouped(plans, lambda plan: plan.source).items():
             try:
                 source = self._source(key)
             except MeasurementError as error:
-                out |= {part.name: Answers(error, {}) for part in group}
+                out |= {plan.name: ObjectiveMeasurements(error, {}) for plan in group}
                 continue
-            out |= _ask_events(source, [part for part in group if part.slice_width is None])
-            sliced = [part for part in group if part.slice_width is not None]
-            for width, members in _grouped(sliced, lambda part: part.slice_width).items():
-                assert width is not None
-                requests = [part.request(part.slices_start) for part in members]
-                found = _asked(source, requests, partial(source.slices, width=width))
-                lately = _lately(source, members)
-                for part, answer in zip(members, found, strict=True):
-                    out[part.name] = Answers(answer, {}, lately.get(part.name))
+            for width, members in _grouped(group, lambda plan: plan.slice_width).items():
+                out |= _measure_events(source, members) if width is None else _measure_slices(source, members, width)
         return out
 
-    def coverage(self, parts: Sequence[Part]) -> dict[str, object]:
-        """Return the share of each part's window that holds data, or the error of that part."""
+    def coverage(self, plans: Sequence[MeasurementPlan]) -> dict[str, object]:
+        """Return the share of each plan's window that holds data, or the error of that plan."""
         out: dict[str, object] = {}
-        for key, group in _grouped(parts, lambda part: part.source).items():
+        for key, group in _grouped(plans, lambda plan: plan.source).items():
             source = self._source(key)
-            found = _asked(source, [part.request(part.span.start) for part in group], source.coverage)
-            out |= {part.name: answer for part, answer in zip(group, found, strict=True)}
+            answers = _query(source, [plan.request(plan.span.start) for plan in group], source.coverage)
+            out |= {plan.name: answer for plan, answer in zip(group, answers, strict=True)}
         return out
 
     def _source(self, key: SourceKey) -> IndicatorSource:
         if key not in self._sources:
             kind, name = key
-            document = self._data_sources.get(name) if name is not None else None
-            self._sources[key] = self._factory(kind, document)
+            self._sources[key] = self._factory(kind, self._data_sources.get(name or ""))
         return self._sources[key]
 
 
-def _asked(
+def _query(
     source: IndicatorSource,
     requests: Sequence[MeasureRequest],
-    ask: Callable[[Sequence[MeasureRequest]], list[T | MeasurementError]],
+    method: Callable[[Sequence[MeasureRequest]], list[T | MeasurementError]],
 ) -> list[T | MeasurementError]:
     """Query a source, unless it did not answer in time before or the deadline has passed.
 
@@ -185,46 +171,47 @@ def _asked(
     """
     deadline = deadline_of(requests)
     if deadline is None:
-        return ask(requests)
+        return method(requests)
     refusal = deadline.refusal(source)
     if refusal is not None:
         return [refusal] * len(requests)
-    answers = ask(requests)
+    answers = method(requests)
     deadline.note(source, answers)
     return answers
 
 
-def _ask_events(source: IndicatorSource, parts: Sequence[Part]) -> dict[str, Answers]:
-    if not parts:
-        return {}
-    starts = [(part, start) for part in parts for start in (part.span.start, *(part.span.end - w for w in _lengths(part)))]
-    answers = iter(_asked(source, [part.request(start) for part, start in starts], source.measure))
+def _measure_events(source: IndicatorSource, plans: Sequence[MeasurementPlan]) -> dict[str, ObjectiveMeasurements]:
+    starts = [(plan, plan.span.end - length) for plan in plans for length in _lengths(plan)]
+    answers = iter(_query(source, [plan.request(start) for plan, start in starts], source.measure))
     out = {}
-    for part in parts:
-        whole, found = next(answers), {length: next(answers) for length in _lengths(part)}
-        silence = part.slo.options.max_silence
-        out[part.name] = Answers(
-            whole, {window: found[window] for window in part.windows}, None if silence is None else found[silence]
+    for plan in plans:
+        found = {length: next(answers) for length in _lengths(plan)}
+        silence = plan.slo.options.max_silence
+        recent = None if silence is None else found[silence]
+        out[plan.name] = ObjectiveMeasurements(
+            found[plan.span.elapsed], {window: found[window] for window in plan.windows}, recent
         )
     return out
 
 
-def _lengths(part: Part) -> list[timedelta]:
-    """Return the lengths of the windows to measure, each once."""
-    silence = part.slo.options.max_silence
-    return list(part.windows) if silence is None else list(dict.fromkeys([*part.windows, silence]))
+def _lengths(plan: MeasurementPlan) -> list[timedelta]:
+    """Return the lengths of the windows to measure, the SLO's own first, each once."""
+    silence = plan.slo.options.max_silence
+    return list(dict.fromkeys([plan.span.elapsed, *plan.windows, *([] if silence is None else [silence])]))
 
 
-def _lately(source: IndicatorSource, parts: Sequence[Part]) -> dict[str, Measurement | MeasurementError]:
-    asked = [(part, part.span.end - silence) for part in parts if (silence := part.slo.options.max_silence) is not None]
-    if not asked:
-        return {}
-    answers = _asked(source, [part.request(start) for part, start in asked], source.measure)
-    return {part.name: answer for (part, _), answer in zip(asked, answers, strict=True)}
+def _measure_slices(
+    source: IndicatorSource, plans: Sequence[MeasurementPlan], width: timedelta
+) -> dict[str, ObjectiveMeasurements]:
+    slices = _query(source, [plan.request(plan.slices_start) for plan in plans], partial(source.slices, width=width))
+    limits = [(plan, plan.span.end - limit) for plan in plans if (limit := plan.slo.options.max_silence) is not None]
+    answers = _query(source, [plan.request(start) for plan, start in limits], source.measure) if limits else []
+    recent = {plan.name: answer for (plan, _), answer in zip(limits, answers, strict=True)}
+    return {plan.name: ObjectiveMeasurements(whole, {}, recent.get(plan.name)) for plan, whole in zip(plans, slices, strict=True)}
 
 
-def _grouped(parts: Iterable[Part], key: Callable[[Part], K]) -> dict[K, list[Part]]:
-    groups: dict[K, list[Part]] = defaultdict(list)
-    for part in parts:
-        groups[key(part)].append(part)
+def _grouped(plans: Iterable[MeasurementPlan], key: Callable[[MeasurementPlan], K]) -> dict[K, list[MeasurementPlan]]:
+    groups: dict[K, list[MeasurementPlan]] = defaultdict(list)
+    for plan in plans:
+        groups[key(plan)].append(plan)
     return groups

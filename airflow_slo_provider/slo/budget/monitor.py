@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.slo.budget.deadline import SECONDS, Deadline
 from airflow_slo_provider.slo.budget.error_budgets import ErrorBudget
 from airflow_slo_provider.slo.budget.evaluation_time import refuse_future
 from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
-from airflow_slo_provider.slo.budget.measurement_requests import Asker, Part, SourceFactory, part_of
+from airflow_slo_provider.slo.budget.measurement_requests import MeasurementPlan, SourceFactory, SourcePool, plan_measurements
 from airflow_slo_provider.slo.budget.reports import SLOReport, Status
-from airflow_slo_provider.slo.budget.status import judge, unknown, with_coverage
-from airflow_slo_provider.slo.budget.windows import Span
+from airflow_slo_provider.slo.budget.status import add_coverage, add_error, create_report
 from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
 from airflow_slo_provider.slo.model import SLO, DataSource, Objective
 from airflow_slo_provider.slo.policy.error_budget_policy import Signal
@@ -52,7 +52,7 @@ class SLOMonitor:
             catalog = catalog.catalog()
         self.catalog = catalog
         self._seconds = Deadline(deadline).seconds
-        self._asker = Asker(_factory(sources), catalog.data_sources)
+        self._sources = SourcePool(_factory(sources), catalog.data_sources)
 
     def evaluate(
         self, at: datetime | None = None, select: Selection | None = None, *, covering: Collection[str] = ()
@@ -69,22 +69,22 @@ class SLOMonitor:
         """
         if at is not None:
             if at.tzinfo is None:
-                raise ValueError(f"the instant {at} has no time zone")
-            refuse_future(at, what="the instant")
+                raise ValueError(f"the timestamp {at} has no time zone")
+            refuse_future(at, what="the timestamp")
         at = (at or datetime.now(UTC)).astimezone(UTC)
-        places = [(slo, name, objective) for slo in self.catalog.select(select) for name, objective in slo.parts()]
-        parts, deadline = list[Part](), Deadline(self._seconds)
+        plans, deadline = list[MeasurementPlan](), Deadline(self._seconds)
+        objectives = {name: (slo, objective) for slo in self.catalog.select(select) for name, objective in slo.parts()}
         reports: dict[str, SLOReport] = {}
-        for slo, name, objective in places:
+        for name, (slo, objective) in objectives.items():
             try:
-                parts.append(self._part(slo, name, objective, at, deadline))
+                plans.append(self._plan(slo, name, objective, at, deadline))
             except MeasurementError as error:
-                reports[name] = unknown(self._empty_part(slo, name, objective, at), error)
-        answers = self._asker.ask(parts)
-        for part in parts:
-            reports[part.name] = judge(part, answers[part.name])
-        self._add_coverage(parts, reports, covering)
-        return [reports[name] for _, name, _ in places]
+                empty = SLOReport(name=name, slo=slo, objective=objective, at=at, start=at, end=at, status=Status.NO_DATA)
+                reports[name] = add_error(empty, error)
+        measured = self._sources.measure(plans)
+        reports |= {plan.name: create_report(plan, measured[plan.name]) for plan in plans}
+        self._add_coverage(plans, reports, covering)
+        return [reports[name] for name in objectives]
 
     def check_sli(self, sli: SLIDefinition | str, at: datetime | None = None) -> Fraction:
         """Measure one SLI: the share of good events over its window.
@@ -107,13 +107,12 @@ class SLOMonitor:
         :raises QueryError: when the query failed
         :raises ValueError: for an unknown name, and for an SLO with several objectives
         """
-        asked = sli if isinstance(sli, str) else sli.slo_name
-        slo = next((slo for slo in self.catalog for name, _ in slo.parts() if name == asked), None)
-        reports = self.evaluate(at, slo.name if slo else asked)
-        report = next((one for one in reports if one.name == asked), None)
-        if report is None:
-            names = ", ".join(one.name for one in reports)
-            raise ValueError(f"the SLO {asked!r} has several objectives; name one of {names}")
+        wanted = sli if isinstance(sli, str) else sli.slo_name
+        slo = next((slo for slo in self.catalog for name, _ in slo.parts() if name == wanted), None)
+        reports = {report.name: report for report in self.evaluate(at, slo.name if slo else wanted)}
+        if wanted not in reports:
+            raise ValueError(f"the SLO {wanted!r} has several objectives; name one of {', '.join(reports)}")
+        report = reports[wanted]
         if report.budget is None:
             assert report.error is not None
             raise report.error
@@ -136,50 +135,45 @@ class SLOMonitor:
 
         return decide(self.evaluate(at), self.catalog).allowed
 
-    def _part(self, slo: SLO, name: str, objective: Objective, at: datetime, deadline: Deadline) -> Part:
+    def _plan(self, slo: SLO, name: str, objective: Objective, at: datetime, deadline: Deadline) -> MeasurementPlan:
         indicator = slo.indicator_of(objective)
         document = self.catalog.data_source_of(indicator)
         source = (indicator.source_type, document.name if document else None)
-        return part_of(name, slo, objective, self.catalog.policy_of(slo), at, source, deadline)
+        return plan_measurements(name, slo, objective, self.catalog.policy_of(slo), at, source, deadline)
 
-    def _empty_part(self, slo: SLO, name: str, objective: Objective, at: datetime) -> Part:
-        return Part(name, slo, objective, self.catalog.policy_of(slo), at, Span(at, at, at), (), (), ("", None))
-
-    def _add_coverage(self, parts: list[Part], reports: dict[str, SLOReport], covering: Collection[str]) -> None:
+    def _add_coverage(self, plans: list[MeasurementPlan], reports: dict[str, SLOReport], covering: Collection[str]) -> None:
         """Measure the coverage of the windows where it decides: where a low budget might freeze deployments, or did."""
-        wanted = [part for part in parts if _needs_coverage(reports[part.name], part, always=part.name in covering)]
-        for name, answer in self._asker.coverage(wanted).items():
-            reports[name] = with_coverage(reports[name], answer)
+        wanted = [plan for plan in plans if _needs_coverage(reports[plan.name], plan, always=plan.name in covering)]
+        for name, answer in self._sources.coverage(wanted).items():
+            reports[name] = add_coverage(reports[name], answer)
 
 
-def _needs_coverage(report: SLOReport, part: Part, *, always: bool) -> bool:
-    if part.slice_width is not None or report.budget is None or not part.slo.options.min_coverage:
+def _needs_coverage(report: SLOReport, plan: MeasurementPlan, *, always: bool) -> bool:
+    if plan.slice_width is not None or report.budget is None or not plan.slo.options.min_coverage:
         return False
     if always:
         return True
-    levels = [rule.enter for rule in part.policy.rules if rule.signal is Signal.REMAINING_BUDGET]
-    levels += [rule.exit for rule in part.policy.rules if rule.signal is Signal.REMAINING_BUDGET]
-    levels += [Fraction(1) for rule in part.policy.rules if rule.signal is Signal.TIME_TO_EXHAUSTION]
-    return report.budget.remaining <= max([part.policy.warning_level, *(level for level in levels if level is not None)])
+    levels: list[Fraction | None] = [plan.policy.warning_level]
+    for rule in plan.policy.rules:
+        if rule.signal is Signal.REMAINING_BUDGET:
+            levels += [rule.enter, rule.exit]
+        elif rule.signal is Signal.TIME_TO_EXHAUSTION:
+            levels.append(Fraction(1))
+    return any(level is not None and report.budget.remaining <= level for level in levels)
 
 
 def _factory(sources: Any) -> SourceFactory:
-    def look_up(kind: str, _document: DataSource | None) -> IndicatorSource:
-        if kind not in sources:
-            known = ", ".join(sorted(sources)) or "nothing"
-            raise QueryError(f"data of type {kind!r} cannot be measured here, only {known}", reason="unknown_source")
-        found: IndicatorSource = sources[kind]
-        return found
-
-    def only(_kind: str, _document: DataSource | None) -> IndicatorSource:
-        found: IndicatorSource = sources
-        return found
-
     if isinstance(sources, Mapping):
-        return look_up
+        return partial(_source_of_type, sources)
     if hasattr(sources, "measure"):
-        return only
+        return lambda _kind, _document: cast("IndicatorSource", sources)
     if callable(sources):
-        factory: SourceFactory = sources
-        return factory
+        return cast("SourceFactory", sources)
     raise TypeError(f"sources must be a function, a mapping or an indicator source, not {type(sources).__name__}")
+
+
+def _source_of_type(sources: Mapping[str, IndicatorSource], kind: str, _document: DataSource | None) -> IndicatorSource:
+    if kind not in sources:
+        known = ", ".join(sorted(sources)) or "nothing"
+        raise QueryError(f"data of type {kind!r} cannot be measured here, only {known}", reason="unknown_source")
+    return sources[kind]

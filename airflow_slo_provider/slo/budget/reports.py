@@ -87,8 +87,8 @@ class SLOReport:
     @property
     def title(self) -> str:
         """The display name: the unique name, with the objective's own name if there are several objectives."""
-        shown = self.objective.display_name if len(self.slo.objectives) > 1 else ""
-        return f"{self.name} {shown}" if shown else self.name
+        several = len(self.slo.objectives) > 1 and self.objective.display_name
+        return f"{self.name} {self.objective.display_name}" if several else self.name
 
     @property
     def sli(self) -> Fraction | None:
@@ -143,11 +143,10 @@ class PolicyState:
         :raises ValueError: when the dict is not a policy state
         """
         try:
-            since = data["blocked_since"]
-            moment = datetime.fromisoformat(since) if since else None
-            if moment is not None and moment.tzinfo is None:
+            since = datetime.fromisoformat(data["blocked_since"]) if data["blocked_since"] else None
+            if since is not None and since.tzinfo is None:
                 raise ValueError(f"blocked_since {since} has no time zone")
-            return cls(tuple(map(str, data["holding"])), Action(data["action"]), moment)
+            return cls(tuple(map(str, data["holding"])), Action(data["action"]), since)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a policy state: {data!r}") from error
 
@@ -197,4 +196,4 @@ class Decision:
     @property
     def reports(self) -> tuple[SLOReport, ...]:
         """The state of each objective."""
-        return tuple(one.report for one in self.slos)
+        return tuple(slo.report for slo in self.slos)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.core.exact_numbers import percent
@@ -14,7 +13,7 @@ from airflow_slo_provider.slo.budget.status import current_rate
 #: Lines around a decision in a log, so that programs can extract it.
 BEGIN = "---- error budgets ----"
 END = "---- end of error budgets ----"
-_HEAD = ("SLO", "objective", "SLI", "budget left", "time left", "burn rate", "exhausted in", "status")
+_HEAD: tuple[str, ...] = ("SLO", "objective", "SLI", "budget left", "time left", "burn rate", "exhausted in", "status")
 
 
 def table(reports: Sequence[SLOReport]) -> str:
@@ -22,16 +21,14 @@ def table(reports: Sequence[SLOReport]) -> str:
 
     If one of them has had no event for an hour or longer, a column shows the minimum time without events.
     """
-    head: tuple[str, ...] = _HEAD
-    rows = [_row(report) for report in reports]
+    rows = [_HEAD, *map(_row, reports)]
     if any(report.silence is not None for report in reports):
-        head = (*head[:-1], "no event for", head[-1])
-        silences = ["-" if report.silence is None else format_duration(report.silence, compact=True) for report in reports]
-        rows = [(*row[:-1], silence, row[-1]) for row, silence in zip(rows, silences, strict=True)]
-    return columns(head, rows, left=(0, len(head) - 1))
+        silences = [format_duration(report.silence, compact=True) if report.silence is not None else "-" for report in reports]
+        rows = [(*row[:-1], text, row[-1]) for row, text in zip(rows, ["no event for", *silences], strict=True)]
+    return columns(rows[0], rows[1:], left=(0, len(rows[0]) - 1))
 
 
-def decision_text(decision: Decision) -> str:
+def format_decision(decision: Decision) -> str:
     """Format a decision: the table, the outcome, and the reasons."""
     lines = [BEGIN, table(decision.reports), "", f"decision: {decision.outcome} ({_effect(decision)})"]
     lines += [f"  - {reason}" for reason in decision.reasons]
@@ -48,7 +45,7 @@ def _row(report: SLOReport) -> tuple[str, ...]:
     budget, rate = report.budget, current_rate(report)
     return (
         report.title,
-        f"{_exact_percent(report.objective.target)} / {report.slo.window.duration}",
+        f"{float(report.objective.target * 100):.10g} % / {report.slo.window.duration}",
         percent(budget.sli, digits=4, padded=True) if budget else "-",
         percent(budget.remaining, padded=True) if budget else "-",
         format_duration(budget.remaining_time, compact=True) if budget else "-",
@@ -64,7 +61,3 @@ def _exhaustion(report: SLOReport) -> str:
     if report.budget.remaining <= 0:
         return "spent"
     return "never" if report.time_to_exhaustion is None else format_duration(report.time_to_exhaustion, compact=True)
-
-
-def _exact_percent(share: Fraction) -> str:
-    return f"{float(share * 100):.10g} %"

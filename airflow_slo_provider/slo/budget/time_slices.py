@@ -6,6 +6,7 @@ counts slices that were good enough; RatioTimeslices averages the slices' ratios
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,7 +59,6 @@ def summarise(
     :raises ValueError: for Timeslices without a ``slice_target``
     """
     measured = [slice_ for slice_ in slices if slice_ is not None]
-    absent = len(slices) - len(measured)
     if not measured:
         raise NoData(f"none of the {len(slices)} time slices holds data", reason="empty")
     if method is BudgetingMethod.OCCURRENCES:
@@ -73,11 +73,9 @@ def summarise(
         good = Fraction(sum(1 for slice_ in measured if slice_.ratio >= slice_target))
     else:
         good = _exact_sum([slice_.ratio for slice_ in measured])
-    total = Fraction(len(measured))
-    if missing is not MissingSlices.IGNORE:
-        total += absent
+    total = Fraction(len(measured) if missing is MissingSlices.IGNORE else len(slices))
     if missing is MissingSlices.GOOD:
-        good += absent
+        good += len(slices) - len(measured)
     return SliceSummary(good / total, good, total, len(measured), len(slices), missing)
 
 
@@ -86,9 +84,9 @@ def _exact_sum(ratios: Sequence[Fraction]) -> Fraction:
 
     Equal denominators are added first, so that common denominators stay small and 43,200 slices are fast.
     """
-    by_denominator: dict[int, int] = {}
+    by_denominator: Counter[int] = Counter()
     for ratio in ratios:
-        by_denominator[ratio.denominator] = by_denominator.get(ratio.denominator, 0) + ratio.numerator
+        by_denominator[ratio.denominator] += ratio.numerator
     terms = [Fraction(numerator, denominator) for denominator, numerator in by_denominator.items()]
     while len(terms) > 1:  # pairwise keeps intermediate denominators balanced
         terms = [sum(terms[i : i + 2], Fraction(0)) for i in range(0, len(terms), 2)]

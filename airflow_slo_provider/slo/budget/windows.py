@@ -38,7 +38,8 @@ class Span:
     @property
     def projection(self) -> Fraction:
         """Ratio of the whole window to its elapsed part."""
-        return Fraction(_microseconds(self.length), _microseconds(self.elapsed))
+        unit = timedelta(microseconds=1)
+        return Fraction(self.length // unit, self.elapsed // unit)
 
 
 def span_at(window: TimeWindow, at: datetime) -> Span:
@@ -54,7 +55,7 @@ def span_at(window: TimeWindow, at: datetime) -> Span:
     :raises ValueError: for a naive time, a time before the first calendar window, or a window beyond the years 1 to 9999
     """
     if at.tzinfo is None:
-        raise ValueError(f"the instant {at} has no time zone")
+        raise ValueError(f"the timestamp {at} has no time zone")
     try:
         return _span_at(window, at.astimezone(UTC))
     except OverflowError:
@@ -67,15 +68,14 @@ def _span_at(window: TimeWindow, at: datetime) -> Span:
     if window.start is None or window.zone is None:
         raise ValueError("a calendar window needs a start and a time zone")
     zone = ZoneInfo(window.zone)
-    number = _guess(window.duration, window.start, at.astimezone(zone).replace(tzinfo=None))
+    number = _estimate_number(window.duration, window.start, at.astimezone(zone).replace(tzinfo=None))
     while _boundary(window, number, zone) >= at:
         number -= 1
     while _boundary(window, number + 1, zone) < at:
         number += 1
     if number < 0:
-        raise ValueError(
-            f"{at:%Y-%m-%d %H:%M} UTC is before the first calendar window, which starts {window.start} {window.zone}"
-        )
+        first = f"the first calendar window, which starts {window.start} {window.zone}"
+        raise ValueError(f"{at:%Y-%m-%d %H:%M} UTC is before {first}")
     return Span(_boundary(window, number, zone), at, _boundary(window, number + 1, zone))
 
 
@@ -92,7 +92,7 @@ def nominal_length(window: TimeWindow) -> timedelta:
     return timedelta(days=365 * years + 91 * quarters + 30 * months)
 
 
-def _guess(duration: Duration, start: datetime, local: datetime) -> int:
+def _estimate_number(duration: Duration, start: datetime, local: datetime) -> int:
     if duration.is_calendar:
         return ((local.year - start.year) * 12 + local.month - start.month) // duration.months
     return (local - start) // duration.timedelta
@@ -111,13 +111,9 @@ def _boundary(window: TimeWindow, number: int, zone: ZoneInfo) -> datetime:
     return local.replace(tzinfo=zone).astimezone(UTC)
 
 
-def add_months(moment: datetime, months: int) -> datetime:
+def add_months(day: datetime, months: int) -> datetime:
     """Add calendar months; the day is clamped to the month's last (31 January + 1 month = 28 or 29 February)."""
-    years, month = divmod(moment.month - 1 + months, 12)
-    year = moment.year + years
-    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-    return moment.replace(year=year, month=month + 1, day=day)
-
-
-def _microseconds(length: timedelta) -> int:
-    return length // timedelta(microseconds=1)
+    years, month = divmod(day.month - 1 + months, 12)
+    year = day.year + years
+    last = calendar.monthrange(year, month + 1)[1]
+    return day.replace(year=year, month=month + 1, day=min(day.day, last))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from airflow_slo_provider.documents.fields import Fields, Scope, did_you_mean
+from airflow_slo_provider.documents.fields import DocumentScope, Fields, did_you_mean
 from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode, plain_value
 from airflow_slo_provider.slo.documents.metadata import Metadata
 from airflow_slo_provider.slo.model import DataSource, Location
@@ -35,24 +35,24 @@ def read_data_source(document: Fields, metadata: Metadata) -> DataSource | None:
     spec.text("description")
     kind = spec.text("type", required=True)
     if kind is not None:
-        warn_of_type(spec, "type", kind)
-    details = _details(spec)
+        warn_unknown_type(spec, "type", kind)
+    details = _read_details(spec)
     spec.close()
     if kind == "SQL" and CONN_ID not in details:
-        spec.warn("connectionDetails", f"names no database; write {CONN_ID}: the id of an Airflow connection")
+        spec.warn("connectionDetails", f"names no database; add {CONN_ID}: the id of an Airflow connection")
     if metadata.name is None or kind is None:
         return None
     return DataSource(metadata.name, kind, details, Location(spec.scope.file, document.mapping.line))
 
 
-def warn_of_type(fields: Fields, key: str, kind: str) -> None:
+def warn_unknown_type(fields: Fields, key: str, kind: str) -> None:
     """Warn about a type of data source that can be read but not measured."""
     if kind not in KNOWN_TYPES:
         known = ", ".join(KNOWN_TYPES)
         fields.warn(key, f"data of type {kind!r} cannot be measured (only {known}){did_you_mean(kind, KNOWN_TYPES)}")
 
 
-def refuse_secrets(node: Node, scope: Scope, path: str, line: int) -> None:
+def refuse_secrets(node: Node, scope: DocumentScope, path: str, line: int) -> None:
     """Record an error for everything that looks like a secret; the message never repeats the secret.
 
     :param node: the node to search
@@ -64,19 +64,19 @@ def refuse_secrets(node: Node, scope: Scope, path: str, line: int) -> None:
         for key, entry in node.entries.items():
             at = f"{path}.{key}"
             if _is_secret_name(key) and not _is_empty(entry.node):
-                scope.fault(f"a secret must not be written into a document; {_ADVICE}", at, entry.line)
+                scope.error(f"a secret must not be written into a document; {_ADVICE}", at, entry.line)
             elif key != "query":  # a query may contain URLs and columns named password
                 refuse_secrets(entry.node, scope, at, entry.line)
     elif isinstance(node, SequenceNode):
         for number, item in enumerate(node.items):
             refuse_secrets(item, scope, f"{path}[{number}]", item.line)
     elif _SECRET_URL.match(node.text):
-        scope.fault(f"a URL must not carry credentials; {_ADVICE}", path, line)
+        scope.error(f"a URL must not carry credentials; {_ADVICE}", path, line)
     elif _SECRET_VALUE.match(node.text):
-        scope.fault(f"a secret must not be written into a document; {_ADVICE}", path, line)
+        scope.error(f"a secret must not be written into a document; {_ADVICE}", path, line)
 
 
-def _details(spec: Fields) -> dict[str, Any]:
+def _read_details(spec: Fields) -> dict[str, Any]:
     node = spec.node("connectionDetails")
     if node is None:
         return {}
@@ -86,15 +86,15 @@ def _details(spec: Fields) -> dict[str, Any]:
     details: dict[str, Any] = {}
     for part in parts:
         if not isinstance(part, MappingNode):
-            spec.scope.fault(f"must be a mapping or a list of mappings, not {part.kind}", path, part.line)
+            spec.scope.error(f"must be a mapping or a list of mappings, not {part.kind}", path, part.line)
             continue
         for key, entry in part.entries.items():
             if key in details:
-                spec.scope.fault("stands twice in connectionDetails", f"{path}.{key}", entry.line)
+                spec.scope.error("occurs twice in connectionDetails", f"{path}.{key}", entry.line)
             elif key != CONN_ID and did_you_mean(key, [CONN_ID]):
-                spec.scope.fault(f"unknown field; did you mean {CONN_ID!r}?", f"{path}.{key}", entry.line)
+                spec.scope.error(f"unknown field; did you mean {CONN_ID!r}?", f"{path}.{key}", entry.line)
             elif key == CONN_ID and not (isinstance(entry.node, ScalarNode) and entry.node.text.strip()):
-                spec.scope.fault("must be the id of an Airflow connection", f"{path}.{key}", entry.line)
+                spec.scope.error("must be the id of an Airflow connection", f"{path}.{key}", entry.line)
             details[key] = entry.node.text if key == CONN_ID and isinstance(entry.node, ScalarNode) else plain_value(entry.node)
     if CONN_ID not in details and "url" in details:
         spec.warn("connectionDetails", f"the url is not used; name an Airflow connection with {CONN_ID}")

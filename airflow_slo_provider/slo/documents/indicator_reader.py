@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from zoneinfo import ZoneInfo, available_timezones
 
 from airflow_slo_provider.documents.fields import Fields, did_you_mean
 from airflow_slo_provider.documents.nodes import plain_value
-from airflow_slo_provider.slo.documents.data_source_reader import KNOWN_TYPES, refuse_secrets, warn_of_type
+from airflow_slo_provider.slo.documents.data_source_reader import KNOWN_TYPES, refuse_secrets, warn_unknown_type
 from airflow_slo_provider.slo.documents.metadata import Metadata, read_metadata
 from airflow_slo_provider.slo.model import (
     AlertCondition,
@@ -36,16 +35,20 @@ class Library:
     targets: dict[str, str | None] = field(default_factory=dict)
 
 
-def look_up(fields: Fields, key: str, shelf: Mapping[str, T | None], kind: str) -> T | None:
+def valid(items: Iterable[T | None]) -> tuple[T, ...]:
+    """Return the items without those that have errors (None)."""
+    return tuple(item for item in items if item is not None)
+
+
+def resolve_reference(fields: Fields, key: str, documents: Mapping[str, T | None], kind: str) -> T | None:
     """Resolve a reference. A missing document is an error; a document with errors is not a second error."""
     name = fields.text(key, required=True)
-    if name is not None and name not in shelf:
-        fields.fault(key, f"there is no {kind} named {name!r} among these documents{did_you_mean(name, shelf)}")
-        return None
-    return shelf[name] if name is not None else None
+    if name is not None and name not in documents:
+        fields.error(key, f"there is no {kind} named {name!r} among these documents{did_you_mean(name, documents)}")
+    return documents.get(name or "")
 
 
-def normal_query(query: str) -> str:
+def normalise_window(query: str) -> str:
     """Normalise the placeholder of the window to ``{{.window}}``."""
     return with_window(query, "{{.window}}")
 
@@ -59,15 +62,15 @@ def read_sli(document: Fields, metadata: Metadata, library: Library) -> Indicato
     ratio, threshold = spec.sub("ratioMetric"), spec.sub("thresholdMetric")
     metric: RatioMetric | ThresholdMetric | None = None
     if "ratioMetric" in spec and "thresholdMetric" in spec:
-        spec.fault("thresholdMetric", "an indicator has either a ratioMetric or a thresholdMetric, not both")
+        spec.error("thresholdMetric", "an indicator has either a ratioMetric or a thresholdMetric, not both")
     elif ratio is not None:
-        metric = _ratio(ratio, library)
+        metric = _read_ratio(ratio, library)
     elif threshold is not None:
-        source = _source(threshold, library)
+        source = _read_source(threshold, library)
         threshold.close()
         metric = ThresholdMetric(source) if source is not None else None
     elif "ratioMetric" not in spec and "thresholdMetric" not in spec:
-        spec.fault("ratioMetric", "is required, or a thresholdMetric")
+        spec.error("ratioMetric", "is required, or a thresholdMetric")
     spec.close()
     if metadata.name is None or metric is None:
         return None
@@ -88,8 +91,8 @@ def read_indicator(owner: Fields, library: Library, *, default_name: str) -> Ind
     if "indicatorRef" in owner:
         owner.allow("indicator")
         if inline is not None:
-            owner.fault("indicatorRef", "either indicator or indicatorRef, not both")
-        return look_up(owner, "indicatorRef", library.indicators, "SLI")
+            owner.error("indicatorRef", "either indicator or indicatorRef, not both")
+        return resolve_reference(owner, "indicatorRef", library.indicators, "SLI")
     owner.allow("indicatorRef")
     if inline is None:
         return None
@@ -102,59 +105,55 @@ def read_indicator(owner: Fields, library: Library, *, default_name: str) -> Ind
     return indicator
 
 
-def _ratio(fields: Fields, library: Library) -> RatioMetric | None:
+def _read_ratio(fields: Fields, library: Library) -> RatioMetric | None:
     counter = fields.boolean("counter") or False
     raw_type = fields.choice("rawType", ("success", "failure"))
     names = [name for name in ("good", "bad", "total", "raw", "metricSource") if name in fields]
     fields.allow("good", "bad", "total", "raw", "metricSource")
     if sorted(names) not in (["good", "total"], ["bad", "total"], ["raw"], ["metricSource"]):
-        fields.fault(
+        fields.error(
             names[-1] if names else "good",
             f"a ratioMetric is good and total, bad and total, or raw with rawType, not {' and '.join(names) or 'empty'}",
         )
     if "raw" in names and "rawType" not in fields:
-        fields.fault("rawType", "is required with raw: success or failure")
+        fields.error("rawType", "is required with raw: success or failure")
     if "rawType" in fields and "raw" not in names:
-        fields.fault("rawType", "belongs to raw only")
-    sources: dict[str, MetricSource | None] = {}
+        fields.error("rawType", "belongs to raw only")
+    found: dict[str, MetricSource] = {}
     for name in names:
         holder = fields if name == "metricSource" else fields.sub(name)
-        sources[name] = _source(holder, library) if holder is not None else None
+        source = _read_source(holder, library) if holder is not None else None
+        if source is not None:
+            found[name] = source
         if holder is not None and holder is not fields:
             holder.close()
     fields.close()
-    found = {name: source for name, source in sources.items() if source is not None}
-    _same_source(fields, found)
+    _check_sources(fields, found)
     if len(found) < len(names) or not names or ("raw" in names and raw_type is None):
         return None
     single = found.pop("metricSource", None)
     if single is not None:
         if single.type not in ("SQL", "Ledger"):
-            fields.fault("metricSource", f"one {single.type} query gives one number; write good and total")
+            fields.error("metricSource", f"one {single.type} query gives one number; write good and total")
         return RatioMetric(good=single, total=single, counter=counter)
     return RatioMetric(**found, raw_type=raw_type, counter=counter)
 
 
-def _same_source(fields: Fields, found: Mapping[str, MetricSource]) -> None:
+def _check_sources(fields: Fields, found: Mapping[str, MetricSource]) -> None:
     """Refuse a ratio of two data sources, or of a Prometheus query with itself."""
     if not found:
         return
     (first_name, first), *others = found.items()
     for name, other in others:
         if first.type != other.type:
-            fields.fault(
-                name, f"is of type {other.type!r} and {first_name} of type {first.type!r}: one indicator reads one data source"
-            )
+            fields.error(name, f"is of type {other.type!r}, {first_name} of {first.type!r}: an indicator reads one data source")
         elif first.ref != other.ref:
-            fields.fault(
-                name,
-                f"has metricSourceRef {other.ref!r} and {first_name} has {first.ref!r}: one indicator reads one data source",
-            )
+            fields.error(name, f"has metricSourceRef {other.ref!r}, {first_name} has {first.ref!r}: use one data source")
         elif first.type == "Prometheus" and first.query == other.query:
-            fields.fault(name, f"is the same query as {first_name}: the ratio would always be 1")
+            fields.error(name, f"is the same query as {first_name}: the ratio would always be 1")
 
 
-def _source(holder: Fields, library: Library) -> MetricSource | None:
+def _read_source(holder: Fields, library: Library) -> MetricSource | None:
     """Read ``metricSource``; its type may come from the DataSource it refers to."""
     fields = holder.sub("metricSource", required=True)
     if fields is None:
@@ -163,40 +162,30 @@ def _source(holder: Fields, library: Library) -> MetricSource | None:
     kind = fields.text("type")
     usable = True
     if ref is not None and library.data_sources:
-        known = look_up(fields, "metricSourceRef", library.data_sources, "DataSource")
+        known = resolve_reference(fields, "metricSourceRef", library.data_sources, "DataSource")
         usable = known is not None
         if known is not None and kind is not None and kind != known.type:
-            fields.fault("type", f"is {kind!r}, and the DataSource {ref!r} is of type {known.type!r}")
+            fields.error("type", f"is {kind!r}, and the DataSource {ref!r} is of type {known.type!r}")
         kind = kind or (known.type if known is not None else None)
     elif ref is not None:
-        fields.warn("metricSourceRef", f"there is no DataSource document {ref!r} here; the default connection will be used")
+        fields.warn("metricSourceRef", f"there is no DataSource document {ref!r} here; the default connection is used")
     if kind is None:
         if usable:
-            fields.fault("type", "is required where metricSourceRef names no DataSource document")
+            fields.error("type", "is required where metricSourceRef names no DataSource document")
         fields.allow("spec")
         fields.close()
         return None
-    warn_of_type(fields, "type" if "type" in fields else "metricSourceRef", kind)
+    warn_unknown_type(fields, "type" if "type" in fields else "metricSourceRef", kind)
     if ref is None and sum(source is not None and source.type == kind for source in library.data_sources.values()) > 1:
-        fields.fault("metricSourceRef", f"is required: several DataSources are of type {kind!r}")
+        fields.error("metricSourceRef", f"is required: several DataSources are of type {kind!r}")
     if ref is None and kind == "SQL" and not any(source and source.type == kind for source in library.data_sources.values()):
-        fields.warn(
-            "type", "no DataSource document of type SQL says which database: write one with connectionDetails.airflowConnId"
-        )
-    source = _queries(fields, kind, ref)
+        fields.warn("type", "no DataSource of type SQL names the database: write one with connectionDetails.airflowConnId")
+    source = _read_query(fields, kind, ref)
     fields.close()
     return source if usable else None
 
 
-def _check_zone(spec: Fields) -> None:
-    zone = spec.text("timeZone")
-    try:
-        ZoneInfo(zone or "UTC")
-    except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, invalid characters, the name of a directory
-        spec.fault("timeZone", f"{zone!r} is no IANA time zone{did_you_mean(zone or '', available_timezones())}")
-
-
-def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
+def _read_query(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
     spec = fields.sub("spec", required=True)
     if spec is None:
         return None
@@ -214,10 +203,10 @@ def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
         query = spec.text("query", required=True)
         if kind == "SQL":
             spec.choice("timeFormat", ("timestamp", "iso", "epoch"))
-            _check_zone(spec)
+            spec.time_zone("timeZone")
     spec.close()
     if query is None:
         return None
     if kind == "SQL" and not (":date_from" in query and ":date_to" in query):
-        spec.warn("query", "does not use :date_from and :date_to: it answers the same for every window and instant")
-    return MetricSource(kind, ref, normal_query(query) if kind == "Prometheus" else query, values)
+        spec.warn("query", "does not use :date_from and :date_to: its result is the same for every window and time")
+    return MetricSource(kind, ref, normalise_window(query) if kind == "Prometheus" else query, values)

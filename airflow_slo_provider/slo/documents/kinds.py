@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from airflow_slo_provider.documents.fields import Fields, Findings, Scope, did_you_mean
+from airflow_slo_provider.documents.fields import DocumentScope, Fields, Findings, did_you_mean
 from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo.documents import slo_generator as google_sre
 from airflow_slo_provider.slo.documents import sloth
 from airflow_slo_provider.slo.documents.policy_reader import API_VERSION as OURS
@@ -50,7 +49,7 @@ class Document:
     fields: Fields
 
 
-def documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator[Document]:
+def identify_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator[Document]:
     """Yield the documents of supported kinds; the others are recorded as errors.
 
     A document that is a YAML list holds one object per item, as in OpenSLO's own examples.
@@ -61,46 +60,41 @@ def documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator
     number = 0
     for file, node in nodes:
         if isinstance(node, SequenceNode) and not node.items:
-            findings.faults.append(Fault("is an empty list: it holds no document", file=file, line=node.line))
+            findings.error("is an empty list: it holds no document", file=file, line=node.line)
         for item in node.items if isinstance(node, SequenceNode) else (node,):
             number += 1
             if isinstance(item, MappingNode):
-                found = _document(item, number, file, findings)
-                if found is not None:
-                    yield found
+                document = _identify(item, number, file, findings)
+                if document is not None:
+                    yield document
             else:
                 message = f"must be a mapping with apiVersion and kind, not {item.kind}"
-                findings.faults.append(Fault(message, document=f"document {number}", file=file, line=item.line))
+                findings.error(message, document=f"document {number}", file=file, line=item.line)
 
 
-def _document(node: MappingNode, number: int, file: str, findings: Findings) -> Document | None:
+def _identify(node: MappingNode, number: int, file: str, findings: Findings) -> Document | None:
     """Identify a document; None, with an error, if its kind is not supported."""
-    name, kind = _name(node), _word(node, "kind")
-    version = _word(node, "version")
+    name, kind, version = _read_name(node), _read_word(node, "kind"), _read_word(node, "version")
     if "apiVersion" not in node.entries and version is not None:
-        service = _word(node, "service")
-        fields = Fields(node, Scope(f"sloth/{service}" if service else f"document {number}", file, findings))
-        if version != sloth.VERSION:
-            fields.fault(
-                "version", f"{version!r} is not known; sloth documents say {sloth.VERSION}, all others have an apiVersion"
-            )
-            return None
-        return Document(number, sloth.VERSION, fields)
+        service = _read_word(node, "service")
+        fields = Fields(node, DocumentScope(f"sloth/{service}" if service else f"document {number}", file, findings))
+        if version == sloth.VERSION:
+            return Document(number, sloth.VERSION, fields)
+        fields.error("version", f"{version!r} is unknown; sloth documents have version {sloth.VERSION}, all others an apiVersion")
+        return None
     label = f"{kind}/{name}" if kind and name else kind or f"document {number}"
-    fields = Fields(node, Scope(label, file, findings))
+    fields = Fields(node, DocumentScope(label, file, findings))
     api_version = fields.text("apiVersion", required=True)
     kind = fields.text("kind", required=True)
     if api_version is None:
         return None
     if api_version not in _KINDS:
-        fields.fault("apiVersion", _unknown_version(api_version))
-        return None
-    if kind is None:
-        return None
-    if kind not in _KINDS[api_version]:
-        fields.fault("kind", _unknown_kind(kind, api_version))
-        return None
-    return Document(number, kind, fields)
+        fields.error("apiVersion", _unknown_version(api_version))
+    elif kind is not None and kind not in _KINDS[api_version]:
+        fields.error("kind", _unknown_kind(kind, api_version))
+    elif kind is not None:
+        return Document(number, kind, fields)
+    return None
 
 
 def _unknown_version(version: str) -> str:
@@ -117,12 +111,11 @@ def _unknown_kind(kind: str, version: str) -> str:
     return f"{kind!r} is no kind of {version}{did_you_mean(kind, _KINDS[version])}; known: {', '.join(_KINDS[version])}"
 
 
-def _word(node: MappingNode, key: str) -> str | None:
-    entry = node.entries.get(key)
-    found = entry.node if entry is not None else None
-    return found.text.strip() or None if isinstance(found, ScalarNode) and not found.is_null else None
+def _read_word(node: MappingNode, key: str) -> str | None:
+    value = node.entries[key].node if key in node.entries else None
+    return value.text.strip() or None if isinstance(value, ScalarNode) and not value.is_null else None
 
 
-def _name(node: MappingNode) -> str | None:
+def _read_name(node: MappingNode) -> str | None:
     metadata = node.entries.get("metadata")
-    return _word(metadata.node, "name") if metadata is not None and isinstance(metadata.node, MappingNode) else None
+    return _read_word(metadata.node, "name") if metadata is not None and isinstance(metadata.node, MappingNode) else None

@@ -76,159 +76,131 @@ def read(path_or_text: Source) -> Reading:
     findings = Findings()
     nodes: list[tuple[str, Node]] = []
     for file, text in _texts(path_or_text, findings):
-        documents, wrong = compose(text, file=file)
-        findings.faults.extend(wrong)
-        if not documents and not wrong:
-            findings.faults.append(Fault("holds no document", file=file))
+        documents, errors = compose(text, file=file)
+        findings.errors.extend(errors)
+        if not documents and not errors:
+            findings.error("holds no document", file=file)
         nodes.extend((file, document) for document in documents)
     catalog = read_documents(nodes, findings) if nodes else None
     # Annotations of one object may apply to several SLOs; their errors are reported once.
-    faults = sorted(dict.fromkeys(findings.faults), key=_place)
-    warnings = sorted(dict.fromkeys(findings.warnings), key=_place)
+    faults, warnings = (
+        sorted(dict.fromkeys(found), key=lambda fault: (fault.file, fault.line)) for found in (findings.errors, findings.warnings)
+    )
     if catalog is None or faults:
         return Reading(None, faults, warnings)
     return Reading(replace(catalog, warnings=tuple(warnings)), faults, warnings)
 
 
-def _place(fault: Fault) -> tuple[str, int]:
-    return fault.file, fault.line
-
-
-def _texts(source: Source, findings: Findings) -> Iterator[tuple[str, str]]:
+def _texts(source: Source, findings: Findings) -> Iterator[DocumentText]:
     """Yield file name and text of all sources."""
-    if isinstance(source, str):
-        if source.strip() and not names_a_path(source):
-            yield from _checked_text(source, findings)
-            return
-        source = Path(source) if source.strip() else source
-    if isinstance(source, str):
-        findings.faults.append(Fault("is empty; give a file, a directory or the text of a document", file=TEXT))
+    if isinstance(source, str) and not source.strip():
+        findings.error("is empty; give a file, a directory or the text of a document", file=TEXT)
         return
-    paths = [source] if isinstance(source, os.PathLike) else list(source) if isinstance(source, Iterable) else None
+    if isinstance(source, str) and not is_path(source):
+        if len(source) > MAX_BYTES:
+            findings.error(_too_large(len(source)), file=TEXT)
+        else:
+            yield DocumentText(TEXT, source)
+        return
+    paths = [source] if isinstance(source, str | os.PathLike) else list(source) if isinstance(source, Iterable) else None
     if paths is None or not all(isinstance(path, str | os.PathLike | DocumentText) for path in paths):
         raise TypeError(f"SLO documents are a path, paths or the YAML text, not {source!r}")
     if not paths:
-        findings.faults.append(Fault("no path is given, so there is no document", file="<no files>"))
+        findings.error("no path is set, so there is no document", file="<no files>")
     for path in paths:
         if isinstance(path, DocumentText):
-            yield path.file, path.text
-        else:
-            yield from _files(Path(path), findings)
+            yield path
+            continue
+        for file in _files(Path(path), findings):
+            try:
+                yield _read_file(file)
+            except DocumentError as error:
+                findings.errors.extend(error.faults)
 
 
-def names_a_path(source: object) -> bool:
+def is_path(source: object) -> bool:
     """Return whether a source is a file path, existing or not, rather than the text of a document."""
     if not isinstance(source, str):
         return isinstance(source, os.PathLike)
-    return "\n" not in source and bool(source.strip()) and (os.path.lexists(source) or _is_no_text(source))
+    is_yaml = ": " in source or source.rstrip().endswith(":") or source.lstrip().startswith(("{", "["))
+    return "\n" not in source and bool(source.strip()) and (os.path.lexists(source) or not is_yaml)
 
 
-def text_of(data: bytes, *, file: str) -> DocumentText:
-    """Decode a file of an object store.
+def decode_text(data: bytes, *, file: str, size: int = 0) -> DocumentText:
+    """Decode the contents of a file.
 
     :param data: the contents, of which at most :data:`MAX_BYTES` + 1 bytes need to be read
     :param file: name of the file, for messages
+    :param size: size of the file, if more of it than ``data`` is known
     :raises DocumentError: when the contents are not text, or too long
     """
-    findings = Findings()
-    texts = list(_decoded(data, len(data), file, findings))
-    if findings.faults:
-        raise DocumentError(findings.faults)
-    return DocumentText(*texts[0])
-
-
-def _is_no_text(text: str) -> bool:
-    """Return whether a single line is the name of a missing file rather than a document."""
-    return ": " not in text and not text.rstrip().endswith(":") and not text.lstrip().startswith(("{", "["))
-
-
-def _checked_text(text: str, findings: Findings) -> Iterator[tuple[str, str]]:
-    if len(text) > MAX_BYTES:
-        findings.faults.append(Fault(_too_large(len(text)), file=TEXT))
-    else:
-        yield TEXT, text
+    if len(data) > MAX_BYTES:
+        raise DocumentError([Fault(_too_large(max(size, len(data))), file=file)])
+    try:
+        return DocumentText(file, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; save it as UTF-8"
+        raise DocumentError([Fault(message, file=file, line=data.count(b"\n", 0, error.start) + 1)]) from None
 
 
 def _too_large(size: int) -> str:
     return f"is larger than {MAX_BYTES // 1024 // 1024} MiB ({size:,} bytes); SLO documents are small: is this the right file?"
 
 
-def _files(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
+def _files(path: Path, findings: Findings) -> Iterator[Path]:
+    """Yield a file, or the YAML files of a directory."""
     try:
-        mode = path.stat().st_mode
+        is_directory = stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError) as error:
-        findings.faults.append(Fault(_explain(error), file=_shown(path)))
+        findings.error(_explain(error), file=_encodable(path))
         return
-    if not stat.S_ISDIR(mode):
-        yield from _text(path, findings)
+    if not is_directory:
+        yield path
         return
-    found = list(_below(path, (), findings))
-    if not found and not findings.faults:
-        findings.faults.append(Fault("no *.yaml or *.yml file is in this directory or below it", file=_shown(path)))
+    found = list(_find_yaml_files(path, (), findings))
+    if not found and not findings.errors:
+        findings.error("no *.yaml or *.yml file is in this directory or below it", file=_encodable(path))
     if len(found) > MAX_FILES:
-        findings.faults.append(Fault(f"more than {MAX_FILES:,} files: is this the right directory?", file=_shown(path)))
-        return
-    for file in found:
-        yield from _text(file, findings)
+        findings.error(f"more than {MAX_FILES:,} files: is this the right directory?", file=_encodable(path))
+    else:
+        yield from found
 
 
-def _below(directory: Path, above: tuple[str, ...], findings: Findings) -> Iterator[Path]:
+def _find_yaml_files(directory: Path, above: tuple[str, ...], findings: Findings) -> Iterator[Path]:
     """Yield the YAML files below a directory, sorted, except hidden ones: editors and ConfigMap mounts keep copies there."""
     real = os.path.realpath(directory)
     if real in above:
-        findings.faults.append(
-            Fault("is a symbolic link to a directory it is in: it would be read forever", file=_shown(directory))
-        )
+        message = "is a symbolic link to a directory that contains it; remove it"
+        findings.error(message, file=_encodable(directory))
         return
     try:
-        names = sorted(os.listdir(directory))
+        names = sorted(name for name in os.listdir(directory) if not name.startswith("."))
     except OSError as error:
-        findings.faults.append(Fault(_explain(error), file=_shown(directory)))
+        findings.error(_explain(error), file=_encodable(directory))
         return
-    for name in names:
-        path = directory / name
-        if name.startswith("."):
-            continue
+    for path in (directory / name for name in names):
         try:
-            below = path.is_dir()
+            is_directory = path.is_dir()
         except OSError as error:
-            findings.faults.append(Fault(_explain(error), file=_shown(path)))
+            findings.error(_explain(error), file=_encodable(path))
             continue
-        if below:
-            yield from _below(path, (*above, real), findings)
-        elif name.lower().endswith(SUFFIXES):
+        if is_directory:
+            yield from _find_yaml_files(path, (*above, real), findings)
+        elif path.name.lower().endswith(SUFFIXES):
             yield path
 
 
-def _text(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
+def _read_file(path: Path) -> DocumentText:
+    name = _encodable(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            findings.faults.append(Fault("is no regular file", file=_shown(path)))
-            return
+            raise DocumentError([Fault("is not a regular file", file=name)])
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        findings.faults.append(Fault(_explain(error), file=_shown(path)))
-        return
-    yield from _decoded(data, max(status.st_size, len(data)), _shown(path), findings)
-
-
-def _decoded(data: bytes, size: int, file: str, findings: Findings) -> Iterator[tuple[str, str]]:
-    if len(data) > MAX_BYTES:
-        findings.faults.append(Fault(_too_large(size), file=file))
-        return
-    try:
-        yield file, data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        findings.faults.append(
-            Fault(
-                f"is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; save it as UTF-8",
-                file=file,
-                line=line,
-            )
-        )
+        raise DocumentError([Fault(_explain(error), file=name)]) from None
+    return decode_text(data, file=name, size=status.st_size)
 
 
 def _explain(error: Exception) -> str:
@@ -236,9 +208,9 @@ def _explain(error: Exception) -> str:
         return "there is no such file or directory"
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
-    return f"is no name of a file: {error}"
+    return f"is not a file name: {error}"
 
 
-def _shown(path: Path) -> str:
+def _encodable(path: Path) -> str:
     """Return the path as text that can be encoded anywhere, for messages."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

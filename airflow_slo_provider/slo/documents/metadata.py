@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -17,17 +18,7 @@ from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator,
 
 W = TypeVar("W", MissingSlices, CalendarDenominator)
 PREFIX = "airflow-slo/"
-OPTION_KEYS = (
-    "min-events",
-    "min-failures",
-    "missing-slices",
-    "min-coverage",
-    "calendar-denominator",
-    "maturity-lag",
-    "max-silence",
-    "error-budget-policy",
-    "tier",
-)
+OPTION_KEYS = tuple(option.name.replace("_", "-") for option in dataclass_fields(Options))
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _COUNT = re.compile(r"[0-9]{1,18}")
 _SHARE = re.compile(r"(?:0|1)?(?:\.[0-9]{1,30})?")
@@ -55,21 +46,17 @@ def read_name(fields: Fields, key: str) -> str | None:
     """Read a name in the form of RFC 1123 [OpenSLO v1, ``metadata.name``]."""
     name = fields.text(key, required=True)
     if name is not None and (_NAME.fullmatch(name) is None or len(name) > 63):
-        fields.fault(
-            key,
-            f"{name!r} is not a name as RFC 1123 has it: at most 63 lower case letters, digits and '-', "
-            "beginning and ending with a letter or digit, e.g. 'my-name'",
-        )
+        rule = "at most 63 lower case letters, digits and '-', beginning and ending with a letter or digit"
+        fields.error(key, f"{name!r} is not an RFC 1123 name: {rule}, e.g. 'my-name'")
         return None
     return name
 
 
-def read_metadata(document: Fields, *, options: bool = False, strict: bool = True) -> Metadata:
+def read_metadata(document: Fields, *, options: bool = False) -> Metadata:
     """Read ``metadata``.
 
     :param document: the document, or an inline object
     :param options: whether annotations ``airflow-slo/...`` are options of this document
-    :param strict: False for metadata of Kubernetes, which may hold further fields
     """
     fields = document.sub("metadata", required=True)
     if fields is None:
@@ -78,24 +65,28 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     display_name = fields.text("displayName") or ""
     labels = read_labels(fields)
     source = fields.sub("annotations")
-    annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None} if source else {}
-    if source is not None and options:
-        refuse_empty(source)
-    if source is not None and not options:
-        for key in annotations:
-            if key.startswith(PREFIX):
-                source.fault(key, "has no effect here; it belongs into the annotations of an SLO")
-    if strict:
-        fields.close()
+    annotations = read_annotations(source, options=options)
+    fields.close()
     return Metadata(name, display_name, labels, annotations, source)
 
 
-def refuse_empty(annotations: Fields) -> None:
-    """Refuse an empty ``airflow-slo/`` annotation, because the option would silently be off."""
-    for key in list(annotations.mapping.entries):
-        node = annotations.node(key)
-        if key.startswith(PREFIX) and (node is None or (isinstance(node, ScalarNode) and not node.text.strip())):
-            annotations.fault(key, "is empty; write a value, or remove it")
+def read_annotations(source: Fields | None, *, options: bool) -> dict[str, str]:
+    """Read annotations. An empty ``airflow-slo/`` annotation is an error, because the option would silently be off.
+
+    :param source: the annotations as fields, if there are any
+    :param options: whether annotations ``airflow-slo/...`` are options of this document
+    """
+    annotations: dict[str, str] = {}
+    for key in source.keys() if source else ():
+        assert source is not None
+        text, is_option = source.text(key), key.startswith(PREFIX)
+        if text is not None:
+            annotations[key] = text
+            if is_option and not options:
+                source.error(key, "has no effect here; write it into the annotations of an SLO")
+        elif is_option and options and (key not in source or isinstance(source.node(key), ScalarNode)):
+            source.error(key, "is empty; write a value, or remove it")
+    return annotations
 
 
 def read_labels(fields: Fields, key: str = "labels") -> dict[str, tuple[str, ...]]:
@@ -110,7 +101,7 @@ def read_labels(fields: Fields, key: str = "labels") -> dict[str, tuple[str, ...
         elif isinstance(node, ScalarNode):
             labels[name] = (node.text,)
         elif node is not None:
-            source.fault(name, f"must be text or a list of texts, not {node.kind}")
+            source.error(name, f"must be text or a list of texts, not {node.kind}")
     return labels
 
 
@@ -129,37 +120,32 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
         key = annotation.removeprefix(PREFIX)
         if key == annotation:
             if annotation.lower().replace("_", "-").startswith(("airflow-slo", "airflowslo")):
-                source.fault(annotation, f"unknown annotation{did_you_mean(annotation, [PREFIX + k for k in OPTION_KEYS])}")
+                source.error(annotation, f"unknown annotation{did_you_mean(annotation, [PREFIX + k for k in OPTION_KEYS])}")
             continue
         if key not in OPTION_KEYS:
             # Compared without the prefix: with it, all keys are similar.
             hint = did_you_mean(key, OPTION_KEYS).replace("'", f"'{PREFIX}", 1)
-            source.fault(
-                annotation, f"unknown annotation{hint or '; known: ' + ', '.join(PREFIX + option for option in OPTION_KEYS)}"
-            )
+            known = ", ".join(PREFIX + option for option in OPTION_KEYS)
+            source.error(annotation, f"unknown annotation{hint or f'; known: {known}'}")
             continue
         try:
-            values[key.replace("-", "_")] = _option(key, text.strip())
+            values[key.replace("-", "_")] = _read_option(key, text.strip())
         except ValueError as error:
-            source.fault(annotation, str(error))
+            source.error(annotation, str(error))
     denominator = values.get("calendar_denominator", CalendarDenominator.ELAPSED)
-    at = PREFIX + "calendar-denominator"
+    key = PREFIX + "calendar-denominator"
     if denominator is not CalendarDenominator.ELAPSED and window is not None and window.rolling:
-        source.fault(at, f"{denominator.value} needs a calendar window; a rolling window has always fully elapsed")
+        source.error(key, f"{denominator.value} needs a calendar window; a rolling window has always fully elapsed")
     if denominator is CalendarDenominator.WHOLE and method is BudgetingMethod.OCCURRENCES:
-        source.fault(
-            at, "whole needs budgetingMethod Timeslices or RatioTimeslices: the events of the days to come are not known"
-        )
+        source.error(key, "whole needs budgetingMethod Timeslices or RatioTimeslices: future events are not known")
     silence = values.get("max_silence")
     if silence is not None and window is not None and silence > nominal_length(window):
-        source.fault(
-            PREFIX + "max-silence",
-            f"is longer than the window of {window.duration}: a window without any event is unknown anyway",
-        )
+        message = f"is longer than the window of {window.duration}: a window without any event is unknown anyway"
+        source.error(PREFIX + "max-silence", message)
     return Options(**values)
 
 
-def _option(key: str, text: str) -> Any:
+def _read_option(key: str, text: str) -> Any:
     if key in ("min-events", "min-failures"):
         if _COUNT.fullmatch(text) is None:
             raise ValueError(f"{text!r} is not a whole number of events, 0 or more")
@@ -169,33 +155,25 @@ def _option(key: str, text: str) -> Any:
             raise ValueError(f"{text!r} is not a share between 0 and 1, e.g. 0.5 for half the window")
         return Fraction(text)
     if key == "maturity-lag":
-        return _lag(text)
+        if text in ("0", "0s", "0m", "0h", "0d"):
+            return timedelta(0)
+        length = parse_duration(text)
+        if length.is_calendar or length.seconds > 366 * 86400:
+            raise ValueError(f"{text} must be a fixed length of at most a year, e.g. 15m")
+        return length.timedelta
     if key == "max-silence":
-        return _silence(text)
+        length = parse_duration(text)
+        if length.is_calendar:
+            raise ValueError(f"{text} must be a fixed length, e.g. 6h")
+        return length.timedelta
     if key == "missing-slices":
-        return _word(MissingSlices, text)
+        return _read_choice(MissingSlices, text)
     if key == "calendar-denominator":
-        return _word(CalendarDenominator, text)
+        return _read_choice(CalendarDenominator, text)
     return text
 
 
-def _lag(text: str) -> timedelta:
-    if text in ("0", "0s", "0m", "0h", "0d"):
-        return timedelta(0)
-    length = parse_duration(text)
-    if length.is_calendar or length.seconds > 366 * 86400:
-        raise ValueError(f"{text} must be a fixed length of at most a year, e.g. 15m")
-    return length.timedelta
-
-
-def _silence(text: str) -> timedelta:
-    length = parse_duration(text)
-    if length.is_calendar or length.seconds <= 0:
-        raise ValueError(f"{text} must be a fixed length above 0, e.g. 6h")
-    return length.timedelta
-
-
-def _word(kind: type[W], text: str) -> W:
+def _read_choice(kind: type[W], text: str) -> W:
     words = [member.value for member in kind]
     if text not in words:
         raise ValueError(f"{text!r} is none of {', '.join(words)}{did_you_mean(text, words)}")

@@ -50,10 +50,11 @@ from fractions import Fraction
 
 from airflow_slo_provider.documents.durations import Duration
 from airflow_slo_provider.documents.fields import Fields
+from airflow_slo_provider.slo.documents.indicator_reader import valid
 from airflow_slo_provider.slo.documents.metadata import Metadata
 from airflow_slo_provider.slo.model import Location
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
-from airflow_slo_provider.slo.policy.overrides import too_long
+from airflow_slo_provider.slo.policy.overrides import expiry_error
 
 API_VERSION = "airflow-slo/v1"
 KIND = "ErrorBudgetPolicy"
@@ -77,34 +78,36 @@ _LEVEL_KEYS = ("op", "enter", "value", "exit", "window")
 
 def read_policy(document: Fields, metadata: Metadata) -> ErrorBudgetPolicy | None:
     """Read the ``spec`` of an ErrorBudgetPolicy; None if it has too many errors to build one."""
-    before = len(document.scope.findings.faults)
+    before = len(document.scope.findings.errors)
     spec = document.sub("spec", required=True)
     if spec is None:
         return None
     description = spec.text("description") or ""
-    warning_level = _share(spec, "warningLevel", Fraction(1, 4))
+    warning_level = _read_share(spec, "warningLevel", Fraction(1, 4))
     cool_down = spec.duration("coolDown", fixed=True)
     on_no_data, on_error = (OnUnknown(spec.choice(key, _ANSWERS) or "block") for key in ("onNoData", "onError"))
-    rules = [_rule(item) for item in spec.subs("rules", required=True) or ()]
-    _refuse_twins(spec, rules)
-    overrides = [_override(item) for item in spec.subs("overrides") or ()]
+    rules = valid(_read_rule(item) for item in spec.subs("rules", required=True) or ())
+    names = [rule.name for rule in rules]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        spec.error("rules", f"two rules are named {name!r}; the rules that held before are identified by name")
+    overrides = valid(_read_override(item) for item in spec.subs("overrides") or ())
     spec.close()
-    if metadata.name is None or len(document.scope.findings.faults) > before:
+    if metadata.name is None or len(document.scope.findings.errors) > before:
         return None
     return ErrorBudgetPolicy(
         metadata.name,
-        tuple(rule for rule in rules if rule is not None),
+        rules,
         warning_level,
         cool_down.timedelta if cool_down is not None else timedelta(0),
         on_no_data,
         on_error,
-        tuple(override for override in overrides if override is not None),
+        overrides,
         description,
         Location(document.scope.file, document.mapping.line),
     )
 
 
-def _rule(fields: Fields) -> PolicyRule | None:
+def _read_rule(fields: Fields) -> PolicyRule | None:
     name = fields.text("name", required=True)
     action = fields.choice("action", _ACTIONS, required=True)
     when = fields.sub("when", required=True)
@@ -117,7 +120,7 @@ def _rule(fields: Fields) -> PolicyRule | None:
         when.close()
         return None
     signal = Signal(word)
-    op, enter, leave, window = _levels(when, signal) if signal in _OPS else _no_levels(when, signal)
+    op, enter, leave, window = _read_levels(when, signal) if signal in _OPS else _refuse_levels(when, signal)
     when.close()
     if name is None or action is None:
         return None
@@ -127,41 +130,40 @@ def _rule(fields: Fields) -> PolicyRule | None:
 _Levels = tuple[str | None, Fraction | None, Fraction | None, Duration | None]
 
 
-def _no_levels(when: Fields, signal: Signal) -> _Levels:
+def _refuse_levels(when: Fields, signal: Signal) -> _Levels:
     when.allow(*_LEVEL_KEYS)
     for key in _LEVEL_KEYS:
         if key in when:
-            when.fault(key, f"has no meaning for {signal.value}, which either is so or is not")
+            when.error(key, f"has no meaning for {signal.value}, which has no levels")
     return None, None, None, None
 
 
-def _levels(when: Fields, signal: Signal) -> _Levels:
-    op = _op(when, signal)
+def _read_levels(when: Fields, signal: Signal) -> _Levels:
+    op = _read_op(when, signal)
     window = when.duration("window", required=signal in _WINDOWED, fixed=True)
     if window is not None and signal not in _WINDOWED:
-        when.fault("window", f"has no meaning for {signal.value}; it belongs to burnRate and budgetDrop")
+        when.error("window", f"has no meaning for {signal.value}; it belongs to burnRate and budgetDrop")
     if "enter" in when and "value" in when:
-        when.fault("value", "is another name for enter; write one of them")
+        when.error("value", "is another name for enter; write one of them")
     key = "value" if "value" in when and "enter" not in when else "enter"
-    enter, leave = _level(when, key, signal, required=True), _level(when, "exit", signal)
+    enter, leave = _read_level(when, key, signal, required=True), _read_level(when, "exit", signal)
     when.allow("enter", "value")
     if enter is not None:
-        _check_reach(when, key, signal, op, enter)
-    if enter is None or leave is None:
-        return op, enter, enter, window
-    _check_exit(when, key, signal, op, enter, leave)
-    return op, enter, leave, window
+        _check_enter(when, key, signal, op, enter)
+    if enter is not None and leave is not None:
+        _check_exit(when, key, signal, op, enter, leave)
+    return op, enter, enter if leave is None else leave, window
 
 
-def _op(when: Fields, signal: Signal) -> str:
+def _read_op(when: Fields, signal: Signal) -> str:
     options = _OPS[signal]
     op = when.choice("op", ("lt", "lte", "gt", "gte"))
     if op is not None and op not in options:
-        when.fault("op", f"must be {' or '.join(options)} for {signal.value}: {op} would hold while all is well")
+        when.error("op", f"must be {' or '.join(options)} for {signal.value}: {op} would hold while the SLO is healthy")
     return op or options[0]
 
 
-def _level(when: Fields, key: str, signal: Signal, *, required: bool = False) -> Fraction | None:
+def _read_level(when: Fields, key: str, signal: Signal, *, required: bool = False) -> Fraction | None:
     """Read a level as an exact number; for timeToExhaustion a duration, in seconds."""
     if signal is not Signal.TIME_TO_EXHAUSTION:
         return when.number(key, required=required)
@@ -169,73 +171,64 @@ def _level(when: Fields, key: str, signal: Signal, *, required: bool = False) ->
     return Fraction(length.seconds) if length is not None else None
 
 
-def _check_reach(when: Fields, key: str, signal: Signal, op: str, level: Fraction) -> None:
+def _check_enter(when: Fields, key: str, signal: Signal, op: str, level: Fraction) -> None:
     """Refuse a level at which the rule would always hold."""
     if signal is Signal.REMAINING_BUDGET and (level > 1 or (level == 1 and op == "lte")):
-        when.fault(key, "always holds: more than the whole budget, 1, is never left; a tenth of the budget is 0.1, not 10")
+        when.error(key, "always holds: at most the whole budget, 1, is left; a tenth of the budget is 0.1, not 10")
     elif signal in _SHARES and abs(level) >= _MOST_BUDGETS:
-        when.fault(key, f"is {float(abs(level)):g} whole budgets: a share is expected; a tenth of the budget is 0.1, not 10")
+        when.error(key, f"is {float(abs(level)):g} whole budgets: a share is expected; a tenth of the budget is 0.1, not 10")
     elif signal in _WINDOWED and (level < 0 or (level == 0 and op == "gte")):
-        when.fault(key, f"always holds: write a {signal.value} above 0")
+        when.error(key, f"always holds: write a {signal.value} above 0")
 
 
 def _check_exit(when: Fields, key: str, signal: Signal, op: str, enter: Fraction, leave: Fraction) -> None:
     falls = op in ("lt", "lte")
     if (leave < enter) if falls else (leave > enter):
         side = "above" if falls else "below"
-        when.fault(
-            "exit", f"must be {key} or lie {side} it, on the harmless side; else the rule would begin and end over and over"
-        )
+        when.error("exit", f"must be {key} or lie {side} it; otherwise the rule would start and stop at every evaluation")
     elif signal is Signal.REMAINING_BUDGET and (leave > 1 or (leave == 1 and op == "lte")):
-        when.fault("exit", "is never reached: more than the whole budget, 1, is never left")
+        when.error("exit", "is never reached: at most the whole budget, 1, is left")
     elif signal in _WINDOWED and (leave < 0 or (leave == 0 and op == "gte")):
         what = "burn rate" if signal is Signal.BURN_RATE else "budget drop"
-        when.fault("exit", f"is never reached: a {what} is never below 0")
+        when.error("exit", f"is never reached: a {what} is never below 0")
 
 
-def _refuse_twins(spec: Fields, rules: list[PolicyRule | None]) -> None:
-    names = [rule.name for rule in rules if rule is not None]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        spec.fault("rules", f"two rules are named {name!r}; what held before is remembered by name")
-
-
-def _share(spec: Fields, key: str, default: Fraction) -> Fraction:
+def _read_share(spec: Fields, key: str, default: Fraction) -> Fraction:
     value = spec.number(key)
     if value is None:
         return default
     if not 0 <= value <= 1:
-        spec.fault(key, "must be a share of the budget between 0 and 1, e.g. 0.25")
+        spec.error(key, "must be a share of the budget between 0 and 1, e.g. 0.25")
     return value
 
 
-def _override(fields: Fields) -> Override | None:
+def _read_override(fields: Fields) -> Override | None:
     action = fields.choice("action", _ACTIONS, required=True)
-    until = _until(fields)
+    until = _read_until(fields)
     reason = fields.text("reason", required=True)
     approved_by = fields.text("approvedBy") or ""
     slos = fields.texts("slos")
     if "slos" in fields and not slos:
-        fields.fault("slos", "is empty; name SLOs, or leave it out for all that use the policy")
+        fields.error("slos", "is empty; name SLOs, or remove it for all that use the policy")
     fields.close()
     if action is None or until is None or reason is None:
         return None
     return Override(Action(action), until, reason.strip(), approved_by, slos)
 
 
-def _until(fields: Fields) -> datetime | None:
+def _read_until(fields: Fields) -> datetime | None:
     text = fields.text("until", required=True)
     if text is None:
         return None
     try:
         until = datetime.fromisoformat(text.strip())
     except ValueError:
-        fields.fault("until", f"{text!r} is not a time such as 2026-12-01T18:00:00+01:00")
+        fields.error("until", f"{text!r} is not a time such as 2026-12-01T18:00:00+01:00")
         return None
     if until.tzinfo is None:
-        fields.fault("until", f"{text!r} has no time zone; write e.g. {text.strip()}Z or +01:00 behind the time")
+        fields.error("until", f"{text!r} has no time zone; write e.g. {text.strip()}Z, or +01:00 after the time")
         return None
-    why = too_long(until, datetime.now(UTC))
-    if why:
-        fields.fault("until", why)
+    if problem := expiry_error(until, datetime.now(UTC)):
+        fields.error("until", problem)
         return None
     return until

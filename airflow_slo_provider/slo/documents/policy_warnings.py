@@ -13,45 +13,41 @@ from airflow_slo_provider.slo.model import SLO
 from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolicy, PolicyRule, Signal
 
 
-def doubts(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[SLO]) -> Iterator[Fault]:
+def find_policy_warnings(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[SLO]) -> Iterator[Fault]:
     """Yield a warning for each policy that allows a spent budget, and for each rule that can never hold for an SLO.
 
     :param policies: all policies
     :param slos: all SLOs
     """
-    judged = [slo for slo in slos if slo.options.gates]
+    gating = [slo for slo in slos if slo.options.gates]
     for policy in policies:
-        if not any(_stops_when_spent(rule) for rule in policy.rules):
-            text = "no rule freezes or escalates once the budget is spent: it stops nothing then"
-            yield _fault(policy, text, "spec.rules")
+        if not any(_blocks_when_spent(rule) for rule in policy.rules):
+            yield policy_fault(policy, "no rule freezes or escalates once the budget is spent: it blocks nothing", "spec.rules")
         for number, rule in enumerate(policy.rules):
-            for slo in judged:
-                why = _never(rule, slo) if slo.options.error_budget_policy == policy.name else ""
-                if why:
-                    yield _fault(
-                        policy, f"rule {rule.name} can never hold for the SLO {slo.name}: {why}", f"spec.rules[{number}]"
-                    )
+            for slo in gating:
+                if slo.options.error_budget_policy == policy.name and (reason := _impossible_reason(rule, slo)):
+                    message = f"rule {rule.name} can never hold for the SLO {slo.name}: {reason}"
+                    yield policy_fault(policy, message, f"spec.rules[{number}]")
 
 
-def _stops_when_spent(rule: PolicyRule) -> bool:
+def _blocks_when_spent(rule: PolicyRule) -> bool:
     """Return whether a rule blocks when the budget is spent; the time to exhaustion is then 0."""
-    about_what_is_left = rule.signal in (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
-    if not rule.action.blocks or not about_what_is_left or rule.enter is None:
+    if not rule.action.blocks or rule.signal not in (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION) or rule.enter is None:
         return False
     return rule.enter > 0 or (rule.enter == 0 and rule.op != "lt")
 
 
-def _never(rule: PolicyRule, slo: SLO) -> str:
+def _impossible_reason(rule: PolicyRule, slo: SLO) -> str:
     """Return why a rule can never hold; an empty text if it can.
 
     If every event fails, the burn rate is 1 / (1 - target) [SRE Workbook ch. 5].
     """
     if rule.window is None or rule.enter is None or rule.signal not in (Signal.BURN_RATE, Signal.BUDGET_DROP):
         return ""
-    widths = [one.time_slice_window for one in slo.objectives if one.time_slice_window is not None]
+    widths = [width for objective in slo.objectives if (width := objective.time_slice_window) is not None]
     if widths and all(rule.window.timedelta < width.timedelta for width in widths):
         return f"its window {rule.window} is shorter than a time slice ({widths[0]})"
-    most = max(1 / budget_share(one.target) for one in slo.objectives)
+    most = max(1 / budget_share(objective.target) for objective in slo.objectives)
     what = "a burn rate"
     if rule.signal is Signal.BUDGET_DROP:
         most *= Fraction(int(rule.window.timedelta.total_seconds()), int(nominal_length(slo.window).total_seconds()))
@@ -60,6 +56,6 @@ def _never(rule: PolicyRule, slo: SLO) -> str:
     return "" if reached else f"{what} is {float(most):.4g} at most"
 
 
-def _fault(policy: ErrorBudgetPolicy, text: str, path: str) -> Fault:
-    where = policy.location
-    return Fault(text, path, f"{KIND}/{policy.name}", where.file, where.line)
+def policy_fault(policy: ErrorBudgetPolicy, message: str, path: str) -> Fault:
+    """Create an error or a warning about a policy document."""
+    return Fault(message, path, f"{KIND}/{policy.name}", policy.location.file, policy.location.line)

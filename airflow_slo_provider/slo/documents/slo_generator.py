@@ -20,7 +20,7 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.documents.fields import Fields
 from airflow_slo_provider.documents.nodes import ScalarNode
 from airflow_slo_provider.slo.documents.metadata import Metadata, read_options
-from airflow_slo_provider.slo.documents.slo_reader import target_share
+from airflow_slo_provider.slo.documents.slo_reader import read_target_share
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -37,7 +37,6 @@ KIND = "ServiceLevelObjective"
 #: The longest step of slo-generator's published error budget policies.
 PERIOD = "28d"
 
-_METHODS = ("good_bad_ratio", "query_sli", "distribution_cut")
 _OPERATOR = re.compile(r"[a-z_]+(?:\s*(?:by|without)\s*\([^()]*\))?")
 _PLACE = "[window"
 _VARIABLE = re.compile(r"\$\{[^}]*\}")
@@ -46,34 +45,36 @@ _HISTOGRAM = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)_bucket\s*(?:\{(.*)\})?", re
 
 def read_slo(document: Fields, metadata: Metadata) -> SLO | None:
     """Read one document; None if it has too many errors to build an SLO."""
-    service = _service(metadata)
+    named = ((metadata.labels.get(key) or ("",))[0] for key in ("service_name", "service"))
+    service = next((name for name in named if name.strip()), None)
     if service is None and metadata.name is not None:
-        document.scope.fault("is required: what the SLO is about", "metadata.labels.service_name", document.line_of("metadata"))
+        document.scope.error("is required: the service of the SLO", "metadata.labels.service_name", document.line_of("metadata"))
     spec = document.sub("spec", required=True)
     if spec is None:
         return None
     description = spec.text("description") or ""
     goal = spec.number("goal", required=True)
-    target = target_share(spec, "goal", goal) if goal is not None else None
+    target = read_target_share(spec, "goal", goal) if goal is not None else None
     backend = spec.text("backend", required=True)
     method = spec.text("method", required=True)
     sli = spec.sub("service_level_indicator", required=True)
     metric = None
     if backend is not None and backend.partition("/")[0].lower() != "prometheus":
-        spec.fault("backend", f"{backend!r} cannot be imported, only prometheus; write the SLO as OpenSLO v1")
+        spec.error("backend", f"{backend!r} cannot be imported, only prometheus; write the SLO as OpenSLO v1")
     elif method is not None and method not in _METHODS:
-        spec.fault("method", f"{method!r} cannot be imported; of the prometheus backend: {', '.join(_METHODS)}")
+        spec.error("method", f"{method!r} cannot be imported; of the prometheus backend: {', '.join(_METHODS)}")
     elif sli is not None and method is not None and backend is not None:
-        metric = _metric(sli, method)
-    for key, why in _NOT_IMPORTED.items():
+        metric = _METHODS[method](sli)
+        sli.close()
+    for key, reason in _NOT_IMPORTED.items():
         spec.allow(key)
         if key in spec:
-            spec.warn(key, f"not imported: {why}")
+            spec.warn(key, f"not imported: {reason}")
     spec.close()
     window = TimeWindow(parse_duration(PERIOD))
     options = read_options(metadata, BudgetingMethod.OCCURRENCES, window)
     document.warn(
-        "spec", f"these documents have no time window; the longest step published with slo-generator, {PERIOD}, is taken"
+        "spec", f"these documents have no time window; {PERIOD}, the longest step published with slo-generator, is used"
     )
     if metadata.name is None or service is None or target is None or metric is None:
         return None
@@ -86,50 +87,31 @@ def read_slo(document: Fields, metadata: Metadata) -> SLO | None:
 
 _NOT_IMPORTED = {
     "exporters": "results go to the ledger",
-    "error_budget_policy": "its steps stand elsewhere; write an ErrorBudgetPolicy and name it in an annotation",
-    "frequency": "the DAG's schedule says when",
+    "error_budget_policy": "its steps are in another file; write an ErrorBudgetPolicy and name it in an annotation",
+    "frequency": "the DAG's schedule is used",
 }
 
 
-def _service(metadata: Metadata) -> str | None:
-    for key in ("service_name", "service"):
-        values = metadata.labels.get(key)
-        if values and values[0].strip():
-            return values[0]
-    return None
-
-
-def _metric(sli: Fields, method: str) -> RatioMetric | None:
-    if method == "good_bad_ratio":
-        metric = _good_bad(sli)
-    elif method == "query_sli":
-        metric = _expression(sli)
-    else:
-        metric = _distribution(sli)
-    sli.close()
-    return metric
-
-
-def _good_bad(sli: Fields) -> RatioMetric | None:
+def _read_good_bad(sli: Fields) -> RatioMetric | None:
     operators = sli.texts("operators") or ("increase", "sum")
     for operator in operators:
         if _OPERATOR.fullmatch(operator) is None:
-            sli.fault("operators", f"{operator!r} is no name of a PromQL function or aggregation")
+            sli.error("operators", f"{operator!r} is not a PromQL function or aggregation")
             return None
-    good, bad, valid = (_filter(sli, key, operators) for key in ("filter_good", "filter_bad", "filter_valid"))
+    good, bad, valid = (_read_filter(sli, key, operators) for key in ("filter_good", "filter_bad", "filter_valid"))
     if "filter_good" not in sli:
-        sli.fault("filter_good", "is required")
+        sli.error("filter_good", "is required")
     if "filter_bad" not in sli and "filter_valid" not in sli:
-        sli.fault("filter_valid", "is required, or filter_bad")
+        sli.error("filter_valid", "is required, or filter_bad")
     counter = "increase" in operators or "rate" in operators
     if "filter_bad" in sli:
         # As in slo-generator, filter_bad takes precedence over filter_valid.
         if "filter_valid" in sli:
-            sli.warn("filter_valid", "is not used: filter_bad is there, and goes before it")
+            sli.warn("filter_valid", "is not used: filter_bad takes precedence")
         if good is None or bad is None:
             return None
         if operators[-1] != "sum":
-            sli.fault("filter_bad", "needs sum as the last of the operators, so that good and bad add up; or write filter_valid")
+            sli.error("filter_bad", "needs sum as the last of the operators, so that good and bad add up; or write filter_valid")
             return None
         # A series without events may not exist. If both are missing there is no data, which must not look like no events.
         total = f"(({good}) + ({bad})) or ({good}) or ({bad})"
@@ -137,13 +119,13 @@ def _good_bad(sli: Fields) -> RatioMetric | None:
     if good is None or valid is None:
         return None
     if good == valid:
-        sli.fault("filter_valid", "is the same query as filter_good: the ratio would always be 1")
+        sli.error("filter_valid", "is the same query as filter_good: the ratio would always be 1")
         return None
     return RatioMetric(good=_source(good), total=_source(valid), counter=counter)
 
 
-def _filter(sli: Fields, key: str, operators: tuple[str, ...]) -> str | None:
-    text = _text(sli, key)
+def _read_filter(sli: Fields, key: str, operators: tuple[str, ...]) -> str | None:
+    text = _read_text(sli, key)
     if text is None:
         return None
     query = text.replace(_PLACE, "[{{.window}}") if _PLACE in text else f"{text}[{{{{.window}}}}]"
@@ -152,47 +134,47 @@ def _filter(sli: Fields, key: str, operators: tuple[str, ...]) -> str | None:
     return query
 
 
-def _expression(sli: Fields) -> RatioMetric | None:
-    text = _text(sli, "expression", required=True)
+def _read_expression(sli: Fields) -> RatioMetric | None:
+    text = _read_text(sli, "expression", required=True)
     if text is None:
         return None
     if _PLACE not in text:
-        sli.fault("expression", "must say [window] where the range goes")
+        sli.error("expression", "must have [window] as its range")
         return None
     return RatioMetric(raw=_source(text.replace(_PLACE, "[{{.window}}")), raw_type="success")
 
 
-def _distribution(sli: Fields) -> RatioMetric | None:
-    text, bucket = _text(sli, "expression", required=True), sli.node("threshold_bucket", required=True)
+def _read_distribution(sli: Fields) -> RatioMetric | None:
+    text, bucket = _read_text(sli, "expression", required=True), sli.node("threshold_bucket", required=True)
     if text is None or bucket is None:
         return None
     histogram = _HISTOGRAM.fullmatch(text)
     if histogram is None:
-        sli.fault("expression", 'must be the buckets of a histogram, e.g. latency_seconds_bucket{code="200"}')
+        sli.error("expression", 'must be the buckets of a histogram, e.g. latency_seconds_bucket{code="200"}')
         return None
     if not isinstance(bucket, ScalarNode) or bucket.number is None:
-        sli.fault("threshold_bucket", "must be the upper bound of a bucket as it stands in the label le, e.g. 0.25")
+        sli.error("threshold_bucket", "must be the upper bound of a bucket as in the label le, e.g. 0.25")
         return None
     name, matchers = histogram[1], (histogram[2] or "").strip().rstrip(",")
     cut = f'{matchers},le="{bucket.text}"' if matchers else f'le="{bucket.text}"'
     whole = f"{{{matchers}}}" if matchers else ""
-    good, total = (
-        f"sum(increase({name}_bucket{{{cut}}}[{{{{.window}}}}]))",
-        f"sum(increase({name}_count{whole}[{{{{.window}}}}]))",
-    )
-    return RatioMetric(good=_source(good), total=_source(total), counter=True)
+    good = _source(f"sum(increase({name}_bucket{{{cut}}}[{{{{.window}}}}]))")
+    return RatioMetric(good=good, total=_source(f"sum(increase({name}_count{whole}[{{{{.window}}}}]))"), counter=True)
 
 
-def _text(sli: Fields, key: str, *, required: bool = False) -> str | None:
+def _read_text(sli: Fields, key: str, *, required: bool = False) -> str | None:
     text = sli.text(key, required=required)
     if text is None:
         return None
     variable = _VARIABLE.search(text)
     if variable is not None:
-        sli.fault(key, f"holds the environment variable {variable[0]}, which is not filled in here; write its value")
+        sli.error(key, f"holds the environment variable {variable[0]}, which is not replaced here; write its value")
         return None
     return text.strip()
 
 
 def _source(query: str) -> MetricSource:
     return MetricSource("Prometheus", None, query, {"query": query})
+
+
+_METHODS = {"good_bad_ratio": _read_good_bad, "query_sli": _read_expression, "distribution_cut": _read_distribution}

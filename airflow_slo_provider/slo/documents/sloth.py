@@ -15,9 +15,9 @@ from collections.abc import Mapping
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.documents.fields import Fields
-from airflow_slo_provider.slo.documents.indicator_reader import normal_query
-from airflow_slo_provider.slo.documents.metadata import Metadata, read_labels, read_options, refuse_empty
-from airflow_slo_provider.slo.documents.slo_reader import target_share
+from airflow_slo_provider.slo.documents.indicator_reader import normalise_window
+from airflow_slo_provider.slo.documents.metadata import Metadata, read_annotations, read_labels, read_options
+from airflow_slo_provider.slo.documents.slo_reader import read_target_share
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -59,50 +59,46 @@ def read_service(
     labels = read_labels(spec)
     _refuse_plugins(spec)
     options = read_options(metadata, BudgetingMethod.OCCURRENCES, _WINDOW)
-    slos = [_slo(item, service, labels, metadata, options) for item in spec.subs("slos", required=True) or ()]
+    slos = [_read_slo(item, service, labels, metadata, options) for item in spec.subs("slos", required=True) or ()]
     spec.close()
     return service, slos
 
 
-def read_annotations(document: Fields) -> Metadata:
+def read_kubernetes_metadata(document: Fields) -> Metadata:
     """Read the annotations of a Kubernetes object; ``airflow-slo/...`` have the same meaning as on an OpenSLO SLO."""
     fields = document.sub("metadata", required=True)
     source = fields.sub("annotations") if fields is not None else None
     if source is None:
         return Metadata(None)
-    refuse_empty(source)
-    annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None}
-    return Metadata(None, annotations=annotations, source=source)
+    return Metadata(None, annotations=read_annotations(source, options=True), source=source)
 
 
-def _slo(
+def _read_slo(
     fields: Fields, service: str | None, shared: _Labels, metadata: Metadata, options: Options
 ) -> tuple[str | None, SLO | None, Fields]:
     name = fields.text("name", required=True)
     if name is not None and _NAME.fullmatch(name) is None:
-        fields.fault(
-            "name", f"{name!r} is no name as sloth has it: letters, digits, '-', '_' and '.', e.g. 'requests-availability'"
-        )
+        fields.error("name", f"{name!r} is not a sloth name: letters, digits, '-', '_' and '.', e.g. 'requests-availability'")
         name = None
     description = fields.text("description") or ""
     percent = fields.number("objective", required=True)
-    target = target_share(fields, "objective", percent, percent=True) if percent is not None else None
+    target = read_target_share(fields, "objective", percent, percent=True) if percent is not None else None
     labels = {**shared, **read_labels(fields)}
     _refuse_plugins(fields)
-    metric = _metric(fields)
-    _alerting(fields)
+    metric = _read_metric(fields)
+    _read_alerting(fields)
     fields.close()
     if name is None or service is None or target is None or metric is None:
         return name, None, fields
-    place = Location(fields.scope.file, fields.mapping.line)
+    location = Location(fields.scope.file, fields.mapping.line)
     slo = SLO(
         name, service, Indicator(name, metric), _WINDOW, BudgetingMethod.OCCURRENCES, (Objective(target),),
-        description=description, labels=labels, annotations=metadata.annotations, options=options, location=place,
+        description=description, labels=labels, annotations=metadata.annotations, options=options, location=location,
     )  # fmt: skip
     return name, slo, fields
 
 
-def _metric(fields: Fields) -> RatioMetric | None:
+def _read_metric(fields: Fields) -> RatioMetric | None:
     sli = fields.sub("sli", required=True)
     if sli is None:
         return None
@@ -111,28 +107,28 @@ def _metric(fields: Fields) -> RatioMetric | None:
     sli.allow("plugin")
     sli.close()
     if "plugin" in kinds:
-        sli.fault("plugin", "an SLI plugin is Go code of sloth's and cannot be imported; write its queries as events")
+        sli.error("plugin", "an SLI plugin is Go code of sloth and cannot be imported; write its queries as events")
         return None
     if len(kinds) != 1:
-        sli.fault(kinds[-1] if kinds else "events", f"an sli is either events or raw, not {' and '.join(kinds) or 'empty'}")
+        sli.error(kinds[-1] if kinds else "events", f"an sli is either events or raw, not {' and '.join(kinds) or 'empty'}")
         return None
     if events is not None:
-        bad, total = _query(events, "error_query"), _query(events, "total_query")
+        bad, total = _read_query(events, "error_query"), _read_query(events, "total_query")
         events.close()
         if bad is None or total is None:
             return None
         if bad.query == total.query:
-            events.fault("total_query", "is the same query as error_query: everything would be an error")
+            events.error("total_query", "is the same query as error_query: everything would be an error")
             return None
         return RatioMetric(bad=bad, total=total, counter=all(_RANGED.search(source.query) for source in (bad, total)))
     if raw is not None:
-        ratio = _query(raw, "error_ratio_query")
+        ratio = _read_query(raw, "error_ratio_query")
         raw.close()
         return RatioMetric(raw=ratio, raw_type="failure") if ratio is not None else None
     return None
 
 
-def _query(fields: Fields, key: str) -> MetricSource | None:
+def _read_query(fields: Fields, key: str) -> MetricSource | None:
     """Read a query under sloth's or Kubernetes' spelling of its name. It must contain the window, as in sloth."""
     camel = _camel(key)
     fields.allow(key, camel)
@@ -140,18 +136,18 @@ def _query(fields: Fields, key: str) -> MetricSource | None:
     text = fields.text(name, required=True)
     if text is None:
         return None
-    query = normal_query(text)
+    query = normalise_window(text)
     other = _TEMPLATE.search(query)
     if other is not None:
-        fields.fault(name, f"holds {other[0]}; only {{{{.window}}}} can be filled in here")
-        return None
-    if "{{.window}}" not in query:
-        fields.fault(name, "must say {{.window}} where the range goes, e.g. sum(rate(requests_total[{{.window}}]))")
-        return None
-    return MetricSource("Prometheus", None, query, {"query": query})
+        fields.error(name, f"holds {other[0]}; only {{{{.window}}}} can be filled in here")
+    elif "{{.window}}" not in query:
+        fields.error(name, "must have {{.window}} as its range, e.g. sum(rate(requests_total[{{.window}}]))")
+    else:
+        return MetricSource("Prometheus", None, query, {"query": query})
+    return None
 
 
-def _alerting(fields: Fields) -> None:
+def _read_alerting(fields: Fields) -> None:
     alerting = fields.sub("alerting")
     if alerting is None:
         return
@@ -178,7 +174,7 @@ def _refuse_plugins(fields: Fields) -> None:
     for key in ("slo_plugins", "sloPlugins", "plugins"):
         if key in fields:
             fields.allow(key)
-            fields.warn(key, "not imported: plugins are code of sloth's")
+            fields.warn(key, "not imported: plugins are code of sloth")
 
 
 def _camel(key: str) -> str:

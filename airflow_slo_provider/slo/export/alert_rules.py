@@ -8,8 +8,8 @@ from datetime import timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule
-from airflow_slo_provider.slo.export.rule_file import Rule, alert, camel_case, plain
-from airflow_slo_provider.slo.export.rule_plan import Plan, PolicyAlert
+from airflow_slo_provider.slo.export.rule_file import Rule, alerting_rule, camel_case, escape_template
+from airflow_slo_provider.slo.export.rule_plan import PolicyAlert, RulePlan
 from airflow_slo_provider.slo.promql.text import OPERATORS, number, window_text
 
 
@@ -37,7 +37,7 @@ class Subject:
         return f"slo:sli_error:ratio_rate{window_text(window)}{self.matchers}"
 
 
-def alert_rules(subject: Subject, plan: Plan, total: str | None) -> list[Rule]:
+def alert_rules(subject: Subject, plan: RulePlan, total: str | None) -> list[Rule]:
     """Write all alerts of one objective.
 
     :param total: expression of all events over the shortest window; None if the indicator does not have one
@@ -50,27 +50,27 @@ def alert_rules(subject: Subject, plan: Plan, total: str | None) -> list[Rule]:
     return [*found, _no_data_alert(subject, plan, total)]
 
 
-def _burn_alert(subject: Subject, plan: Plan, severity: str) -> Rule:
+def _burn_alert(subject: Subject, plan: RulePlan, severity: str) -> Rule:
     chosen = [rule for rule in plan.burn if rule.severity == severity]
     meanings = [
         f"a burn rate of {_round(rule.factor)} for {window_text(rule.long)} spends {_percent(rule.fraction)} of it"
         for rule in chosen
     ]
-    return alert(
+    return alerting_rule(
         f"{camel_case(subject.name)}ErrorBudgetBurn",
         "\nor\n".join(_burning(subject, plan.budget, rule) for rule in chosen),
-        labels={"severity": plain(severity)},
+        labels={"severity": escape_template(severity)},
         annotations={
-            "summary": plain(f"{subject.title} spends its error budget too fast"),
-            "description": f"{_at_what_rate(subject)}. The budget is {_percent(plan.budget)} of {subject.method} over "
-            f"{plain(subject.period)}; {'; '.join(meanings)}.",
+            "summary": escape_template(f"{subject.title} spends its error budget too fast"),
+            "description": f"{_format_rate(subject)}. The budget is {_percent(plan.budget)} of {subject.method} over "
+            f"{escape_template(subject.period)}; {'; '.join(meanings)}.",
         },
     )
 
 
-def _at_what_rate(subject: Subject) -> str:
-    rate = "{{ $value | humanize }}"
-    return f"{plain(subject.title)} burns its error budget at {rate} times the rate that lasts {plain(subject.period)}"
+def _format_rate(subject: Subject) -> str:
+    rate, title, period = "{{ $value | humanize }}", escape_template(subject.title), escape_template(subject.period)
+    return f"{title} burns its error budget at {rate} times the rate that lasts {period}"
 
 
 def _burning(subject: Subject, budget: Fraction, rule: BurnRateRule) -> str:
@@ -88,35 +88,35 @@ def _policy_alert(subject: Subject, budget: Fraction, chosen: PolicyAlert) -> Ru
     lookback = window_text(condition.lookback_window)
     limit = f"{OPERATORS[condition.op]} {number(condition.threshold * budget)}"
     rate = f"{OPERATORS[condition.op]} {_round(condition.threshold)}"
-    said = f" {plain(condition.description)}" if condition.description else ""
-    return alert(
+    description = f" {escape_template(condition.description)}" if condition.description else ""
+    return alerting_rule(
         f"{camel_case(subject.name)}{camel_case(condition.name)}",
         f"max without (slo_window) (({subject.ratio(condition.lookback_window.timedelta)} {limit}) / {number(budget)})",
         wait=window_text(condition.alert_after) if condition.alert_after else None,
-        labels={"severity": plain(condition.severity), "alert_policy": plain(chosen.policy.name)},
+        labels={"severity": escape_template(condition.severity), "alert_policy": escape_template(chosen.policy.name)},
         annotations={
-            "summary": plain(f"{subject.title}: burn rate {rate} over {lookback}"),
-            "description": f"{_at_what_rate(subject)}, measured over {lookback}.{said}",
+            "summary": escape_template(f"{subject.title}: burn rate {rate} over {lookback}"),
+            "description": f"{_format_rate(subject)}, measured over {lookback}.{description}",
         },
     )
 
 
-def _no_data_alert(subject: Subject, plan: Plan, total: str | None) -> Rule:
+def _no_data_alert(subject: Subject, plan: RulePlan, total: str | None) -> Rule:
     base = window_text(plan.base)
     expression = f"absent({subject.ratio(plan.base)})"
     if total is not None:
         # Without traffic there is no ratio either, but the counters exist, so nothing is wrong.
         expression += f"\nunless on ()\n(\n  {total} == 0\n)"
-    return alert(
+    return alerting_rule(
         f"{camel_case(subject.name)}NoData",
         expression,
         wait=window_text(plan.no_data_after),
-        labels={**{name: plain(value) for name, value in subject.labels.items()}, "severity": "page"},
+        labels={**{name: escape_template(value) for name, value in subject.labels.items()}, "severity": "page"},
         annotations={
-            "summary": plain(f"{subject.title} cannot be measured"),
-            "description": plain(
+            "summary": escape_template(f"{subject.title} cannot be measured"),
+            "description": escape_template(
                 f"{subject.title} has no usable data over the last {base}: series are missing, or good and all events contradict "
-                "each other. Nothing is known about its error budget, and gates that look at it stay closed."
+                "each other. Its error budget is unknown, and gates that use it stay closed."
             ),
         },
     )

@@ -21,8 +21,16 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.documents.durations import Duration, as_duration
 from airflow_slo_provider.slo.export.alert_rules import Subject, alert_rules
 from airflow_slo_provider.slo.export.rule_expressions import error_ratio, events_total, mean_of_slices, slice_verdict
-from airflow_slo_provider.slo.export.rule_file import Group, Rule, Section, checked_labels, document_labels, record, write_file
-from airflow_slo_provider.slo.export.rule_plan import Plan, plan
+from airflow_slo_provider.slo.export.rule_file import (
+    Rule,
+    RuleGroup,
+    RuleSection,
+    checked_labels,
+    document_labels,
+    recording_rule,
+    write_file,
+)
+from airflow_slo_provider.slo.export.rule_plan import RulePlan, plan_rules
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Objective
 from airflow_slo_provider.slo.promql.text import number, quote, window_text
 
@@ -62,14 +70,14 @@ def rules(
     """
     every = as_duration(interval).timedelta if interval is not None else None
     if every is not None and every >= _LOOKBACK:
-        raise ValueError(f"interval {window_text(every)} must be below 5m: Prometheus would forget a value before the next one")
+        raise ValueError(f"interval {window_text(every)} must be below 5m: Prometheus would drop a value before the next one")
     extra = checked_labels(extra_labels)
-    chosen = _chosen(catalog.slos, select)
+    chosen = catalog.matching(select)
     sections = [_section(slo, name, objective, every, extra) for slo in chosen for name, objective in slo.parts()]
     names = [group.name for section in sections for group in section.groups]
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})[0]
-        raise ValueError(f"two SLOs would both write the rule group {twice}; give them different names")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two SLOs would both write the rule group {twice[0]}; give them different names")
     return write_file(HEADER, sections)
 
 
@@ -82,28 +90,16 @@ def recorded_names(catalog: SLOCatalog) -> list[str]:
     return [name for slo, name, objective in parts if _section(slo, name, objective, None, {}).groups]
 
 
-def _chosen(slos: Collection[SLO], select: Collection[str] | Callable[[SLO], bool] | None) -> list[SLO]:
-    if select is None:
-        return list(slos)
-    if callable(select):
-        return [slo for slo in slos if select(slo)]
-    wanted = {select} if isinstance(select, str) else set(select)
-    unknown = wanted - {slo.name for slo in slos}
-    if unknown:
-        raise ValueError(f"no SLO named {', '.join(sorted(unknown))}; there are {', '.join(sorted(slo.name for slo in slos))}")
-    return [slo for slo in slos if slo.name in wanted]
-
-
-def _section(slo: SLO, name: str, objective: Objective, interval: timedelta | None, extra: Mapping[str, str]) -> Section:
+def _section(slo: SLO, name: str, objective: Objective, interval: timedelta | None, extra: Mapping[str, str]) -> RuleSection:
     title = f"SLO {name} of service {slo.service}: {number(objective.target * 100)} % over {slo.window.duration}, {slo.method}"
     indicator = slo.indicator_of(objective)
     if indicator.source_type.casefold() != "prometheus":
-        return Section(title, [f"no rules: its indicator reads {indicator.source_type}, which has no series in Prometheus"])
+        return RuleSection(title, [f"no rules: its indicator reads {indicator.source_type}, which has no series in Prometheus"])
     try:
-        writer = _Writer(slo, name, objective, indicator, plan(slo, objective), interval, extra)
-        return Section(title, writer.plan.notes, list(writer.groups()))
+        writer = _Writer(slo, name, objective, indicator, plan_rules(slo, objective), interval, extra)
+        return RuleSection(title, writer.plan.notes, list(writer.groups()))
     except ValueError as error:
-        return Section(title, [f"no rules: {error}"])
+        return RuleSection(title, [f"no rules: {error}"])
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ class _Writer:
     name: str
     objective: Objective
     indicator: Indicator
-    plan: Plan
+    plan: RulePlan
     interval: timedelta | None
     extra: Mapping[str, str]
 
@@ -129,26 +125,21 @@ class _Writer:
 
     @property
     def subject(self) -> Subject:
-        return Subject(
-            name=self.name,
-            title=f"{self.slo.service} {self.name}",
-            method="events" if self.slo.method is BudgetingMethod.OCCURRENCES else "time slices",
-            period=str(self.slo.window.duration),
-            matchers=self.matchers,
-            labels=self.labels,
-        )
+        method = "events" if self.slo.method is BudgetingMethod.OCCURRENCES else "time slices"
+        period = str(self.slo.window.duration)
+        return Subject(self.name, f"{self.slo.service} {self.name}", method, period, self.matchers, self.labels)
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[RuleGroup]:
         """Yield the groups: short windows, long windows, derived values, alerts."""
         short = [self._ratio(window) for window in self.plan.windows if window < _LONG]
         long = [self._ratio(window) for window in self.plan.windows if window >= _LONG]
         prefix = f"slo-{self.slo.service}-{self.name}"
-        yield Group(f"{prefix}-sli", [*self._slices(), *short], self._text(self._slice_interval()))
+        yield RuleGroup(f"{prefix}-sli", [*self._slices(), *short], self._text(self._slice_interval()))
         if long:
-            yield Group(f"{prefix}-sli-long", long, self._text(max(_LONG_INTERVAL, self.interval or _LONG_INTERVAL)))
-        yield Group(f"{prefix}-meta", self._meta(), self._text(self.interval))
+            yield RuleGroup(f"{prefix}-sli-long", long, self._text(max(_LONG_INTERVAL, self.interval or _LONG_INTERVAL)))
+        yield RuleGroup(f"{prefix}-meta", self._meta(), self._text(self.interval))
         total = events_total(self.indicator, window_text(self.plan.base))
-        yield Group(f"{prefix}-alerts", alert_rules(self.subject, self.plan, total), self._text(self.interval))
+        yield RuleGroup(f"{prefix}-alerts", alert_rules(self.subject, self.plan, total), self._text(self.interval))
 
     def _slice_interval(self) -> timedelta | None:
         if self.plan.slice_width is None:
@@ -163,8 +154,8 @@ class _Writer:
         labels = self.labels | {"slo_window": width}
         verdict = slice_verdict(self._slice_error(width), self.slo.method, self.objective, self.slo.options.missing_slices)
         return [
-            record(f"slo:slice_error:ratio{width}", error_ratio(self.indicator, self.objective, width), labels),
-            record(f"slo:slice_bad:ratio{width}", verdict, labels),
+            recording_rule(f"slo:slice_error:ratio{width}", error_ratio(self.indicator, self.objective, width), labels),
+            recording_rule(f"slo:slice_bad:ratio{width}", verdict, labels),
         ]
 
     def _slice_error(self, width: str) -> str:
@@ -178,26 +169,26 @@ class _Writer:
             width = window_text(self.plan.slice_width)
             verdict = f"slo:slice_bad:ratio{width}{self.matchers}"
             expression = mean_of_slices(verdict, self._slice_error(width), text, width)
-        return record(f"slo:sli_error:ratio_rate{text}", expression, self.labels | {"slo_window": text})
+        return recording_rule(f"slo:sli_error:ratio_rate{text}", expression, self.labels | {"slo_window": text})
 
     def _meta(self) -> list[Rule]:
         labels, duration = self.labels, self.slo.window.duration
         budget = number(self.plan.budget)
         found = [
-            record("slo:objective:ratio", f"vector({number(self.objective.target)})", labels),
-            record("slo:error_budget:ratio", f"vector({budget})", labels),
-            record("slo:current_burn_rate:ratio", f"{self.subject.ratio(self.plan.base)} / {budget}", labels),
+            recording_rule("slo:objective:ratio", f"vector({number(self.objective.target)})", labels),
+            recording_rule("slo:error_budget:ratio", f"vector({budget})", labels),
+            recording_rule("slo:current_burn_rate:ratio", f"{self.subject.ratio(self.plan.base)} / {budget}", labels),
         ]
         if not duration.is_calendar:
             days = number(Fraction(duration.seconds, 86400))
-            found.append(record("slo:time_period:days", f"vector({days})", labels))
+            found.append(recording_rule("slo:time_period:days", f"vector({days})", labels))
         if self.plan.period is not None:
             period = self.subject.ratio(self.plan.period)
             remaining = f"1 - slo:period_burn_rate:ratio{self.matchers}"
-            found.append(record("slo:period_burn_rate:ratio", f"{period} / {budget}", labels))
-            found.append(record("slo:period_error_budget_remaining:ratio", remaining, labels))
+            found.append(recording_rule("slo:period_burn_rate:ratio", f"{period} / {budget}", labels))
+            found.append(recording_rule("slo:period_error_budget_remaining:ratio", remaining, labels))
         info = labels | {"slo_period": str(duration), "slo_method": str(self.slo.method)}
-        return [*found, record("slo_info", "vector(1)", info)]
+        return [*found, recording_rule("slo_info", "vector(1)", info)]
 
     @staticmethod
     def _text(interval: timedelta | None) -> str | None:

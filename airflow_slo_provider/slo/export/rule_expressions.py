@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from airflow_slo_provider.documents.durations import as_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MissingSlices, Objective, RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_fault
+from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_error
 from airflow_slo_provider.slo.promql.text import (
     OPPOSITES,
     close,
@@ -86,9 +86,8 @@ def _counts(metric: RatioMetric, window: str) -> dict[str, str]:
     if "total" not in queries or len(queries) != 2:
         raise ValueError("a ratio metric needs total with good or bad, or raw")
     for query in queries.values():
-        fault = window_fault(query)
-        if fault:
-            raise ValueError(f"{fault} ({shorten(query)})")
+        if problem := window_error(query):
+            raise ValueError(f"{problem} ({shorten(query)})")
     if are_counts(queries) and len({unit(query).per_second for query in queries.values()}) > 1:
         return {role: _in_events(query, window, counter=metric.counter) for role, query in queries.items()}
     return {role: _summed(counts_over(query, window, counter=metric.counter)) for role, query in queries.items()}
@@ -144,9 +143,9 @@ def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str)
 
 def _raw_error(metric: RatioMetric, window: str) -> str:
     if metric.raw is None or not has_window(metric.raw.query):
-        raise ValueError("a raw ratio must name its window as {{.window}}: without it, it cannot be asked for another window")
-    if fault := window_fault(metric.raw.query):
-        raise ValueError(f"{fault} ({shorten(metric.raw.query)})")
+        raise ValueError("a raw ratio must name its window as {{.window}}: without it, it cannot be queried for another window")
+    if problem := window_error(metric.raw.query):
+        raise ValueError(f"{problem} ({shorten(metric.raw.query)})")
     raw = f"(\n{_indent(with_window(metric.raw.query.strip(), window))}\n)"
     inside = f"({raw} >= 0) <= 1"  # drops NaN and values that are not a share
     return inside if metric.raw_type == "failure" else f"1 - ({inside})"

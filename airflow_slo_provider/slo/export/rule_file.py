@@ -17,7 +17,7 @@ Rule = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Group:
+class RuleGroup:
     """A rule group: its rules are evaluated one after the other at the same time.
 
     :param interval: PromQL duration, or None for the server's own evaluation interval
@@ -31,7 +31,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Section:
+class RuleSection:
     """The rules of one objective.
 
     :param title: comment above the rules
@@ -41,19 +41,19 @@ class Section:
 
     title: str
     notes: Sequence[str]
-    groups: Sequence[Group] = ()
+    groups: Sequence[RuleGroup] = ()
 
 
 class _Expression(str):
     """PromQL text that is written as a literal block."""
 
 
-def record(name: str, expression: str, labels: Mapping[str, str]) -> Rule:
+def recording_rule(name: str, expression: str, labels: Mapping[str, str]) -> Rule:
     """Create a recording rule."""
     return {"record": name, "expr": _Expression(expression), "labels": dict(labels)}
 
 
-def alert(
+def alerting_rule(
     name: str, expression: str, *, labels: Mapping[str, str], annotations: Mapping[str, str], wait: str | None = None
 ) -> Rule:
     """Create an alerting rule.
@@ -76,7 +76,7 @@ def camel_case(text: str) -> str:
     return "".join(word[0].upper() + word[1:] for word in words) or "SLO"
 
 
-def plain(text: str) -> str:
+def escape_template(text: str) -> str:
     """Escape text for Prometheus' templates, on one line."""
     return " ".join(text.split()).replace("{{", '{{ "{{" }}')
 
@@ -112,16 +112,13 @@ def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return {name: str(value) for name, value in sorted((labels or {}).items())}
 
 
-def write_file(header: Sequence[str], sections: Iterable[Section]) -> str:
+def write_file(header: Sequence[str], sections: Sequence[RuleSection]) -> str:
     """Write a rule file; the same input gives the same text."""
     lines = [*_comments(header, indent=""), "", "groups:"]
-    any_group = False
     for section in sections:
         lines += ["", *_comments([section.title, *section.notes], indent="  ")]
-        for group in section.groups:
-            any_group = True
-            lines.append(_group_text(group))
-    if not any_group:
+        lines += map(_format_group, section.groups)
+    if not any(section.groups for section in sections):
         lines[lines.index("groups:")] = "groups: []"
     return "\n".join(lines) + "\n"
 
@@ -131,7 +128,7 @@ def _comments(texts: Iterable[str], *, indent: str) -> list[str]:
     return [f"{indent}# {''.join(c if c.isprintable() else ' ' for c in ' '.join(text.split()))}" for text in texts]
 
 
-def _group_text(group: Group) -> str:
+def _format_group(group: RuleGroup) -> str:
     import yaml
 
     class Dumper(yaml.SafeDumper):

@@ -27,7 +27,7 @@ class PolicyAlert:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RulePlan:
     """The rules to write for one objective.
 
     :param period: the SLO's window if it is rolling and has a fixed length
@@ -70,8 +70,8 @@ class Plan:
         return rule.long * float(whole * self.budget)
 
 
-def plan(slo: SLO, objective: Objective) -> Plan:
-    """Plan the rules of one objective.
+def plan_rules(slo: SLO, objective: Objective) -> RulePlan:
+    """RulePlan the rules of one objective.
 
     :param slo: the SLO
     :param objective: one of its objectives
@@ -81,26 +81,25 @@ def plan(slo: SLO, objective: Objective) -> Plan:
     width = _slice_width(slo, objective)
     base = max(BASE_WINDOW, width or BASE_WINDOW)
     notes: list[str] = []
-    duration = slo.window.duration
-    burn: list[BurnRateRule] = []
+    duration, burn, period = slo.window.duration, list[BurnRateRule](), None
     if duration.is_calendar:
         notes.append(f"no burn-rate alerts: the window {duration} has no fixed length")
     else:
         burn = _burn_rules(duration.timedelta, budget, width, notes)
-    period = duration.timedelta if slo.window.rolling and not duration.is_calendar else None
-    if period is None:
+    if duration.is_calendar or not slo.window.rolling:
         notes.append("no period records: a calendar window begins at a date, which a range in PromQL cannot")
-    if period is not None and width is not None and period < width:
-        notes.append(f"no period records: the window {window_text(period)} is shorter than a time slice")
-        period = None
+    elif width is not None and duration.timedelta < width:
+        notes.append(f"no period records: the window {window_text(duration)} is shorter than a time slice")
+    else:
+        period = duration.timedelta
     alerts = _policy_alerts(slo, budget, width, notes)
     if slo.options.min_events or slo.options.min_failures:
-        notes.append("min-events and min-failures hold for gates only: these alerts know ratios, not counts")
+        notes.append("min-events and min-failures hold for gates only: these alerts use ratios, not counts")
     if slo.options.max_silence:
-        notes.append("max-silence holds for gates only: these rules take a service without events for a quiet one")
+        notes.append("max-silence holds for gates only: for these rules a service without events is a quiet one")
     if slo.options.maturity_lag:
         notes.append("maturity-lag holds for gates only: the windows of these rules end now")
-    return Plan(period, width, base, tuple(burn), tuple(alerts), tuple(notes), budget)
+    return RulePlan(period, width, base, tuple(burn), tuple(alerts), tuple(notes), budget)
 
 
 def _slice_width(slo: SLO, objective: Objective) -> timedelta | None:
@@ -119,7 +118,7 @@ def _burn_rules(window: timedelta, budget: Fraction, width: timedelta | None, no
     for rule in burn_rate_rules(window):
         name = f"{rule.severity} alert over {window_text(rule.long)} and {window_text(rule.short)}"
         if rule not in possible:
-            notes.append(f"no {name}: {_never(f'factor {number(rule.factor)}', budget)}")
+            notes.append(f"no {name}: {_never_fires(f'factor {number(rule.factor)}', budget)}")
         elif width is not None and rule.short < width:
             notes.append(f"no {name}: the short window is shorter than a time slice ({window_text(width)})")
         else:
@@ -134,15 +133,14 @@ def _policy_alerts(slo: SLO, budget: Fraction, width: timedelta | None, notes: l
             notes.append(f"no alerts of policy {policy.name}: its alertWhenBreaching is not true")
             continue
         for condition in policy.conditions:
-            problem = _problem(condition, budget, width)
-            if problem:
+            if problem := _unusable_reason(condition, budget, width):
                 notes.append(f"no alert {condition.name} of policy {policy.name}: {problem}")
             else:
                 kept.append(PolicyAlert(policy, condition))
     return kept
 
 
-def _problem(condition: AlertCondition, budget: Fraction, width: timedelta | None) -> str:
+def _unusable_reason(condition: AlertCondition, budget: Fraction, width: timedelta | None) -> str:
     if condition.lookback_window.is_calendar:
         return f"its lookbackWindow {condition.lookback_window} has no fixed length"
     if width is not None and condition.lookback_window.timedelta < width:
@@ -151,8 +149,8 @@ def _problem(condition: AlertCondition, budget: Fraction, width: timedelta | Non
         return f"its alertAfter {condition.alert_after} has no fixed length"
     level = condition.threshold * budget  # as a share of bad events, within [0, 1]
     never = {"gt": level >= 1, "gte": level > 1, "lt": level <= 0, "lte": level < 0}[condition.op]
-    return _never(f"threshold {number(condition.threshold)}", budget) if never else ""
+    return _never_fires(f"threshold {number(condition.threshold)}", budget) if never else ""
 
 
-def _never(level: str, budget: Fraction) -> str:
+def _never_fires(level: str, budget: Fraction) -> str:
     return f"it could never fire ({level}, and a burn rate is {number(1 / budget)} at most)"

@@ -8,7 +8,7 @@ objective; informational objectives are reported and block nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -26,10 +26,12 @@ _UNKNOWN = {
     OnUnknown.WARN: (Outcome.WARNING, Action.ALERT),
     OnUnknown.ALLOW: (Outcome.ALLOWED, Action.ALLOW),
 }
-#: The minimum action of a status, when no rule of the policy holds.
-_AT_LEAST = {Status.WARNING: Action.ALERT, Status.BURNING: Action.ALERT, Status.EXHAUSTED: Action.ALERT}
+#: Statuses that alert at least, also when no rule of the policy holds.
+_ALERTING = (Status.WARNING, Status.BURNING, Status.EXHAUSTED)
 #: Signals of the whole window, which must hold enough data before they may freeze deployments.
 _WHOLE_WINDOW = (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
+#: Seconds to exhaustion of a budget that does not burn.
+_NEVER_EXHAUSTED = Fraction(10**15)
 
 
 def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mapping[str, PolicyState] | None = None) -> Decision:
@@ -41,56 +43,45 @@ def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mappi
     :return: the decision; UNKNOWN when no report gates, because a gate opens only on a measured budget
     """
     states = previous or {}
-    slos = tuple(_decide_one(one, catalog.policy_of(one.slo), states.get(one.name, PolicyState())) for one in reports)
-    gating = [one for one in slos if one.gates]
+    slos = tuple(_decide_objective(slo, catalog.policy_of(slo.slo), states.get(slo.name, PolicyState())) for slo in reports)
+    gating = [slo for slo in slos if slo.gates]
     at = reports[0].at if reports else datetime.now(UTC)
     if not gating:
         reason = "no SLO that gates was evaluated: all are of tier informational" if slos else "no SLO was evaluated"
         return Decision(outcome=Outcome.UNKNOWN, action=Action.FREEZE, at=at, reasons=(reason,), slos=slos)
-    outcome = max((one.outcome for one in gating), key=_ORDER.index)
-    action = max((one.action for one in gating), key=lambda item: item.rank)
-    ordered = sorted(gating, key=lambda one: -_ORDER.index(one.outcome))
-    reasons = tuple(f"{one.report.title}: {reason}" for one in ordered for reason in one.reasons)
-    return Decision(outcome=outcome, action=action, at=at, reasons=reasons, slos=slos)
+    gating.sort(key=lambda slo: -_ORDER.index(slo.outcome))
+    action = max((slo.action for slo in gating), key=lambda action: action.rank)
+    reasons = tuple(f"{slo.report.title}: {reason}" for slo in gating for reason in slo.reasons)
+    return Decision(outcome=gating[0].outcome, action=action, at=at, reasons=reasons, slos=slos)
 
 
-@dataclass(frozen=True)
-class _Finding:
-    """A required action, and its reason."""
-
-    action: Action
-    reason: str
-
-
-def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
+def _decide_objective(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
     gates = report.slo.options.gates
     if report.status.is_unknown:
         return replace(_decide_unknown(report, policy, before), gates=gates)
     held = [rule for rule in policy.rules if _holds(rule, report, rule.name in before.holding)]
     too_early = [rule for rule in held if rule.name not in before.holding and _lacks_coverage(rule, report)]
-    findings = [_Finding(rule.action, f"rule {rule.name}: {_said(rule, report)}") for rule in held if rule not in too_early]
-    if report.status in _AT_LEAST:
-        findings.append(_Finding(_AT_LEAST[report.status], report.message))
-    if report.status is Status.LOW_TRAFFIC and not held:
-        findings.append(_Finding(Action.ALERT, report.message))
-    action = max((one.action for one in findings), key=lambda item: item.rank, default=Action.ALLOW)
+    required = [(rule.action, f"rule {rule.name}: {_format_rule(rule, report)}") for rule in held if rule not in too_early]
+    if report.status in _ALERTING or (report.status is Status.LOW_TRAFFIC and not held):
+        required.append((Action.ALERT, report.message))
+    action = max((action for action, _ in required), key=lambda action: action.rank, default=Action.ALLOW)
     since = before.blocked_since
     if not action.blocks and since is not None and report.at < since + policy.cool_down:
         action = before.action
         until = since + policy.cool_down
-        findings.append(_Finding(action, f"cool-down: blocked since {format_utc(since)}, stays so until {format_utc(until)}"))
+        required.append((action, f"cool-down: blocked since {format_utc(since)}, until {format_utc(until)}"))
     blocked_since = (since or report.at) if action.blocks else None
     state = PolicyState(tuple(rule.name for rule in held if rule not in too_early), action, blocked_since)
     override = _override(policy, report)
     if override is not None:
         action = override.action
-        findings.append(_Finding(action, _override_text(override)))
-    reasons = tuple(dict.fromkeys(one.reason for one in findings if one.action is action)) or (report.message,)
-    outcome = _outcome(action)
+        required.append((action, _format_override(override)))
+    reasons = tuple(dict.fromkeys(reason for needed, reason in required if needed is action)) or (report.message,)
+    outcome = _outcome_of(action)
     if too_early and override is None and outcome is not Outcome.FROZEN:
         # Too little of the window holds data to freeze on it, and it does not justify proceeding either.
-        early = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
-        outcome, action, reasons = Outcome.UNKNOWN, Action.FREEZE, early
+        outcome, action = Outcome.UNKNOWN, Action.FREEZE
+        reasons = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
     return SLODecision(report=report, outcome=outcome, action=action, reasons=reasons, state=state, gates=gates)
 
 
@@ -102,21 +93,21 @@ def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: Policy
     held = [rule for rule in policy.rules if rule.signal is Signal.NO_DATA and no_data]
     if held:
         strictest = max(held, key=lambda rule: rule.action.rank)
-        if _ORDER.index(_outcome(strictest.action)) >= _ORDER.index(outcome):
-            outcome, action = _outcome(strictest.action), strictest.action
+        if _ORDER.index(_outcome_of(strictest.action)) >= _ORDER.index(outcome):
+            outcome, action = _outcome_of(strictest.action), strictest.action
             reasons.append(f"rule {strictest.name} of policy {policy.name}: {strictest.action}")
     ordered = _override(policy, report)
     if ordered is not None and ordered.action.blocks:
-        outcome, action = Outcome.FROZEN, max(action, ordered.action, key=lambda one: one.rank)
-        reasons.append(_override_text(ordered))
+        outcome, action = Outcome.FROZEN, max(action, ordered.action, key=lambda action: action.rank)
+        reasons.append(_format_override(ordered))
     if before.action.blocks and outcome is not Outcome.FROZEN:
         outcome, action = Outcome.FROZEN, before.action
         since = f" since {format_utc(before.blocked_since)}" if before.blocked_since else ""
-        reasons.append(f"blocked{since}, and missing data is no reason to go on")
+        reasons.append(f"blocked{since}, and missing data does not lift the block")
     return SLODecision(report=report, outcome=outcome, action=action, reasons=tuple(reasons), state=before)
 
 
-def _outcome(action: Action) -> Outcome:
+def _outcome_of(action: Action) -> Outcome:
     if action.blocks:
         return Outcome.FROZEN
     return Outcome.ALLOWED if action is Action.ALLOW else Outcome.WARNING
@@ -129,7 +120,7 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
         return report.status is Status.LOW_TRAFFIC
     if report.status is Status.LOW_TRAFFIC:
         return held_before  # too few events to freeze, and too few to end a freeze
-    value = _value(rule, report)
+    value = _rule_value(rule, report)
     if value is None:  # no events in the window: the rule neither starts nor stops
         return held_before
     if held_before and (_lacks_coverage(rule, report) or (_needs_coverage(rule) and report.coverage_failed)):
@@ -138,27 +129,20 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
     return level is not None and _compare(value, rule.op, level)
 
 
-def _value(rule: PolicyRule, report: SLOReport) -> Fraction | None:
+def _rule_value(rule: PolicyRule, report: SLOReport) -> Fraction | None:
     """Return the number that a rule compares."""
     if rule.signal is Signal.REMAINING_BUDGET:
         return report.remaining
     if rule.signal is Signal.TIME_TO_EXHAUSTION:
         left = report.time_to_exhaustion
-        return Fraction(left // timedelta(seconds=1)) if left is not None else _FOREVER
+        return Fraction(left // timedelta(seconds=1)) if left is not None else _NEVER_EXHAUSTED
     assert rule.window is not None
     rate = report.burn_rate(rule.window.timedelta)
     if rate is None or rate.value is None:
         return None
     if rule.signal is Signal.BURN_RATE:
         return rate.value
-    return rate.value * int(rate.window.total_seconds()) / _seconds(report)
-
-
-_FOREVER = Fraction(10**15)
-
-
-def _seconds(report: SLOReport) -> int:
-    return int(nominal_length(report.slo.window).total_seconds())
+    return rate.value * int(rate.window.total_seconds()) / int(nominal_length(report.slo.window).total_seconds())
 
 
 def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
@@ -175,16 +159,16 @@ def _needs_coverage(rule: PolicyRule) -> bool:
     return rule.action.blocks and rule.signal in _WHOLE_WINDOW
 
 
-def _said(rule: PolicyRule, report: SLOReport) -> str:
+def _format_rule(rule: PolicyRule, report: SLOReport) -> str:
     if rule.signal is Signal.LOW_TRAFFIC:
         return report.message
-    value = _value(rule, report)
+    value = _rule_value(rule, report)
     if report.status is Status.LOW_TRAFFIC or value is None:
-        return f"held before, and there are too few events to clear it ({report.message})"
+        return f"held before, and too few events to clear it ({report.message})"
     if _lacks_coverage(rule, report):
         return f"held before, and too little of the window holds data to clear it ({report.message})"
     if _needs_coverage(rule) and report.coverage_failed and not _compare(value, rule.op, rule.enter or Fraction(0)):
-        return f"held before, and nobody knows whether enough of the window holds data to clear it ({report.message})"
+        return f"held before, and it is unknown whether enough of the window holds data to clear it ({report.message})"
     if rule.signal is Signal.REMAINING_BUDGET:
         return f"{percent(value)} of the error budget is left"
     if rule.signal is Signal.TIME_TO_EXHAUSTION:
@@ -197,10 +181,11 @@ def _said(rule: PolicyRule, report: SLOReport) -> str:
 
 def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:
     """Return the strictest override that applies: a waiver for all SLOs must not lift an order for one."""
-    found = [one for one in policy.overrides if report.at < one.until and (not one.slos or report.slo.name in one.slos)]
-    return max(found, key=lambda one: one.action.rank, default=None)
+    current = (override for override in policy.overrides if report.at < override.until)
+    applying = (override for override in current if not override.slos or report.slo.name in override.slos)
+    return max(applying, key=lambda override: override.action.rank, default=None)
 
 
-def _override_text(override: Override) -> str:
+def _format_override(override: Override) -> str:
     by = f" by {override.approved_by}" if override.approved_by else ""
     return f"override{by} until {format_utc(override.until)}: {override.reason}"

@@ -13,21 +13,21 @@ from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBud
 LONGEST = timedelta(days=90)
 
 
-class Idle(NamedTuple):
+class IdleOverride(NamedTuple):
     """An override without effect.
 
     :param number: its position in the policy, from 0
-    :param why: the problem, and what to do
+    :param problem: the problem, and what to do
     :param opens: whether it is in force and stricter than the policy's rules, so that deployments its author wanted to block
         are not blocked
     """
 
     number: int
-    why: str
+    problem: str
     opens: bool
 
 
-def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None], now: datetime) -> Iterator[Idle]:
+def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None], now: datetime) -> Iterator[IdleOverride]:
     """Yield the overrides of a policy that have no effect on an SLO they name, or on any SLO.
 
     :param policy: the policy
@@ -37,14 +37,13 @@ def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None]
     for number, override in enumerate(policy.overrides):
         opens = override.until > now and override.action is not Action.ALLOW
         for name in override.slos:
-            why = _out_of_reach(policy, override, name, followed)
-            if why:
-                yield Idle(number, why, opens)
+            if problem := _unreachable_reason(policy, override, name, followed):
+                yield IdleOverride(number, problem, opens)
         if not override.slos and policy.name not in followed.values():
-            yield Idle(number, f"{override.action} holds for all SLOs that follow this policy, and none of these does", opens)
+            yield IdleOverride(number, f"{override.action} is for all SLOs of this policy, and none of these names it", opens)
 
 
-def too_long(until: datetime, now: datetime) -> str:
+def expiry_error(until: datetime, now: datetime) -> str:
     """Return why an override ends too late; an empty text if it does not.
 
     :param until: end of the override
@@ -52,13 +51,10 @@ def too_long(until: datetime, now: datetime) -> str:
     """
     if until - now <= LONGEST:
         return ""
-    return (
-        f"{until.isoformat()} is more than {LONGEST.days} days ahead: write an earlier end and renew it, "
-        "or change the policy's rules where it is to stay"
-    )
+    return f"{until.isoformat()} is more than {LONGEST.days} days ahead: write an earlier end, or change the policy's rules"
 
 
-def _out_of_reach(policy: ErrorBudgetPolicy, override: Override, name: str, followed: Mapping[str, str | None]) -> str:
+def _unreachable_reason(policy: ErrorBudgetPolicy, override: Override, name: str, followed: Mapping[str, str | None]) -> str:
     if name not in followed:
         hint = did_you_mean(name, followed) or f"; there are {', '.join(sorted(followed)[:10])}"
         what = f"names the SLO {name!r}, which is not among these documents{hint}"
@@ -66,5 +62,5 @@ def _out_of_reach(policy: ErrorBudgetPolicy, override: Override, name: str, foll
     other = followed[name]
     if other == policy.name:
         return ""
-    rather = f"follows the policy {other!r}" if other else "names no policy (airflow-slo/error-budget-policy)"
-    return f"names the SLO {name!r}, which {rather}: for it this override does nothing"
+    instead = f"follows the policy {other!r}" if other else "names no policy (airflow-slo/error-budget-policy)"
+    return f"names the SLO {name!r}, which {instead}: for it this override does nothing"

@@ -88,7 +88,7 @@ class Unit:
         rates = self.ranges & _RATES
         return bool(unknown or (rates and self.ranges & _COUNTING) or (self.recorded and self.ranges & (_RATES | {"increase"})))
 
-    def means_the_same(self, other: Unit) -> bool:
+    def has_meaning_of(self, other: Unit) -> bool:
         """Return whether the ratio of two queries is a share of events, although neither of them is a count."""
         if self.ranges and self.ranges <= _VALUES:
             return (self.ranges, self.recorded, self.factors) == (other.ranges, other.recorded, other.factors)
@@ -115,17 +115,17 @@ def are_counts(queries: Mapping[str, str]) -> bool:
     :raises ValueError: when they cannot have the same unit
     """
     units = {role: unit(text) for role, text in queries.items()}
-    if all(one.is_count for one in units.values()):
+    if all(found.is_count for found in units.values()):
         return True
     first = next(iter(units.values()))
-    mixed = [role for role, one in units.items() if one.is_mixed]
-    if not mixed and (all(first.means_the_same(one) for one in units.values()) or _is_a_part(units)):
+    mixed = [role for role, found in units.items() if found.is_mixed]
+    if not mixed and (all(first.has_meaning_of(found) for found in units.values()) or _is_weighted_part(units)):
         return False
-    role = next(iter(mixed), "") or next(role for role, one in units.items() if not one.is_count)
-    raise ValueError(f"{role} and the other query have no common unit: it {_why(units[role])} ({shorten(queries[role])})")
+    role = next(iter(mixed), "") or next(role for role, found in units.items() if not found.is_count)
+    raise ValueError(f"{role} and the other query have no common unit: it {_problem(units[role])} ({shorten(queries[role])})")
 
 
-def _is_a_part(units: Mapping[str, Unit]) -> bool:
+def _is_weighted_part(units: Mapping[str, Unit]) -> bool:
     """Return whether good weighs some events as less than one, as Apdex does: the share is then at most that of the events."""
     good, total = units.get("good"), units.get("total")
     if good is None or total is None or not total.is_count:
@@ -135,7 +135,7 @@ def _is_a_part(units: Mapping[str, Unit]) -> bool:
     return whole.is_count and shrinks and whole.per_second == total.per_second
 
 
-def _why(odd: Unit) -> str:
+def _problem(odd: Unit) -> str:
     if odd.factors:
         return "is multiplied or divided; write the share as a raw ratio, or scale both alike"
     if odd.of_series:
@@ -161,15 +161,15 @@ def empty_means_none(query: str) -> bool:
     return not joins or len(series_of(cut)) < 2
 
 
-def window_fault(query: str) -> str:
+def window_error(query: str) -> str:
     """Return what is wrong with the window of a query; an empty text if it is right or cannot be determined."""
     cut = tokens(query)
     if cut is None or not has_window(query):
         return ""
-    if not any(_is_place(before, token) for before, token in pairwise((("", ""), *cut))):
-        return "{{.window}} stands in no range: write it between square brackets, e.g. sum(increase(requests_total[{{.window}}]))"
+    if not any(_is_window(before, token) for before, token in pairwise((("", ""), *cut))):
+        return "{{.window}} is not a range: write it between square brackets, e.g. sum(increase(requests_total[{{.window}}]))"
     if ("op", "@") in cut:
-        return "@ pins the query to another time than the one that is asked about; remove it"
+        return "@ evaluates the query at another time; remove it"
     own = outside_conditions(outside_subqueries(cut))
     fixed = [text for before, (kind, text) in pairwise(own) if before == ("op", "[") and kind == "number" and text != MARK]
     if fixed:
@@ -190,7 +190,7 @@ def _factors(cut: Sequence[Token]) -> list[tuple[str, str]]:
         if kind != "op" or text not in "*/%^" or (fraction and text == "*"):
             continue
         around = (cut[number - 1] if number else ("", ""), cut[number + 1] if number + 1 < len(cut) else ("", ""))
-        numbers = [one for what, one in around if what == "number" and not _DURATION.fullmatch(one)]
+        numbers = [token for kind, token in around if kind == "number" and not _DURATION.fullmatch(token)]
         if around[1][1].lower() in ("on", "ignoring") or (text == "*" and "0" in numbers):
             continue
         found.append((text, numbers[0] if numbers else "?"))
@@ -210,7 +210,7 @@ def _sampled(inner: Sequence[Token]) -> list[str]:
     ]
 
 
-def _is_place(before: Token, token: Token) -> bool:
+def _is_window(before: Token, token: Token) -> bool:
     """Return whether a token is a meaningful window: a range, or part of the name of a recorded series per window."""
     kind, text = token
     as_range = before == ("op", "[") and text == MARK

@@ -202,7 +202,6 @@ def selectors(query: str) -> tuple[Selector, ...] | None:
 def window_missing(query: str, source: str) -> QueryError:
     """Create the error for a query without a window."""
     return QueryError(
-        "the query does not say over which time it counts: write {{.window}} where the range goes, "
-        "e.g. sum(increase(requests_total[{{.window}}]))",
+        "the query has no window: write {{.window}} as its range, e.g. sum(increase(requests_total[{{.window}}]))",
         reason="window_missing", query=query, source=source,
     )  # fmt: skip

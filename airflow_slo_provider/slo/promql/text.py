@@ -69,14 +69,10 @@ def counts_over(query: str, window: str, *, counter: bool) -> str:
         return with_window(text, window)
     selector = selector_of(text)
     if selector is None:
-        raise ValueError(
-            f"cannot tell where the window belongs in {shorten(text)!r}; write it as {{{{.window}}}}, "
-            "e.g. sum(increase(requests_total[{{.window}}]))"
-        )
+        example = "sum(increase(requests_total[{{.window}}]))"
+        raise ValueError(f"no window in {shorten(text)!r}; write {{{{.window}}}} as its range, e.g. {example}")
     if not counter and COUNTER_NAME.match(selector):
-        raise ValueError(
-            f"{shorten(selector)} is named like a counter; set counter: true, or write its window as {{{{.window}}}}"
-        )
+        raise ValueError(f"{shorten(selector)} is named like a counter; set counter: true, or write {{{{.window}}}} as its range")
     return f"sum({'increase' if counter else 'sum_over_time'}({selector}[{window}]))"
 
 

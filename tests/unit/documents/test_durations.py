@@ -24,13 +24,13 @@ from airflow_slo_provider.documents.durations import Duration, as_duration, form
         (" 5m ", 300, 0),
     ],
 )
-def test_units(text: str, seconds: int, months: int) -> None:
+def test_parse_duration_reads_every_unit(text: str, seconds: int, months: int) -> None:
     duration = parse_duration(text)
     assert (duration.seconds, duration.months, str(duration)) == (seconds, months, text.strip())
     assert duration.is_calendar == bool(months)
 
 
-def test_a_minute_is_no_month() -> None:
+def test_parse_duration_distinguishes_minute_and_month() -> None:
     assert parse_duration("1m").timedelta == timedelta(minutes=1)
     with pytest.raises(ValueError, match="1M is a calendar duration: its length depends on the month it starts in"):
         _ = parse_duration("1M").timedelta
@@ -41,24 +41,24 @@ def test_a_minute_is_no_month() -> None:
     ["", "5", "m", "05m", "-1h", "+1h", "1.5h", "1 h", "1h30m", "1D", "1H", "1y", "1ms",
      "٣d", "1234567890s", "P1D", "1m\n2m"],
 )  # fmt: skip
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration; write a whole number and one unit"):
+def test_parse_duration_of_invalid_text_raises_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write a number and a unit"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("value", [None, 5, 5.0, b"5m"])
-def test_what_is_no_text(value: object) -> None:
+def test_parse_duration_of_other_type_raises_value_error(value: object) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         as_duration(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("length", [timedelta(0), timedelta(seconds=-5), timedelta(milliseconds=1500), timedelta(microseconds=1)])
-def test_lengths_that_are_no_whole_seconds(length: timedelta) -> None:
+def test_as_duration_of_fractional_seconds_raises_value_error(length: timedelta) -> None:
     with pytest.raises(ValueError, match="is not a positive whole number of seconds"):
         as_duration(length)
 
 
-def test_as_duration_takes_every_form() -> None:
+def test_as_duration_accepts_every_form() -> None:
     expected = Duration("30d", seconds=2592000)
     assert as_duration("30d") == as_duration(timedelta(days=30)) == as_duration(expected) == expected
 
@@ -66,18 +66,18 @@ def test_as_duration_takes_every_form() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(1, "1s"), (60, "1m"), (90, "90s"), (21600, "6h"), (604800, "7d"), (86401, "86401s"), (0, "0s")]
 )
-def test_seconds_are_written_with_the_largest_unit(seconds: int, text: str) -> None:
+def test_format_seconds_uses_largest_unit(seconds: int, text: str) -> None:
     assert format_seconds(seconds) == text
 
 
 @given(st.integers(1, 10**9 - 1))
-def test_written_and_read_again(seconds: int) -> None:
+def test_format_seconds_round_trips(seconds: int) -> None:
     assert parse_duration(format_seconds(seconds)).seconds == seconds
     assert as_duration(timedelta(seconds=seconds)).timedelta == timedelta(seconds=seconds)
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_parse_duration_of_any_text_parses_or_raises_value_error(text: str) -> None:
     try:
         duration = parse_duration(text)
     except ValueError:
@@ -87,6 +87,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0m", "00m", "0", "0s"])
-def test_no_time_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time; write more than 0, or leave it out for none"):
+def test_parse_duration_of_zero_raises_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration: write more than 0, or remove it for none"):
         parse_duration(text)

@@ -57,20 +57,80 @@ spec:
         enter: 0
 """
 
+SOURCE_TEXT = """\
+apiVersion: openslo/v1
+kind: DataSource
+metadata:
+  name: metrics
+spec:
+  type: Prometheus
+  connectionDetails:
+    airflowConnId: prometheus_default
+"""
+
+INDICATOR_TEXT = """\
+apiVersion: openslo/v1
+kind: SLI
+metadata:
+  name: latency
+spec:
+  thresholdMetric:
+    metricSource:
+      metricSourceRef: metrics
+      spec:
+        query: max(latency_seconds)
+"""
+
+ALERTS_TEXT = """\
+apiVersion: openslo/v1
+kind: AlertPolicy
+metadata:
+  name: fast
+spec:
+  alertWhenBreaching: true
+  conditions:
+    - conditionRef: burns
+  notificationTargets:
+    - targetRef: pager
+---
+apiVersion: openslo/v1
+kind: AlertCondition
+metadata:
+  name: burns
+spec:
+  severity: page
+  condition:
+    kind: burnrate
+    op: gt
+    threshold: 2
+    lookbackWindow: 1h
+    alertAfter: 0m
+---
+apiVersion: openslo/v1
+kind: AlertNotificationTarget
+metadata:
+  name: pager
+spec:
+  target: pagerduty
+"""
+
+INLINE = SLO_TEXT[SLO_TEXT.index("  indicator:") : SLO_TEXT.index("  timeWindow:")]
+CALENDAR = "duration: 1M\n      calendar:\n        startTime: 2026-01-31 00:00:00\n        timeZone: Europe/Berlin"
+
 
 def joined(*texts: str) -> str:
-    """Several documents in one text."""
+    """Join documents to one text."""
     return "---\n".join(text if text.endswith("\n") else text + "\n" for text in texts)
 
 
 def changed(text: str, old: str, new: str) -> str:
-    """The text with one place changed; fails where the place is not there exactly once."""
-    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the text"
+    """Replace ``old``, which must occur exactly once, by ``new``."""
+    assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in the text"
     return text.replace(old, new)
 
 
 def faults(text: str) -> list[str]:
-    """Every fault of a text, as it is shown."""
+    """Return the errors of a text, as they are shown."""
     reading = read(text)
     assert (reading.catalog is None) == bool(reading.faults)
     return [str(fault) for fault in reading.faults]
@@ -87,3 +147,7 @@ def catalog_of(text: str) -> SLOCatalog:
     assert reading.faults == []
     assert reading.catalog is not None
     return reading.catalog
+
+
+def annotated(text: str) -> str:
+    return changed(SLO_TEXT, "  name: checkout\n", f"  name: checkout\n  annotations:\n    {text}\n")

@@ -30,7 +30,7 @@ Events = list[tuple[timedelta, int, int]]
 
 
 class MemorySource:
-    """Implements IndicatorSource over lists of events, and counts how often it is asked.
+    """Implements IndicatorSource over lists of events, and counts its queries.
 
     :param events: events by the query of the total; or the error to answer with
     """

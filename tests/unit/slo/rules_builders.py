@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.model import (
     SLO,
     AlertCondition,
@@ -72,5 +72,5 @@ def policy(*conditions: AlertCondition, breaching: bool = True) -> AlertPolicy:
     return AlertPolicy("high-priority", conditions, alert_when_breaching=breaching)
 
 
-def catalog(*slos: SLO) -> Any:
-    return SimpleNamespace(slos=slos)
+def catalog(*slos: SLO) -> SLOCatalog:
+    return SLOCatalog(slos)

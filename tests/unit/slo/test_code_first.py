@@ -26,7 +26,7 @@ def monitor(events: Any, **fields: Any) -> SLOMonitor:
     return SLOMonitor(SLOConfig("fraud-model", [GOOD], **fields), MemorySource(**{QUERY: events}))
 
 
-def test_everything_is_computed() -> None:
+def test_monitor_of_config_computes_sli_budget_and_status() -> None:
     found = monitor(steady(1))
     assert found.check_sli(GOOD, AT) == found.check_sli("availability-api", AT) == Fraction(99, 100)
     assert found.compute_error_budget(GOOD, AT).remaining == Fraction(1, 2)
@@ -34,23 +34,23 @@ def test_everything_is_computed() -> None:
     assert found.should_allow_deployment(AT)
 
 
-def test_a_spent_budget_stops_deployments_by_the_policy() -> None:
+def test_should_allow_deployment_with_spent_budget_follows_policy() -> None:
     assert not monitor(steady(2)).should_allow_deployment(AT)
     assert not monitor(steady(2), error_budget_policy="escalate").should_allow_deployment(AT)
     assert monitor(steady(2), error_budget_policy="alert").should_allow_deployment(AT)
     assert monitor(steady(2), error_budget_policy=ErrorBudgetPolicy("none", ())).should_allow_deployment(AT)
 
 
-def test_what_is_not_known_stops_deployments_and_is_raised() -> None:
+def test_should_allow_deployment_without_data_is_false() -> None:
     found = monitor(NoData("nothing"))
     assert not found.should_allow_deployment(AT)
     assert found.get_status(AT) == {"Availability (API)": Status.NO_DATA}
-    for question in (found.check_sli, found.compute_error_budget):
+    for method in (found.check_sli, found.compute_error_budget):
         with pytest.raises(NoData):
-            question(GOOD, AT)
+            method(GOOD, AT)
 
 
-def test_alert_burn_rate_warns() -> None:
+def test_alert_burn_rate_exceeded_warns() -> None:
     events = [(10 * DAY, 1000, 0), (MINUTE, 97, 3)]
     config = SLOConfig("s", [GOOD], alert_burn_rate=1)
     (rule,) = [rule for rule in config.policy().rules if rule.action is Action.ALERT]
@@ -58,21 +58,21 @@ def test_alert_burn_rate_warns() -> None:
     assert monitor(events, alert_burn_rate=1).should_allow_deployment(AT)
 
 
-def test_the_window_is_hours() -> None:
+def test_window_hours_set_the_slo_window() -> None:
     day = SLIDefinition("a", QUERY, 0.5, SLIType.LATENCY, window_hours=24)
     assert str(day.slo("s").window.duration) == "1d"
     assert str(GOOD.slo("s").window.duration) == "30d"
     assert day.slo("s").objectives[0].target == Fraction(1, 2)
 
 
-def test_a_query_for_an_instant_is_averaged_over_the_window() -> None:
+def test_query_without_window_is_averaged() -> None:
     instant = SLIDefinition("a", "sum(rate(ok[5m])) / sum(rate(all[5m]))", 0.9)
     (source,) = instant.slo("s").indicator.metric.sources  # type: ignore[union-attr]
     assert source.query == "avg_over_time((\nsum(rate(ok[5m])) / sum(rate(all[5m]))\n)[{{.window}}:1m])"
 
 
 @pytest.mark.parametrize("target", ["0.999", 0.999, Decimal("0.999"), Fraction(999, 1000)])
-def test_targets_are_exact(target: Any) -> None:
+def test_target_of_definition_is_exact(target: Any) -> None:
     assert SLIDefinition("a", QUERY, target).slo("s").objectives[0].target == Fraction(999, 1000)
 
 
@@ -90,7 +90,7 @@ def test_targets_are_exact(target: Any) -> None:
         {"window_hours": True},
     ],
 )
-def test_bad_definitions_are_refused(fields: dict[str, Any]) -> None:
+def test_sli_definition_with_invalid_field_raises_value_error(fields: dict[str, Any]) -> None:
     with pytest.raises((ValueError, InvalidMeasurement)):
         SLIDefinition(**({"name": "a", "query": QUERY, "target": 0.9} | fields))
 
@@ -99,12 +99,12 @@ def test_bad_definitions_are_refused(fields: dict[str, Any]) -> None:
     "fields",
     [{"slis": []}, {"slis": [GOOD, GOOD]}, {"error_budget_policy": "shrug"}, {"alert_burn_rate": 0}, {"alert_burn_rate": -1}],
 )
-def test_bad_configurations_are_refused(fields: dict[str, Any]) -> None:
+def test_slo_config_with_invalid_field_raises_value_error(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"SLO config s|is not a valid Action"):
         SLOConfig(**({"name": "s", "slis": [GOOD]} | fields))
 
 
-def test_clients_of_every_kind() -> None:
+def test_monitor_accepts_every_prometheus_client() -> None:
     from prometheus_api_client import PrometheusConnect
 
     ours = PrometheusClient("http://127.0.0.1:1")

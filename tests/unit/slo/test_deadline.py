@@ -1,4 +1,4 @@
-"""One evaluation has one deadline, and a source that did not answer in time is asked once."""
+"""One evaluation has one deadline, and a source that did not answer in time is queried once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.slo.monitor_builders import AT, MemorySource, catalog, slo, stea
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -36,7 +36,7 @@ def sliced(name: str) -> SLO:
     return slo(name, method=BudgetingMethod.TIMESLICES, time_slice_window=hour, time_slice_target=share)
 
 
-def test_a_deadline_counts_down_and_refuses_when_it_has_passed() -> None:
+def test_deadline_passed_refuses_queries() -> None:
     clock = Clock()
     deadline, source = Deadline(30, clock=clock), object()
     assert (deadline.left(), deadline.refusal(source)) == (30, None)
@@ -51,7 +51,7 @@ def test_a_deadline_counts_down_and_refuses_when_it_has_passed() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_a_deadline_that_is_no_time_is_refused(seconds: float) -> None:
+def test_deadline_not_positive_raises_value_error(seconds: float) -> None:
     with pytest.raises(ValueError, match="positive number of seconds"):
         SLOMonitor(catalog(slo()), MemorySource(), deadline=seconds)
 
@@ -66,14 +66,14 @@ def test_a_deadline_that_is_no_time_is_refused(seconds: float) -> None:
         (QueryError("refused", reason="connection_refused", transient=True), False),
     ],
 )
-def test_a_source_is_given_up_only_for_being_late(error: QueryError, given_up: bool) -> None:
+def test_deadline_excludes_source_only_after_timeout(error: QueryError, given_up: bool) -> None:
     deadline, source = Deadline(), object()
     deadline.note(source, [error])
     assert (deadline.refusal(source) is not None) is given_up
-    assert deadline.refusal(object()) is None, "another source is asked"
+    assert deadline.refusal(object()) is None, "another source is queried"
 
 
-def test_a_source_that_was_late_is_not_asked_again_in_the_same_evaluation() -> None:
+def test_monitor_source_after_timeout_is_not_queried_again() -> None:
     """Its slices and its coverage are other calls; the second evaluation asks it anew."""
     slow, fine = MemorySource(a=late(), b=late()), MemorySource(c=steady(0))
     sources: dict[str, IndicatorSource] = {"SQL": slow, "Ledger": fine}
@@ -84,13 +84,13 @@ def test_a_source_that_was_late_is_not_asked_again_in_the_same_evaluation() -> N
     assert {reports["a"].status, reports["b"].status} == {Status.QUERY_ERROR}
     assert reports["b"].error is not None
     assert (reports["b"].error.reason, reports["b"].error.transient) == ("not_asked", True)
-    assert "not asked: connection warehouse did not answer in time before" in reports["b"].message
-    assert reports["c"].status is Status.HEALTHY, "a source that is fine is asked"
+    assert "not queried: connection warehouse did not answer in time earlier" in reports["b"].message
+    assert reports["c"].status is Status.HEALTHY, "a source that answers is queried"
     monitor.evaluate(AT)
     assert [kind for kind, _ in slow.calls] == ["measure", "measure"]
 
 
-def test_a_slow_source_takes_the_time_of_the_others_and_they_are_unknown_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_monitor_objectives_after_deadline_are_query_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(Deadline.__init__, "__kwdefaults__", {"clock": clock})
 
@@ -108,7 +108,7 @@ def test_a_slow_source_takes_the_time_of_the_others_and_they_are_unknown_not_hea
     assert reports[2].error.reason == "deadline"
 
 
-def test_the_requests_of_one_evaluation_share_its_deadline() -> None:
+def test_monitor_requests_share_one_deadline() -> None:
     seen: list[MeasureRequest] = []
 
     class Watched(MemorySource):

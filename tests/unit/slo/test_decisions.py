@@ -49,7 +49,7 @@ def decided(
     return found
 
 
-def test_default_policy_freezes_on_a_spent_budget_and_warns_on_a_low_one() -> None:
+def test_default_policy_freezes_spent_and_warns_low_budget() -> None:
     one = slo(target="0.9")
     for left, outcome in [("1/2", Outcome.ALLOWED), ("1/5", Outcome.WARNING), ("0", Outcome.FROZEN), ("-9", Outcome.FROZEN)]:
         reports = SLOMonitor(catalog(one), MemorySource(api=events_with_left(Fraction(left)))).evaluate(AT)
@@ -60,13 +60,13 @@ def test_default_policy_freezes_on_a_spent_budget_and_warns_on_a_low_one() -> No
         assert decision.reasons
 
 
-def test_a_hair_above_zero_is_not_spent() -> None:
+def test_remaining_just_above_zero_is_not_spent() -> None:
     assert decided([(DAY, 9_000_000_001, 999_999_999)], FREEZE).action is Action.ALERT
     assert decided([(DAY, 9_000_000_000, 1_000_000_000)], FREEZE).action is Action.FREEZE
 
 
 @pytest.mark.parametrize(("left", "frozen"), [("1/10", True), ("1/5", True), ("21/100", False)])
-def test_a_rule_holds_until_its_exit_level_is_passed(left: str, frozen: bool) -> None:
+def test_rule_holds_until_exit_level_is_passed(left: str, frozen: bool) -> None:
     fresh = decided(events_with_left(Fraction(left)), FREEZE)
     assert fresh.outcome is not Outcome.FROZEN
     again = decided(events_with_left(Fraction(left)), FREEZE, before=PolicyState(("spent",), Action.FREEZE, AT - DAY))
@@ -74,7 +74,7 @@ def test_a_rule_holds_until_its_exit_level_is_passed(left: str, frozen: bool) ->
     assert again.state.blocked_since == (AT - DAY if frozen else None)
 
 
-def test_cool_down_keeps_the_block_after_its_reason_has_gone() -> None:
+def test_cool_down_keeps_block_after_recovery() -> None:
     def after(hours: int) -> SLODecision:
         state = PolicyState(("spent",), Action.FREEZE, AT - hours * HOUR)
         return decided(events_with_left(Fraction(1)), FREEZE, before=state, cool_down=6 * HOUR)
@@ -85,7 +85,7 @@ def test_cool_down_keeps_the_block_after_its_reason_has_gone() -> None:
     assert (after(6).outcome, after(6).state) == (Outcome.ALLOWED, PolicyState())
 
 
-def test_the_strictest_rule_wins() -> None:
+def test_strictest_rule_decides() -> None:
     alert = PolicyRule("low", Action.ALERT, Signal.REMAINING_BUDGET, "lt", Fraction(1), Fraction(1))
     degrade = PolicyRule("lower", Action.DEGRADE, Signal.REMAINING_BUDGET, "lt", Fraction(9, 10), Fraction(9, 10))
     found = decided(events_with_left(Fraction(1, 2)), alert, degrade, FREEZE)
@@ -94,7 +94,7 @@ def test_the_strictest_rule_wins() -> None:
 
 
 @pytest.mark.parametrize(("action", "outcome"), [(a, Outcome.FROZEN if a.blocks else Outcome.WARNING) for a in list(Action)[1:]])
-def test_every_action_has_its_outcome(action: Action, outcome: Outcome) -> None:
+def test_action_determines_outcome(action: Action, outcome: Outcome) -> None:
     rule = PolicyRule("r", action, Signal.REMAINING_BUDGET, "lte", Fraction(3, 4), Fraction(3, 4))
     assert decided(events_with_left(Fraction(1, 2)), rule).outcome is outcome
 
@@ -118,14 +118,14 @@ def test_burn_rate_drop_and_exhaustion_rules() -> None:
     assert decided([(MINUTE, 10, 0)], calm).outcome is Outcome.ALLOWED  # does not burn: lasts for ever
 
 
-def test_a_burn_window_without_events_neither_freezes_nor_clears() -> None:
+def test_burn_window_without_events_keeps_previous_state() -> None:
     rule = PolicyRule("r", Action.FREEZE, Signal.BURN_RATE, "gt", Fraction(1), Fraction(1), parse_duration("1h"))
     assert decided(events_with_left(Fraction(1)), rule).outcome is Outcome.ALLOWED
     before = PolicyState(("r",), Action.FREEZE, AT - HOUR)
     assert decided(events_with_left(Fraction(1)), rule, before=before).outcome is Outcome.FROZEN
 
 
-def test_low_traffic_neither_freezes_nor_clears() -> None:
+def test_low_traffic_keeps_previous_state() -> None:
     few: Events = [(HOUR, 0, 5)]
     fresh = decided(few, FREEZE, options={"min_events": 10})
     assert (fresh.report.status, fresh.outcome) == (Status.LOW_TRAFFIC, Outcome.WARNING)
@@ -136,7 +136,7 @@ def test_low_traffic_neither_freezes_nor_clears() -> None:
     assert decided(few, FREEZE, strict, options={"min_events": 10}).action is Action.ESCALATE
 
 
-def test_too_little_coverage_neither_freezes_nor_opens() -> None:
+def test_low_coverage_neither_freezes_nor_allows() -> None:
     found = decided([(MINUTE, 0, 100)], FREEZE, coverage=Fraction(1, 1000))
     assert found.outcome is Outcome.UNKNOWN
     assert "only 0.1 % of the window holds data" in found.reasons[0]
@@ -148,7 +148,7 @@ def test_too_little_coverage_neither_freezes_nor_opens() -> None:
 
 
 @pytest.mark.parametrize("left", ["-1", "0.1", "1"])
-def test_what_was_frozen_is_not_thawed_by_a_history_that_was_lost(left: str) -> None:
+def test_freeze_with_lost_history_stays_frozen(left: str) -> None:
     before = PolicyState(("spent",), Action.FREEZE, AT - DAY)
     kept = decided(events_with_left(Fraction(left)), FREEZE, coverage=Fraction(1, 1000), before=before)
     assert (kept.outcome, kept.action, kept.state) == (Outcome.FROZEN, Action.FREEZE, before)
@@ -159,7 +159,7 @@ def test_what_was_frozen_is_not_thawed_by_a_history_that_was_lost(left: str) -> 
 
 
 @pytest.mark.parametrize("error", [LOST, EMPTY])
-def test_the_unknown_blocks_unless_the_policy_says_otherwise_in_writing(error: Any) -> None:
+def test_unknown_status_blocks_unless_policy_allows(error: Any) -> None:
     assert decided(error, FREEZE).outcome is Outcome.UNKNOWN
     field = "on_no_data" if error is EMPTY else "on_error"
     assert decided(error, FREEZE, **{field: OnUnknown.WARN}).outcome is Outcome.WARNING
@@ -169,20 +169,20 @@ def test_the_unknown_blocks_unless_the_policy_says_otherwise_in_writing(error: A
 
 
 @pytest.mark.parametrize("error", [LOST, EMPTY])
-def test_what_was_frozen_is_not_thawed_by_missing_data(error: Any) -> None:
+def test_freeze_with_missing_data_stays_frozen(error: Any) -> None:
     before = PolicyState(("spent",), Action.FREEZE, AT - DAY)
     found = decided(error, FREEZE, before=before, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW)
     assert (found.outcome, found.action, found.state) == (Outcome.FROZEN, Action.FREEZE, before)
 
 
-def test_a_rule_may_ask_for_more_when_there_is_no_data() -> None:
+def test_no_data_rule_applies_stricter_action() -> None:
     rule = PolicyRule("gone", Action.FREEZE, Signal.NO_DATA)
     assert decided(EMPTY, rule).outcome is Outcome.FROZEN
     assert decided(LOST, rule).outcome is Outcome.UNKNOWN
     assert decided(events_with_left(Fraction(1)), rule).outcome is Outcome.ALLOWED
 
 
-def test_an_override_counts_until_it_ends_and_is_said() -> None:
+def test_override_applies_until_its_end_with_reason() -> None:
     def with_override(until: timedelta, **fields: Any) -> SLODecision:
         override = Override(Action.ALERT, AT + until, "the fix itself must go out", "Ada", **fields)
         return decided(events_with_left(Fraction(-1)), FREEZE, overrides=(override,))
@@ -197,7 +197,7 @@ def test_an_override_counts_until_it_ends_and_is_said() -> None:
     assert unknown.outcome is Outcome.UNKNOWN  # an override is about what is known
 
 
-def test_the_worst_objective_decides_and_informational_ones_do_not() -> None:
+def test_worst_gating_objective_decides() -> None:
     documents = catalog(slo("good"), slo("spent"), slo("lost"), slo("noise", tier="informational"))
     source = MemorySource(good=steady(0), spent=steady(50), lost=LOST, noise=LOST)
     reports = {report.name: report for report in SLOMonitor(documents, source).evaluate(AT)}
@@ -213,7 +213,7 @@ def test_the_worst_objective_decides_and_informational_ones_do_not() -> None:
     assert [one.gates for one in both.slos] == [True, True, True, False]
 
 
-def test_a_gate_over_nothing_is_not_open() -> None:
+def test_decide_without_gating_reports_is_unknown() -> None:
     documents = catalog(slo("noise", tier="informational"))
     reports = SLOMonitor(documents, MemorySource(noise=steady(0))).evaluate(AT)
     for found in (decide(reports, documents), decide([], documents)):
@@ -244,7 +244,7 @@ states = st.builds(
     error=st.sampled_from([LOST, EMPTY]),
     override=st.sampled_from([(), (Override(Action.ALLOW, AT + DAY, "x"),)]),
 )
-def test_no_policy_without_a_word_on_missing_data_lets_the_unknown_pass(
+def test_any_policy_with_defaults_blocks_unknown(
     policy: list[PolicyRule], before: PolicyState, error: Any, override: tuple[Override, ...]
 ) -> None:
     unique = [replace(rule, name=f"{rule.name}{number}") for number, rule in enumerate(policy)]
@@ -253,7 +253,7 @@ def test_no_policy_without_a_word_on_missing_data_lets_the_unknown_pass(
 
 
 @given(policy=st.lists(rules, max_size=4), before=states, left=st.fractions(-2, 1, max_denominator=50))
-def test_a_holding_blocking_rule_is_never_outvoted(policy: list[PolicyRule], before: PolicyState, left: Fraction) -> None:
+def test_held_blocking_rule_always_freezes(policy: list[PolicyRule], before: PolicyState, left: Fraction) -> None:
     unique = [replace(rule, name=f"{rule.name}{number}") for number, rule in enumerate(policy)]
     found = decided(events_with_left(left), *unique, before=before)
     held = {rule.name: rule.action for rule in unique if rule.name in found.state.holding}
@@ -264,7 +264,7 @@ def test_a_holding_blocking_rule_is_never_outvoted(policy: list[PolicyRule], bef
 
 
 @pytest.mark.parametrize("events", [EMPTY, LOST])
-def test_an_ordered_freeze_holds_when_nothing_is_known(events: Any) -> None:
+def test_freeze_override_without_measurement_freezes(events: Any) -> None:
     ordered = Override(Action.FREEZE, AT + DAY, "the audit")
     found = decided(events, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW, overrides=(ordered,))
     assert (found.outcome, found.action) == (Outcome.FROZEN, Action.FREEZE)
@@ -273,18 +273,18 @@ def test_an_ordered_freeze_holds_when_nothing_is_known(events: Any) -> None:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_of_several_overrides_the_strictest_counts(turned: bool) -> None:
+def test_strictest_of_several_overrides_applies(turned: bool) -> None:
     both = (Override(Action.ALLOW, AT + DAY, "a waiver for all"), Override(Action.FREEZE, AT + DAY, "the audit", "", ("api",)))
     found = decided(steady(0), FREEZE, overrides=both[::-1] if turned else both)
     assert (found.outcome, found.reasons[0].endswith("the audit")) == (Outcome.FROZEN, True)
 
 
-def test_coverage_that_cannot_be_found_out_clears_nothing() -> None:
+def test_failed_coverage_keeps_freeze() -> None:
     held = PolicyState(("spent",), Action.FREEZE, AT - 10 * DAY)
     assert decided(steady(0), FREEZE, before=held, coverage=Fraction(1)).outcome is Outcome.ALLOWED
     for answer in (Fraction(1, 100), LOST):
         found = decided(steady(0), FREEZE, before=held, coverage=answer)
         assert (found.outcome, found.state.holding) == (Outcome.FROZEN, ("spent",)), answer
-    assert any("nobody knows whether enough of the window holds data" in reason for reason in found.reasons)
+    assert any("it is unknown whether enough of the window holds data" in reason for reason in found.reasons)
     no_answer = MeasurementError("an aggregate does not say", reason="coverage_unknown")
     assert decided(steady(0), FREEZE, before=held, coverage=no_answer).outcome is Outcome.ALLOWED

@@ -16,7 +16,7 @@ TEXT = (REPO / "docs" / "documents.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_examples_are_read_together_without_a_warning() -> None:
+def test_documented_examples_load_without_warning() -> None:
     catalog = catalog_of(joined(*BLOCKS))
     assert catalog.warnings == ()
     slo = catalog["checkout-availability"]
@@ -25,5 +25,5 @@ def test_the_examples_are_read_together_without_a_warning() -> None:
 
 
 @pytest.mark.parametrize("word", [*OPTION_KEYS, *Signal, *Action])
-def test_every_word_is_explained(word: str) -> None:
+def test_documents_page_explains_every_word(word: str) -> None:
     assert f"`{word}`" in TEXT

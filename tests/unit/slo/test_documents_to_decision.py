@@ -68,11 +68,11 @@ def bad_share(thousandth: int) -> Events:
 @pytest.mark.parametrize(
     ("thousandth", "outcome"), [(0, Outcome.ALLOWED), (4, Outcome.ALLOWED), (10, Outcome.FROZEN), (11, Outcome.FROZEN)]
 )
-def test_a_spent_budget_freezes(thousandth: int, outcome: Outcome) -> None:
+def test_decision_with_spent_budget_freezes(thousandth: int, outcome: Outcome) -> None:
     assert decision(TEXT, bad_share(thousandth)).outcome is outcome
 
 
-def test_what_froze_thaws_past_its_exit_and_not_before() -> None:
+def test_freeze_ends_only_past_exit_level() -> None:
     frozen = decision(TEXT, bad_share(10))
     held = {one.report.name: one.state for one in frozen.slos}
     assert decision(TEXT, bad_share(6), held).outcome is Outcome.FROZEN
@@ -80,7 +80,7 @@ def test_what_froze_thaws_past_its_exit_and_not_before() -> None:
     assert decision(TEXT, bad_share(4), held).outcome is Outcome.ALLOWED
 
 
-def test_a_burn_rate_of_the_documents_own_window() -> None:
+def test_burn_rate_rule_uses_documents_window() -> None:
     events = [*steady(0, until=HOUR), (HOUR / 2, 70, 30)]
     found = decision(TEXT, events)
     assert (found.outcome, found.action) == (Outcome.FROZEN, Action.ESCALATE)
@@ -92,14 +92,14 @@ def test_a_burn_rate_of_the_documents_own_window() -> None:
     [(None, Outcome.UNKNOWN), ("block", Outcome.UNKNOWN), ("warn", Outcome.WARNING), ("allow", Outcome.ALLOWED)],
 )
 @pytest.mark.parametrize(("key", "events"), [("onNoData", []), ("onError", QueryError("refused"))])
-def test_an_unanswered_question_is_what_the_document_says(
+def test_failed_query_follows_on_error_of_document(
     word: str | None, outcome: Outcome, key: str, events: Events | MeasurementError
 ) -> None:
     text = TEXT if word is None else changed(TEXT, "  rules:\n", f"  {key}: {word}\n  rules:\n")
     assert decision(text, events).outcome is outcome
 
 
-def test_an_override_holds_until_its_end_and_for_whom_it_names() -> None:
+def test_override_applies_to_named_slos_until_its_end() -> None:
     until = (AT + timedelta(minutes=1)).isoformat()
     override = f"  overrides:\n    - {{action: allow, until: '{until}', reason: The fix must go out., slos: [answers]}}\n"
     found = decision(TEXT + override, bad_share(20))
@@ -109,7 +109,7 @@ def test_an_override_holds_until_its_end_and_for_whom_it_names() -> None:
     assert decision(TEXT + override.replace("[answers]", "[other]"), bad_share(20)).outcome is Outcome.FROZEN
 
 
-def test_without_a_policy_a_spent_budget_freezes_and_silence_blocks() -> None:
+def test_default_policy_freezes_spent_and_blocks_no_data() -> None:
     text = changed(TEXT[: TEXT.index("---")], "    airflow-slo/error-budget-policy: gate\n", "")
     assert decision(text, bad_share(10)).outcome is Outcome.FROZEN
     assert decision(text, bad_share(0)).outcome is Outcome.ALLOWED
@@ -118,7 +118,7 @@ def test_without_a_policy_a_spent_budget_freezes_and_silence_blocks() -> None:
 
 @pytest.mark.parametrize("directory", ["slos", "slos_prometheus"])
 @pytest.mark.parametrize(("bad", "outcome"), [(0, Outcome.ALLOWED), (1, Outcome.FROZEN), (20, Outcome.FROZEN)])
-def test_the_demos_documents(directory: str, bad: int, outcome: Outcome) -> None:
+def test_demo_documents_load(directory: str, bad: int, outcome: Outcome) -> None:
     """Out of 100: 0 failing is promoted, 1 of the 1 % promised is the whole budget."""
     catalog = load(REPO / "demo" / directory)
     queries = {one.indicator.metric.sources[0].query for one in catalog if one.indicator}

@@ -25,7 +25,7 @@ def policy_of(text: str) -> ErrorBudgetPolicy:
     return policy
 
 
-def test_the_documented_example_is_read_field_by_field() -> None:
+def test_documented_policy_is_read_field_by_field() -> None:
     assert policy_of(documented()) == ErrorBudgetPolicy(
         "gate-promotion",
         (
@@ -60,7 +60,7 @@ def test_the_documented_example_is_read_field_by_field() -> None:
     )
 
 
-def test_defaults_are_careful() -> None:
+def test_policy_defaults_block() -> None:
     policy = policy_of(POLICY_TEXT)
     assert (policy.on_no_data, policy.on_error) == (OnUnknown.BLOCK, OnUnknown.BLOCK)
     assert (policy.warning_level, policy.cool_down, policy.overrides) == (Fraction(1, 4), timedelta(0), ())
@@ -69,12 +69,12 @@ def test_defaults_are_careful() -> None:
 
 @pytest.mark.parametrize("word", ["block", "warn", "allow"])
 @pytest.mark.parametrize(("key", "field"), [("onNoData", "on_no_data"), ("onError", "on_error")])
-def test_answers_to_unknown(key: str, field: str, word: str) -> None:
+def test_on_no_data_and_on_error_are_read(key: str, field: str, word: str) -> None:
     assert getattr(policy_of(changed(POLICY_TEXT, "spec:\n", f"spec:\n  {key}: {word}\n")), field) == word
 
 
 @pytest.mark.parametrize("action", list(Action))
-def test_every_action(action: Action) -> None:
+def test_every_action_is_read(action: Action) -> None:
     assert policy_of(changed(POLICY_TEXT, "freeze", action.value)).rules[0].action is action
 
 
@@ -99,7 +99,7 @@ def when(body: str) -> str:
         ("{signal: lowTraffic}", None, None, None, None),
     ],
 )
-def test_levels(body: str, op: str | None, enter: str | None, leave: str | None, window: str | None) -> None:
+def test_rule_levels_are_read(body: str, op: str | None, enter: str | None, leave: str | None, window: str | None) -> None:
     (rule,) = policy_of(when(body)).rules
     assert rule.op == op
     assert rule.enter == (None if enter is None else Fraction(enter))
@@ -114,7 +114,7 @@ def test_levels(body: str, op: str | None, enter: str | None, leave: str | None,
         ("{signal: remainingBudgt, enter: 0}", "signal", "did you mean 'remainingBudget'?"),
         ("{enter: 0}", "signal", "is required"),
         ("{signal: remainingBudget, enter: 0, value: 0}", "value", "another name for enter"),
-        ("{signal: remainingBudget, enter: 0, exit: -0.1}", "exit", "must be enter or lie above it, on the harmless side"),
+        ("{signal: remainingBudget, enter: 0, exit: -0.1}", "exit", "must be enter or lie above it; otherwise the rule"),
         ("{signal: remainingBudget, value: 0, exit: -0.1}", "exit", "must be value or lie above it"),
         ("{signal: remainingBudget, enter: 0, exit: 1}", "exit", "is never reached"),
         ("{signal: remainingBudget, enter: 1}", "enter", "always holds"),
@@ -136,12 +136,12 @@ def test_levels(body: str, op: str | None, enter: str | None, leave: str | None,
         ("{signal: timeToExhaustion, enter: 3600}", "enter", "'3600' is not a duration"),
         ("{signal: timeToExhaustion, enter: 1M}", "enter", "has no fixed length"),
         ("{signal: timeToExhaustion, enter: 2d, exit: 1d}", "exit", "must be enter or lie above it"),
-        ("{signal: noData, enter: 0}", "enter", "has no meaning for noData, which either is so or is not"),
+        ("{signal: noData, enter: 0}", "enter", "has no meaning for noData, which has no levels"),
         ("{signal: lowTraffic, window: 1h}", "window", "has no meaning for lowTraffic"),
         ("{signal: burnRate, enter: 2, windw: 1h}", "windw", "unknown field; did you mean 'window'?"),
     ],
 )  # fmt: skip
-def test_levels_that_are_refused(body: str, path: str, words: str) -> None:
+def test_invalid_rule_levels_are_errors(body: str, path: str, words: str) -> None:
     found = faults(when(body))
     expected = f"ErrorBudgetPolicy/gate spec.rules[0].when.{path}: "
     assert any(expected in fault and words in fault for fault in found), found
@@ -161,7 +161,7 @@ def test_levels_that_are_refused(body: str, path: str, words: str) -> None:
         ("openslo", "openslo", ""),
     ],
 )
-def test_faults_of_the_rest(old: str, new: str, expected: str) -> None:
+def test_invalid_policy_fields_are_errors(old: str, new: str, expected: str) -> None:
     if not expected:
         text = POLICY_TEXT[: POLICY_TEXT.index("  rules:")] + "  rules: []\n"
         expected = "spec.rules: is required, and it is empty"
@@ -170,16 +170,16 @@ def test_faults_of_the_rest(old: str, new: str, expected: str) -> None:
     assert any(expected in fault for fault in faults(text)), faults(text)
 
 
-def test_two_rules_of_one_name() -> None:
+def test_two_rules_with_same_name_are_an_error() -> None:
     text = POLICY_TEXT + POLICY_TEXT[POLICY_TEXT.index("    - name") :]
     (fault,) = faults(text)
-    assert "spec.rules: two rules are named 'spent'; what held before is remembered by name" in fault
+    assert "spec.rules: two rules are named 'spent'; the rules that held before are identified by name" in fault
 
 
 OVERRIDE = "  overrides:\n    - action: allow\n      until: 2026-12-01T18:00:00Z\n      reason: The fix must go out.\n"
 
 
-def test_an_override_is_read() -> None:
+def test_override_is_read_field_by_field() -> None:
     (override,) = policy_of(POLICY_TEXT + OVERRIDE).overrides
     assert override == Override(Action.ALLOW, datetime(2026, 12, 1, 18, tzinfo=UTC), "The fix must go out.")
 
@@ -199,12 +199,12 @@ def test_an_override_is_read() -> None:
         ("      reason:", "      aproved: me\n      reason:", "overrides[0].aproved: unknown field; did you mean 'approvedBy'?"),
     ],
 )
-def test_overrides_that_are_refused(old: str, new: str, expected: str) -> None:
+def test_invalid_overrides_are_errors(old: str, new: str, expected: str) -> None:
     found = faults(POLICY_TEXT + changed(OVERRIDE, old, new))
     assert any(expected in fault for fault in found), found
 
 
-def test_an_override_for_an_slo_that_is_not_there_is_a_warning() -> None:
+def test_override_of_unknown_slo_is_a_warning() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT, POLICY_TEXT + OVERRIDE + "      slos: [chekout]\n")
     (warning,) = warnings(text)
     assert "ErrorBudgetPolicy/gate spec.overrides[0]: names the SLO 'chekout', which is not among these documents" in warning
@@ -212,22 +212,22 @@ def test_an_override_for_an_slo_that_is_not_there_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "said"),
+    ("annotation", "message"),
     [
         ("", "names no policy (airflow-slo/error-budget-policy)"),
         ("  annotations: {airflow-slo/error-budget-policy: other}\n", "follows the policy 'other'"),
     ],
 )
-def test_an_override_for_an_slo_of_another_policy_is_a_warning(annotation: str, said: str) -> None:
+def test_override_of_slo_with_other_policy_is_a_warning(annotation: str, message: str) -> None:
     text = joined(
         changed(SLO_TEXT, "  name: checkout\n", "  name: checkout\n" + annotation), SERVICE_TEXT,
         POLICY_TEXT + OVERRIDE + "      slos: [checkout]\n", changed(POLICY_TEXT, "name: gate", "name: other"),
     )  # fmt: skip
     (warning,) = warnings(text)
-    assert f"names the SLO 'checkout', which {said}: for it this override does nothing" in warning
+    assert f"names the SLO 'checkout', which {message}: for it this override does nothing" in warning
 
 
-def test_our_kind_under_openslos_version_is_refused_with_the_right_one() -> None:
+def test_policy_with_openslo_version_is_an_error_with_remedy() -> None:
     (fault,) = faults(changed(POLICY_TEXT, "airflow-slo/v1", "openslo/v1"))
     assert "'ErrorBudgetPolicy' is a kind of apiVersion airflow-slo/v1, not of openslo/v1" in fault
 
@@ -250,7 +250,7 @@ BURNS = """\
         ("freeze", "{signal: burnRate, window: 1h, enter: 2}", True),
     ],
 )
-def test_a_policy_that_lets_a_spent_budget_pass_is_told(action: str, when: str, doubted: bool) -> None:
+def test_policy_that_never_blocks_spent_budget_is_a_warning(action: str, when: str, doubted: bool) -> None:
     text = POLICY_TEXT[: POLICY_TEXT.index("    - name")] + f"    - name: r\n      action: {action}\n      when: {when}\n"
     assert any("no rule freezes or escalates once the budget is spent" in one for one in warnings(text)) is doubted
 
@@ -266,7 +266,7 @@ def test_a_policy_that_lets_a_spent_budget_pass_is_told(action: str, when: str, 
         ("0.9", "{signal: budgetDrop, window: 1d, enter: 0.5}", "the share of its budget that 1d can spend is 0.3333 at most"),
     ],
 )
-def test_a_rule_that_can_never_hold_is_told(target: str, rule: str, why: str) -> None:
+def test_rule_that_can_never_hold_is_a_warning(target: str, rule: str, why: str) -> None:
     policy = POLICY_TEXT + f"    - name: burns\n      action: freeze\n      when: {rule}\n"
     slo = changed(SLO_TEXT, "target: 0.999", f"target: {target}")
     slo = changed(slo, "  name: checkout\n", "  name: checkout\n  annotations: {airflow-slo/error-budget-policy: gate}\n")
@@ -274,7 +274,7 @@ def test_a_rule_that_can_never_hold_is_told(target: str, rule: str, why: str) ->
     assert [f"rule burns can never hold for the SLO checkout: {why}" in one for one in found] == ([True] if why else [])
 
 
-def test_a_burn_window_shorter_than_a_time_slice_is_told() -> None:
+def test_burn_window_shorter_than_time_slice_is_a_warning() -> None:
     slo = changed(SLO_TEXT, "target: 0.999", "target: 0.999\n      timeSliceTarget: 0.9\n      timeSliceWindow: 2h")
     slo = changed(slo, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
     slo = changed(slo, "  name: checkout\n", "  name: checkout\n  annotations: {airflow-slo/error-budget-policy: gate}\n")
@@ -282,6 +282,6 @@ def test_a_burn_window_shorter_than_a_time_slice_is_told() -> None:
     assert "rule burns can never hold for the SLO checkout: its window 1h is shorter than a time slice (2h)" in found
 
 
-def test_a_budget_drop_that_could_never_end_is_refused() -> None:
+def test_budget_drop_exit_never_reached_is_an_error() -> None:
     found = faults(when("{signal: budgetDrop, enter: 0.2, exit: 0, window: 1h}"))
     assert any("spec.rules[0].when.exit: is never reached: a budget drop is never below 0" in fault for fault in found), found

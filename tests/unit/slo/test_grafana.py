@@ -24,7 +24,7 @@ def expressions() -> list[str]:
     return [target["expr"] for panel in grafana_dashboard(DOCUMENTS)["panels"] for target in panel["targets"]]
 
 
-def test_dashboard_is_json_and_offers_the_slos_with_series() -> None:
+def test_dashboard_lists_slos_with_series() -> None:
     board = grafana_dashboard(DOCUMENTS, title="Shop")
     assert json.loads(json.dumps(board)) == board == grafana_dashboard(DOCUMENTS, title="Shop")
     variable = board["templating"]["list"][1]
@@ -33,7 +33,7 @@ def test_dashboard_is_json_and_offers_the_slos_with_series() -> None:
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
-def test_panels_do_not_overlap_and_fit() -> None:
+def test_panels_fit_without_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in grafana_dashboard(DOCUMENTS)["panels"]:
         place = panel["gridPos"]
@@ -43,20 +43,20 @@ def test_panels_do_not_overlap_and_fit() -> None:
         taken |= cells
 
 
-def test_every_series_shown_is_one_the_rules_record() -> None:
+def test_panels_show_only_recorded_series() -> None:
     recorded = {rule.get("record") for group in yaml.safe_load(rules(DOCUMENTS))["groups"] for rule in group["rules"]}
     shown = {name for expr in expressions() for name in re.findall(r"(slo:[a-z_]+:[a-z_]+)\{", expr)}
     assert len(shown) == 4
     assert shown <= recorded
 
 
-def test_every_expression_is_promql(tmp_path: Path) -> None:
+def test_panel_expressions_are_promql(tmp_path: Path) -> None:
     group = [{"record": f"x:{number}", "expr": expr} for number, expr in enumerate(expressions())]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": group}]}))
     done = subprocess.run([need("promtool"), "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nothing_to_draw_is_an_error() -> None:
+def test_dashboard_without_series_raises_value_error() -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
         grafana_dashboard(catalog(slo(RatioMetric(good=SQL, total=SQL))))

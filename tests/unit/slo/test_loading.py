@@ -27,13 +27,13 @@ def refused(source: loading.Source) -> list[str]:
     return [str(fault) for fault in caught.value.faults]
 
 
-def test_text() -> None:
+def test_load_text_returns_catalog() -> None:
     assert [one.name for one in load(WHOLE)] == ["checkout"]
     assert load(WHOLE).slos[0].location.file == "<text>"
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_file(tmp_path: Path, kind: type) -> None:
+def test_load_file_returns_catalog(tmp_path: Path, kind: type) -> None:
     path = tmp_path / "with a space.yaml"
     path.write_text(WHOLE)
     catalog = load(kind(path))
@@ -41,13 +41,13 @@ def test_a_file(tmp_path: Path, kind: type) -> None:
     assert catalog.slos[0].location.line == 1
 
 
-def test_a_file_of_any_ending_when_it_is_named(tmp_path: Path) -> None:
+def test_load_named_file_with_any_suffix_is_read(tmp_path: Path) -> None:
     path = tmp_path / "slo.json"
     path.write_text('{"apiVersion": "openslo/v1", "kind": "Service", "metadata": {"name": "shop"}}')
     assert list(load(path).services) == ["shop"]
 
 
-def test_a_directory_is_read_below_and_sorted(tmp_path: Path) -> None:
+def test_load_directory_reads_recursively_in_order(tmp_path: Path) -> None:
     for number, name in enumerate(["b.yaml", "a/z.yml", "a/b/c.YAML"]):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def test_a_directory_is_read_below_and_sorted(tmp_path: Path) -> None:
     assert load(str(tmp_path)) == load(tmp_path)
 
 
-def test_a_mounted_config_map_is_read_once(tmp_path: Path) -> None:
+def test_load_config_map_mount_reads_files_once(tmp_path: Path) -> None:
     """Kubernetes mounts files as links into a hidden directory."""
     data = tmp_path / "..2026_11_24"
     data.mkdir()
@@ -71,7 +71,7 @@ def test_a_mounted_config_map_is_read_once(tmp_path: Path) -> None:
     assert [one.name for one in load(tmp_path)] == ["checkout"]
 
 
-def test_several_paths(tmp_path: Path) -> None:
+def test_load_several_paths_returns_one_catalog(tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "gate.yaml").write_text(POLICY_TEXT)
     (tmp_path / "slo.yaml").write_text(WHOLE)
@@ -81,11 +81,11 @@ def test_several_paths(tmp_path: Path) -> None:
     assert load((tmp_path / "slo.yaml",)).slos == load(tmp_path / "slo.yaml").slos
 
 
-def test_a_library_without_slos_is_a_catalog() -> None:
+def test_load_documents_without_slos_returns_catalog() -> None:
     assert len(load(POLICY_TEXT)) == 0
 
 
-def test_a_utf8_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+def test_load_utf8_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
     assert len(load(tmp_path)) == 1
 
@@ -93,13 +93,13 @@ def test_a_utf8_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["slos/checkout.yaml", "no such directory", "checkout", "/nonexistent/slo.yml", "C:\\slos", "x\0y"]
 )
-def test_a_name_of_no_file_is_never_an_empty_catalog(name: str) -> None:
+def test_load_missing_file_is_an_error(name: str) -> None:
     (fault,) = refused(name)
     assert "no such file" in fault or "null byte" in fault
     assert name.replace("\0", "") in fault.replace("\0", "")
 
 
-def test_paths_that_do_not_exist(tmp_path: Path) -> None:
+def test_load_missing_paths_are_errors(tmp_path: Path) -> None:
     assert refused(tmp_path / "gone.yaml") == [f"{tmp_path}/gone.yaml: there is no such file or directory"]
     assert refused([tmp_path / "a", tmp_path / "b"]) == [
         f"{tmp_path}/a: there is no such file or directory",
@@ -108,7 +108,7 @@ def test_paths_that_do_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\n", "---\n", "# a comment\n", "---\n...\n---\n", "\ufeff\n"])
-def test_nothing_is_a_fault(text: str, tmp_path: Path) -> None:
+def test_load_empty_source_is_an_error(text: str, tmp_path: Path) -> None:
     assert any(words in refused(text)[0] for words in ("is empty", "holds no document"))
     path = tmp_path / "empty.yaml"
     path.write_text(text)
@@ -116,22 +116,22 @@ def test_nothing_is_a_fault(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "---\n[]\n", "- \n- ~\n", "{}", "null\n", "[[]]"])
-def test_values_that_are_no_document(text: str) -> None:
+def test_load_value_of_other_type_raises_type_error(text: str) -> None:
     assert refused(text)
 
 
-def test_an_empty_file_among_others_is_a_fault(tmp_path: Path) -> None:
+def test_load_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_text(WHOLE)
     (tmp_path / "empty.yaml").touch()
     assert refused(tmp_path) == [f"{tmp_path}/empty.yaml: holds no document"]
 
 
-def test_a_directory_without_documents_is_a_fault(tmp_path: Path) -> None:
+def test_load_directory_without_documents_is_an_error(tmp_path: Path) -> None:
     assert refused(tmp_path) == [f"{tmp_path}: no *.yaml or *.yml file is in this directory or below it"]
-    assert refused([]) == ["<no files>: no path is given, so there is no document"]
+    assert refused([]) == ["<no files>: no path is set, so there is no document"]
 
 
-def test_not_utf8(tmp_path: Path) -> None:
+def test_load_file_not_utf8_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "latin.yaml"
     path.write_bytes(b"apiVersion: openslo/v1\nkind: Servi\xe7e\n")
     assert refused(path) == [f"{path}:2: is not UTF-8: byte 0xe7 at position 34; save it as UTF-8"]
@@ -139,7 +139,7 @@ def test_not_utf8(tmp_path: Path) -> None:
     assert "is not UTF-8" in refused(path)[0]
 
 
-def test_too_large(tmp_path: Path) -> None:
+def test_load_too_large_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "dump.yaml"
     path.write_bytes(b"#" * (loading.MAX_BYTES + 1))
     (fault,) = refused(path)
@@ -148,14 +148,14 @@ def test_too_large(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable(tmp_path: Path) -> None:
+def test_load_unreadable_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "secret.yaml"
     path.write_text(WHOLE)
     path.chmod(0)
     assert refused(tmp_path) == [f"{path}: cannot be read: Permission denied"]
 
 
-def test_a_fault_of_the_file_system_is_a_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_file_system_error_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "slo.yaml"
     path.write_text(WHOLE)
 
@@ -166,12 +166,12 @@ def test_a_fault_of_the_file_system_is_a_fault_of_the_file(tmp_path: Path, monke
     assert refused(tmp_path) == [f"{path}: cannot be read: Permission denied"]
 
 
-def test_no_regular_file(tmp_path: Path) -> None:
+def test_load_named_pipe_is_an_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
-    assert refused(tmp_path) == [f"{tmp_path}/pipe.yaml: is no regular file"]
+    assert refused(tmp_path) == [f"{tmp_path}/pipe.yaml: is not a regular file"]
 
 
-def test_links_in_a_circle(tmp_path: Path) -> None:
+def test_load_circular_links_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").symlink_to("b.yaml")
     (tmp_path / "b.yaml").symlink_to("a.yaml")
     found = refused(tmp_path)
@@ -179,20 +179,20 @@ def test_links_in_a_circle(tmp_path: Path) -> None:
     assert all("Too many levels of symbolic links" in fault for fault in found)
 
 
-def test_a_directory_that_links_to_itself(tmp_path: Path) -> None:
+def test_load_link_to_own_parent_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_text(WHOLE)
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "up").symlink_to(tmp_path)
-    assert refused(tmp_path) == [f"{tmp_path}/below/up: is a symbolic link to a directory it is in: it would be read forever"]
+    assert refused(tmp_path) == [f"{tmp_path}/below/up: is a symbolic link to a directory that contains it; remove it"]
 
 
-def test_a_dangling_link(tmp_path: Path) -> None:
+def test_load_dangling_link_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").symlink_to("gone.yaml")
     assert refused(tmp_path) == [f"{tmp_path}/slo.yaml: there is no such file or directory"]
     assert refused(str(tmp_path / "slo.yaml")) == [f"{tmp_path}/slo.yaml: there is no such file or directory"]
 
 
-def test_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
+def test_load_reports_errors_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "1.yaml").write_text(changed(SLO_TEXT, "0.999", "1"))
     (tmp_path / "2.yaml").write_text("a: [\n")
     (tmp_path / "3.yaml").write_text(changed(POLICY_TEXT, "freeze", "thaw"))
@@ -201,16 +201,16 @@ def test_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
     assert "2.yaml:2: not YAML: " in found[1]
 
 
-def test_two_files_of_one_name(tmp_path: Path) -> None:
+def test_load_same_slo_in_two_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "1.yaml").write_text(WHOLE)
     (tmp_path / "2.yaml").write_text("\n" + SLO_TEXT)
     assert refused(tmp_path) == [
-        f"{tmp_path}/2.yaml:2: SLO/checkout metadata.name: there are two of kind SLO named 'checkout'; "
+        f"{tmp_path}/2.yaml:2: SLO/checkout metadata.name: two documents of kind SLO are named 'checkout'; "
         f"the first is in {tmp_path}/1.yaml:1"
     ]
 
 
-def test_warnings_are_kept(tmp_path: Path) -> None:
+def test_load_keeps_warnings(tmp_path: Path) -> None:
     reading = read(SLO_TEXT)
     assert reading.catalog is not None
     assert list(reading.catalog.warnings) == reading.warnings
@@ -219,7 +219,7 @@ def test_warnings_are_kept(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200))
-def test_arbitrary_text_gives_a_catalog_or_faults(text: str) -> None:
+def test_read_any_text_returns_catalog_or_errors(text: str) -> None:
     assume("\0" in text or not os.path.isdir(text))  # "/" is a directory, and all of this machine is below it
     reading = read(text)
     assert (reading.catalog is None) == bool(reading.faults)
@@ -227,7 +227,7 @@ def test_arbitrary_text_gives_a_catalog_or_faults(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_damaged_document_gives_a_catalog_or_faults(data: st.DataObject) -> None:
+def test_read_damaged_document_returns_catalog_or_errors(data: st.DataObject) -> None:
     """Cut, repeat and replace pieces of real documents: whatever comes out, no other exception does."""
     text = joined(WHOLE, POLICY_TEXT)
     for _ in range(data.draw(st.integers(1, 4))):

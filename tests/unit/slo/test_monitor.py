@@ -39,7 +39,7 @@ def report(one: SLO, events: Events | MeasurementError, at: datetime = AT, **cov
     return found
 
 
-def test_a_half_spent_budget_is_healthy() -> None:
+def test_half_spent_budget_is_healthy() -> None:
     found = report(slo(target="0.98"), steady(1))
     assert found.status is Status.HEALTHY
     assert found.budget is not None
@@ -49,7 +49,7 @@ def test_a_half_spent_budget_is_healthy() -> None:
     assert (found.start, found.end) == (AT - 30 * DAY, AT)
 
 
-def test_an_exactly_spent_budget_is_spent() -> None:
+def test_exactly_spent_budget_is_exhausted() -> None:
     found = report(slo(target="0.99"), steady(1))
     assert (found.status, found.remaining) == (Status.EXHAUSTED, 0)
     assert found.time_to_exhaustion == timedelta(0)
@@ -66,7 +66,7 @@ def test_burn_rates_of_all_windows_are_exact() -> None:
     assert "100 times" in found.message
 
 
-def test_a_rule_needs_both_windows() -> None:
+def test_rule_with_one_empty_window_does_not_fire() -> None:
     stopped = [(10 * MINUTE, 900, 100), *steady(0, until=HOUR)]
     found = report(slo(target="0.999"), stopped)
     assert HOUR not in [rule.long for rule in found.firing]  # the last five minutes hold nothing
@@ -74,7 +74,7 @@ def test_a_rule_needs_both_windows() -> None:
     assert (short.value, short.problem) == (None, "no events in the window")
 
 
-def test_a_budget_that_lasts_is_not_burning() -> None:
+def test_burn_rate_up_to_one_is_not_burning() -> None:
     """On a window of a day the first rule's factor is 0.48: spending half of what is allowed is no alarm."""
     assert report(slo(target="0.9", window="1d"), steady(9)).status is Status.WARNING
     assert report(slo(target="0.9", window="1d"), steady(5)).status is Status.HEALTHY
@@ -82,14 +82,14 @@ def test_a_budget_that_lasts_is_not_burning() -> None:
     assert report(slo(target="0.9", window="1d"), burning).status is Status.BURNING
 
 
-def test_time_to_exhaustion_is_at_the_rate_of_the_last_hour() -> None:
+def test_time_to_exhaustion_uses_rate_of_last_hour() -> None:
     found = report(slo(target="0.99"), [(10 * DAY, 9_960, 40), (MINUTE, 98, 2)])
     assert found.remaining is not None
     assert found.time_to_exhaustion is not None
     assert found.time_to_exhaustion == timedelta(seconds=int(found.remaining * 30 * 86400 / 2))
 
 
-def test_the_rate_of_a_service_that_nobody_has_used_for_days_is_that_of_its_window() -> None:
+def test_current_rate_of_idle_service_uses_slo_window() -> None:
     """What is shown as burn rate is what the exhaustion is computed from."""
     found = report(slo(target="0.99"), [(10 * DAY, 9_960, 40)])
     rate = current_rate(found)
@@ -100,7 +100,7 @@ def test_the_rate_of_a_service_that_nobody_has_used_for_days_is_that_of_its_wind
     assert " 0.40  " in table.table([found])
 
 
-def test_low_budget_is_a_warning_by_the_policys_level() -> None:
+def test_budget_below_warning_level_is_warning() -> None:
     assert report(slo(target="0.988"), steady(1)).status is Status.WARNING  # a sixth is left
     calm = ErrorBudgetPolicy("calm", (), warning_level=Fraction(1, 10))
     one = slo(target="0.988", error_budget_policy="calm")
@@ -116,13 +116,13 @@ def test_low_budget_is_a_warning_by_the_policys_level() -> None:
         (InvalidMeasurement("more good events than events"), Status.QUERY_ERROR),
     ],
 )
-def test_what_cannot_be_measured_is_said(error: MeasurementError, status: Status) -> None:
+def test_failed_measurement_sets_status_and_message(error: MeasurementError, status: Status) -> None:
     found = report(slo(), error)
     assert (found.status, found.error, found.budget, found.sli) == (status, error, None, None)
     assert found.message == error.message
 
 
-def test_an_error_in_a_burn_window_makes_the_whole_unknown() -> None:
+def test_error_in_burn_window_is_query_error() -> None:
     class HalfBroken(MemorySource):
         def measure(self, requests):  # type: ignore[no-untyped-def]
             return [*super().measure(requests)[:-1], QueryError("gone", reason="timeout", transient=True)]
@@ -133,7 +133,7 @@ def test_an_error_in_a_burn_window_makes_the_whole_unknown() -> None:
 
 @pytest.mark.parametrize("reason", ["empty", "bad_series_missing"])
 @pytest.mark.parametrize("target", ["0.99", "0.9", "0.5"])
-def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target: str, reason: str) -> None:
+def test_service_without_series_for_an_hour_is_no_data(target: str, reason: str) -> None:
     class Blind(MemorySource):
         def measure(self, requests):  # type: ignore[no-untyped-def]
             found = super().measure(requests)
@@ -141,25 +141,25 @@ def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target
 
     events = steady(0, until=61 * MINUTE)
     (found,) = SLOMonitor(catalog(slo(target=target, kind="Prometheus")), Blind(api=events)).evaluate(AT)
-    assert (found.status, found.message) == (Status.NO_DATA, "nothing was measured in the last 1h: no such series")
+    assert (found.status, found.message) == (Status.NO_DATA, "no measurement in the last 1h: no such series")
     (found,) = SLOMonitor(catalog(slo(kind="SQL")), Blind(api=events)).evaluate(AT)  # rows may be rare
     assert found.status is Status.HEALTHY
 
 
-def test_few_events_are_low_traffic() -> None:
+def test_events_below_min_events_are_low_traffic() -> None:
     few: Events = [(HOUR, 5, 5)]
     assert report(slo(min_events=11), few).status is Status.LOW_TRAFFIC
     assert report(slo(min_events=10), few).status is Status.EXHAUSTED
 
 
-def test_few_failures_do_not_alarm_and_none_are_healthy() -> None:
+def test_failures_below_min_failures_are_low_traffic() -> None:
     one_failure: Events = [(HOUR, 9, 1)]
     assert report(slo(min_failures=2), one_failure).status is Status.LOW_TRAFFIC
     assert report(slo(min_failures=1), one_failure).status is Status.EXHAUSTED
     assert report(slo(min_failures=2), steady(0)).status is Status.HEALTHY
 
 
-def test_coverage_is_asked_where_it_matters_and_said() -> None:
+def test_coverage_is_measured_only_where_needed() -> None:
     found = report(slo(target="0.999"), [(HOUR, 1, 9)], api=Fraction(1, 100))
     assert (found.status, found.coverage) == (Status.EXHAUSTED, Fraction(1, 100))
     assert "only 1 % of the window holds data" in found.message
@@ -170,13 +170,13 @@ def test_coverage_is_asked_where_it_matters_and_said() -> None:
     assert (unknown.status, unknown.coverage) == (Status.EXHAUSTED, None)
 
 
-def test_a_past_instant_is_answered_from_the_history() -> None:
+def test_evaluate_at_past_time_uses_history() -> None:
     events = [(10 * DAY, 50, 50), (DAY, 100, 0)]
     assert report(slo(window="7d"), events).sli == 1
     assert report(slo(window="7d"), events, AT - 9 * DAY).sli == Fraction(1, 2)
 
 
-def test_maturity_lag_ends_the_window_earlier() -> None:
+def test_maturity_lag_ends_window_earlier() -> None:
     found = report(slo(maturity_lag=2 * HOUR), [(HOUR, 0, 100), (3 * HOUR, 100, 0)])
     assert (found.sli, found.end, found.at) == (1, AT - 2 * HOUR, AT)
 
@@ -184,7 +184,7 @@ def test_maturity_lag_ends_the_window_earlier() -> None:
 SLICED = {"time_slice_window": parse_duration("1h"), "time_slice_target": Fraction(95, 100)}
 
 
-def test_time_slices_count_slices_that_reach_their_target() -> None:
+def test_timeslices_count_slices_at_target() -> None:
     events = [(MINUTE * (60 * hour + 30), 90 if hour in (3, 30) else 100, 10 if hour in (3, 30) else 0) for hour in range(48)]
     one = slo(target="0.9", window="2d", method=BudgetingMethod.TIMESLICES, **SLICED)
     found = report(one, events)
@@ -195,7 +195,7 @@ def test_time_slices_count_slices_that_reach_their_target() -> None:
     assert rates[timedelta(minutes=30)] is None
 
 
-def test_ratio_time_slices_average_the_slices() -> None:
+def test_ratio_timeslices_average_slices() -> None:
     events = [(30 * MINUTE, 1, 1), (90 * MINUTE, 900, 100)]
     one = slo(target="0.5", window="2h", method=BudgetingMethod.RATIO_TIMESLICES, **SLICED)
     assert report(one, events).sli == (Fraction(1, 2) + Fraction(9, 10)) / 2
@@ -204,14 +204,14 @@ def test_ratio_time_slices_average_the_slices() -> None:
 @pytest.mark.parametrize(
     ("missing", "sli"), [(MissingSlices.BAD, Fraction(1, 4)), (MissingSlices.GOOD, 1), (MissingSlices.IGNORE, 1)]
 )
-def test_missing_slices_count_as_the_document_says(missing: MissingSlices, sli: Fraction) -> None:
+def test_missing_slices_count_as_configured(missing: MissingSlices, sli: Fraction) -> None:
     one = slo(target="0.9", window="4h", method=BudgetingMethod.TIMESLICES, missing_slices=missing, **SLICED)
     found = report(one, [(30 * MINUTE, 10, 0)])
     assert (found.sli, found.coverage) == (sli, Fraction(1, 4))
     assert report(one, []).status is Status.NO_DATA
 
 
-def test_calendar_windows_and_their_denominators() -> None:
+def test_calendar_window_uses_configured_denominator() -> None:
     month = TimeWindow(parse_duration("1M"), False, datetime(2026, 1, 1), "UTC")
     at = datetime(2026, 10, 16, tzinfo=AT.tzinfo)  # 15 of October's 31 days have passed
     events = [(AT - at + DAY, 980, 20)]
@@ -221,7 +221,7 @@ def test_calendar_windows_and_their_denominators() -> None:
     assert report(projected, events, at).remaining == 1 - 2 / Fraction(31, 15)
 
 
-def test_the_whole_months_slices_are_the_budget_where_asked() -> None:
+def test_whole_denominator_uses_all_slices_of_month() -> None:
     month = TimeWindow(parse_duration("1M"), False, datetime(2026, 1, 1), "UTC")
     at = datetime(2026, 10, 16, tzinfo=AT.tzinfo)
     bad_day = [(AT - at + HOUR * h + 30 * MINUTE, 0 if 24 <= h < 48 else 10, 10 if 24 <= h < 48 else 0) for h in range(15 * 24)]
@@ -235,14 +235,14 @@ def test_the_whole_months_slices_are_the_budget_where_asked() -> None:
     assert report(one, bad_day, at).remaining == 1 - Fraction(24, 31 * 24) / Fraction(1, 10)
 
 
-def test_before_the_first_calendar_window_there_is_no_data() -> None:
+def test_evaluate_before_first_calendar_window_is_no_data() -> None:
     later = TimeWindow(parse_duration("1M"), False, datetime(2027, 1, 1), "UTC")
     found = report(slo(time_window=later), steady(0))
     assert found.status is Status.NO_DATA
     assert "before the first calendar window" in found.message
 
 
-def test_all_slos_of_a_source_are_asked_at_once() -> None:
+def test_objectives_of_one_source_are_measured_together() -> None:
     events = {f"s{number}": steady(0) for number in range(20)}
     source = MemorySource(**events)
     found = SLOMonitor(catalog(*(slo(name) for name in events)), source).evaluate(AT)
@@ -250,7 +250,7 @@ def test_all_slos_of_a_source_are_asked_at_once() -> None:
     assert [one.name for one in found] == list(events)
 
 
-def test_a_policys_window_is_measured_too() -> None:
+def test_window_of_policy_rule_is_measured() -> None:
     rule = PolicyRule("r", Action.FREEZE, Signal.BURN_RATE, "gt", Fraction(1), Fraction(1), parse_duration("45m"))
     policy = ErrorBudgetPolicy("p", (rule,))
     one = slo(error_budget_policy="p")
@@ -258,7 +258,7 @@ def test_a_policys_window_is_measured_too() -> None:
     assert found.burn_rate(timedelta(minutes=45)) is not None
 
 
-def test_each_objective_has_a_report_of_its_own() -> None:
+def test_each_objective_has_its_own_report() -> None:
     source = MetricSource("SQL", None, "other")
     own = Indicator("other", RatioMetric(good=source, total=source))
     both = slo(indicator=None, objectives=(Objective(Fraction(1, 2), indicator=own), Objective(Fraction(9, 10), indicator=own)))
@@ -270,11 +270,11 @@ def test_each_objective_has_a_report_of_its_own() -> None:
         monitor.check_sli("api", AT)
 
 
-def test_sources_by_data_source_are_made_once_each() -> None:
-    made: list[tuple[str, str | None]] = []
+def test_each_data_source_is_created_once() -> None:
+    created: list[tuple[str, str | None]] = []
 
     def factory(kind: str, document: DataSource | None) -> MemorySource:
-        made.append((kind, document.name if document else None))
+        created.append((kind, document.name if document else None))
         return MemorySource(a=steady(0), b=steady(0), c=steady(0))
 
     sources = {"eu": DataSource("eu", "SQL"), "us": DataSource("us", "SQL")}
@@ -287,10 +287,10 @@ def test_sources_by_data_source_are_made_once_each() -> None:
 
     monitor = SLOMonitor(SLOCatalog((reading("a", "eu"), reading("b", "us"), reading("c", "eu")), data_sources=sources), factory)
     assert {one.status for one in monitor.evaluate(AT) + monitor.evaluate(AT)} == {Status.HEALTHY}
-    assert made == [("SQL", "eu"), ("SQL", "us")]
+    assert created == [("SQL", "eu"), ("SQL", "us")]
 
 
-def test_a_source_that_cannot_be_had_spoils_only_its_own() -> None:
+def test_failed_source_affects_only_its_slos() -> None:
     def factory(kind: str, _document: object) -> MemorySource:
         if kind == "SQL":
             raise QueryError("no such connection", reason="bad_connection")
@@ -301,7 +301,7 @@ def test_a_source_that_cannot_be_had_spoils_only_its_own() -> None:
     assert "cannot be measured here" in SLOMonitor(catalog(slo()), {}).evaluate(AT)[0].message
 
 
-def test_bad_arguments_are_refused() -> None:
+def test_invalid_arguments_raise_errors() -> None:
     monitor = SLOMonitor(catalog(slo()), MemorySource(api=steady(0)))
     with pytest.raises(ValueError, match="has no time zone"):
         monitor.evaluate(datetime(2026, 1, 1))
@@ -327,17 +327,17 @@ class Sighted(MemorySource):
 
 @pytest.mark.parametrize("method", [BudgetingMethod.TIMESLICES, BudgetingMethod.RATIO_TIMESLICES])
 @pytest.mark.parametrize("missing", [MissingSlices.GOOD, MissingSlices.IGNORE])
-def test_a_source_that_sees_nothing_any_more_is_noticed_with_time_slices(method: BudgetingMethod, missing: MissingSlices) -> None:
+def test_timeslices_without_recent_data_are_no_data(method: BudgetingMethod, missing: MissingSlices) -> None:
     one = slo(target="0.9", window="1d", method=method, missing_slices=missing, **SLICED)
     source = Sighted(api=steady(0, until=2 * HOUR))
     (quiet,) = SLOMonitor(catalog(one), {"SQL": source}).evaluate(AT)
     assert quiet.status is Status.HEALTHY, "nothing happened, and it was seen"
     source.ago = 2 * HOUR
     (blind,) = SLOMonitor(catalog(one), {"SQL": source}).evaluate(AT)
-    assert (blind.status, blind.message) == (Status.NO_DATA, "nothing was measured in the last 2h")
+    assert (blind.status, blind.message) == (Status.NO_DATA, "no measurement in the last 2h")
 
 
-def test_where_missing_slices_are_bad_an_outage_burns() -> None:
+def test_missing_bad_slices_burn_budget() -> None:
     one = slo(target="0.9", window="1d", method=BudgetingMethod.TIMESLICES, missing_slices=MissingSlices.BAD, **SLICED)
     source = Sighted(api=steady(0, until=6 * HOUR))
     source.ago = 6 * HOUR
@@ -348,7 +348,7 @@ def test_where_missing_slices_are_bad_an_outage_burns() -> None:
     assert rate.value == 10
 
 
-def test_the_future_is_refused_and_a_clocks_difference_is_not() -> None:
+def test_evaluate_in_future_raises_beyond_clock_tolerance() -> None:
     monitor = SLOMonitor(catalog(slo("api")), MemorySource(api=steady(0)))
     now = datetime.now(UTC)
     for ahead in (timedelta(seconds=70), timedelta(days=30)):

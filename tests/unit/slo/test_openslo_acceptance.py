@@ -15,7 +15,7 @@ from tests.support import acceptance
 
 V1ALPHA = "OpenSLO v1alpha is not read; write the document in openslo/v1"
 V2ALPHA = "OpenSLO v2alpha is not read; write the document in openslo/v1"
-BAD_NAME = "is not a name as RFC 1123 has it"
+BAD_NAME = "is not an RFC 1123 name"
 SECRET = "a secret must not be written into a document; keep it in an Airflow connection and name that with airflowConnId"
 
 #: Each file: the SLOs that are read from it, and (line, path, words of the message) of each fault and each warning.
@@ -39,7 +39,7 @@ FILES: dict[str, tuple[list[str], Expected, Expected]] = {
         [(30, "spec.connectionDetails[0].apiKey", SECRET), (31, "spec.connectionDetails[1].appKey", SECRET)],
         [(13, "spec.connectionDetails", "the url is not used"), (28, "spec.type", "data of type 'Datadog' cannot be measured")],
     ),
-    "examples-v1/services.yaml": ([], [(13, "metadata.name", "there are two of kind Service named 'example-service'")], []),
+    "examples-v1/services.yaml": ([], [(13, "metadata.name", "two documents of kind Service are named 'example-service'")], []),
     "examples-v1/slis.yaml": (
         [],
         [],
@@ -135,14 +135,14 @@ FILES: dict[str, tuple[list[str], Expected, Expected]] = {
 }
 
 
-def test_every_document_has_an_expectation() -> None:
+def test_every_acceptance_document_has_an_expectation() -> None:
     root = acceptance("slo", "openslo")
     found = {str(path.relative_to(root)) for path in root.rglob("*") if path.suffix in (".yaml", ".yml")}
     assert found == set(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_document_is_read_or_refused_by_field(name: str) -> None:
+def test_acceptance_document_gives_expected_findings(name: str) -> None:
     slos, expected_faults, expected_warnings = FILES[name]
     path = acceptance("slo", "openslo", *name.split("/"))
     catalog, faults, warnings = read(path)
@@ -161,7 +161,7 @@ def test_document_is_read_or_refused_by_field(name: str) -> None:
         assert [slo.name for slo in catalog] == slos
 
 
-def test_secrets_of_the_published_example_are_not_repeated() -> None:
+def test_messages_never_repeat_secrets() -> None:
     _, faults, warnings = read(acceptance("slo", "openslo", "examples-v1", "data_sources.yaml"))
     shown = "\n".join(map(str, faults + warnings))
     assert "my-api-key" not in shown
@@ -206,7 +206,7 @@ def test_threshold_slo_is_read_field_by_field() -> None:
     assert slo.window.duration.seconds == 14 * 86400
 
 
-def test_two_objectives_are_two_parts() -> None:
+def test_slo_with_two_objectives_has_two_parts() -> None:
     slo = only("spec-examples", "budgeting-method", "timeslices-slo.yaml")
     assert [(name, objective.target) for name, objective in slo.parts()] == [
         ("service-availability[1]", Fraction(995, 1000)),
@@ -214,7 +214,7 @@ def test_two_objectives_are_two_parts() -> None:
     ]
 
 
-def test_references_are_found_across_files_and_whatever_the_order() -> None:
+def test_references_across_files_resolve_in_any_order() -> None:
     folder = acceptance("slo", "openslo", "examples-v1")
     policies, conditions = folder / "alert_policies.yaml", folder / "alert_conditions.yaml"
     for order in ([policies, conditions], [conditions, policies]):
@@ -223,7 +223,7 @@ def test_references_are_found_across_files_and_whatever_the_order() -> None:
         assert catalog is not None
 
 
-def test_a_directory_is_read_whole() -> None:
+def test_load_directory_reads_all_documents() -> None:
     catalog, faults, _ = read(acceptance("slo", "openslo", "oslo-validate", "inputs", "validate", "recursive"))
     assert catalog is None
     assert [Path(fault.file).name for fault in faults] == ["1.yaml", "2.yaml", "3.yaml"]

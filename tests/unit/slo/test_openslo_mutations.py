@@ -13,33 +13,33 @@ from airflow_slo_provider.documents.nodes import compose, plain_value
 from airflow_slo_provider.slo.documents.loading import read
 from airflow_slo_provider.slo.documents.policy_reader import __doc__ as POLICY_DOC
 from airflow_slo_provider.slo.export.prometheus_rules import rules
-from tests.unit.slo import test_google_sre, test_openslo_documents, test_sloth
+from tests.unit.slo import documents, test_slo_generator, test_sloth
 from tests.unit.slo.documents import SLO_TEXT, changed, joined
 
 RICH = changed(
-    changed(SLO_TEXT, "duration: 30d\n      isRolling: true", test_openslo_documents.CALENDAR),
+    changed(SLO_TEXT, "duration: 30d\n      isRolling: true", documents.CALENDAR),
     "    - target: 0.999\n",
     "    - displayName: main\n      targetPercent: 99.9\n      timeSliceTarget: 0.9\n      timeSliceWindow: 5m\n"
     "      compositeWeight: 1\n  alertPolicies:\n    - alertPolicyRef: fast\n",
 ).replace("Occurrences", "Timeslices")
-THRESHOLD = test_openslo_documents.SLO_TEXT.replace(
-    test_openslo_documents.INLINE, "  indicatorRef: latency\n"
+THRESHOLD = documents.SLO_TEXT.replace(
+    documents.INLINE, "  indicatorRef: latency\n"
 ).replace("target: 0.999", "target: 0.999\n      op: lte\n      value: 0.25").replace("checkout", "quick")  # fmt: skip
-ANNOTATED = test_openslo_documents.annotated("airflow-slo/min-events: '5'").replace("checkout", "annotated")
+ANNOTATED = documents.annotated("airflow-slo/min-events: '5'").replace("checkout", "annotated")
 _EXAMPLE = POLICY_DOC or ""
 POLICY = "\n".join(line[4:] for line in _EXAMPLE[_EXAMPLE.index("    apiVersion") : _EXAMPLE.index("``op`` is")].splitlines())
 ALL = joined(
     RICH,
     THRESHOLD,
     ANNOTATED,
-    test_openslo_documents.SERVICE_TEXT,
-    test_openslo_documents.SOURCE_TEXT,
-    test_openslo_documents.INDICATOR_TEXT,
-    test_openslo_documents.ALERTS_TEXT,
+    documents.SERVICE_TEXT,
+    documents.SOURCE_TEXT,
+    documents.INDICATOR_TEXT,
+    documents.ALERTS_TEXT,
     POLICY,
     test_sloth.TEXT,
     test_sloth.KUBERNETES,
-    test_google_sre.TEXT,
+    test_slo_generator.TEXT,
 )
 DOCUMENTS = [plain_value(node) for node in compose(ALL)[0]]
 #: What each SLO is while nothing is changed; its rules need not be written again and again, they depend on nothing else.
@@ -83,7 +83,7 @@ def at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def test_the_documents_are_fine_to_begin_with() -> None:
+def test_unchanged_documents_load() -> None:
     reading = read(ALL)
     assert reading.faults == []
     assert read(written(DOCUMENTS)).faults == []
@@ -97,7 +97,7 @@ def test_the_documents_are_fine_to_begin_with() -> None:
 
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("number", range(len(DOCUMENTS)))
-def test_odd_values(number: int, alone: bool) -> None:
+def test_any_odd_value_is_read_or_reported(number: int, alone: bool) -> None:
     for path in places(DOCUMENTS[number]):
         for value in ODD if alone else ODD[::6]:
             document = copy.deepcopy(DOCUMENTS[number])
@@ -113,7 +113,7 @@ FREE = {"labels", "annotations", "connectionDetails", "metadata"}
 
 
 @pytest.mark.parametrize("number", range(len(DOCUMENTS)))
-def test_a_misspelt_key_is_a_fault_with_the_right_word(number: int) -> None:
+def test_misspelt_key_is_an_error_with_suggestion(number: int) -> None:
     tried = 0
     for path in places(DOCUMENTS[number]):
         key = path[-1]
@@ -129,7 +129,7 @@ def test_a_misspelt_key_is_a_fault_with_the_right_word(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(DOCUMENTS)))
-def test_a_missing_key_is_read_or_a_fault(number: int) -> None:
+def test_any_missing_key_is_read_or_reported(number: int) -> None:
     for path in places(DOCUMENTS[number]):
         documents = copy.deepcopy(DOCUMENTS)
         del at(documents[number], path[:-1])[path[-1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_fault
+from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_error
 
 W = "[{{.window}}]"
 
@@ -32,7 +32,7 @@ W = "[{{.window}}]"
         ("count_over_time(sum by (pod) (rate(x_total[5m]))[{{.window}}:1m])", False),
     ],
 )
-def test_counts(query: str, per_second: bool) -> None:
+def test_unit_of_count_queries(query: str, per_second: bool) -> None:
     found = unit(query)
     assert found.is_count
     assert found.per_second is per_second
@@ -71,7 +71,7 @@ def test_counts(query: str, per_second: bool) -> None:
         ("sum_over_time(sum(rate(x_total[5m]))[{{.window}}:1m])", "sum_over_time(sum(rate(y_total[5m]))[{{.window}}:1m])", False),
     ],
 )
-def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) -> None:
+def test_are_counts_with_different_units_raises(bad: str, total: str, counted: bool | None) -> None:
     if counted is None:
         with pytest.raises(ValueError, match="have no common unit"):
             are_counts({"bad": bad, "total": total})
@@ -80,7 +80,7 @@ def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) ->
 
 
 @pytest.mark.parametrize(
-    ("good", "said"),
+    ("good", "message"),
     [
         (f"(sum(increase(x{{le='0.3'}}{W})) + sum(increase(x{{le='1.2'}}{W}))) / 2", ""),  # Apdex
         (f"sum(increase(x{{le='0.3'}}{W})) + 0.5 * sum(increase(x{{le='1.2'}}{W}))", ""),
@@ -92,10 +92,10 @@ def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) ->
         ("job:x:rate5m", "is calculated from rates"),
     ],
 )
-def test_good_may_count_for_less(good: str, said: str) -> None:
+def test_are_counts_with_scaled_good_by_factor(good: str, message: str) -> None:
     queries = {"good": good, "total": f"sum(increase(y_total{W}))"}
-    if said:
-        with pytest.raises(ValueError, match=said):
+    if message:
+        with pytest.raises(ValueError, match=message):
             are_counts(queries)
     else:
         assert are_counts(queries) is False
@@ -116,19 +116,19 @@ def test_good_may_count_for_less(good: str, said: str) -> None:
         ("x $ y", False),
     ],
 )
-def test_what_an_empty_answer_may_mean(query: str, means_none: bool) -> None:
+def test_empty_means_none_by_query_form(query: str, means_none: bool) -> None:
     assert empty_means_none(query) is means_none
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("requests_total", ""),
-        ("sum(increase(x_total[5m])) # over {{.window}}", "stands in no range"),
-        ('sum(increase(x_total{service!="{{.window}}"}[5m]))', "stands in no range"),
-        ('label_replace(sum(increase(x_total[5m])), "a", "{{.window}}", "", "")', "stands in no range"),
-        ("x_total offset {{.window}}", "stands in no range"),
-        (f"sum(increase(x_total{W} @ 1700000000))", "@ pins the query to another time"),
+        ("sum(increase(x_total[5m])) # over {{.window}}", "is not a range"),
+        ('sum(increase(x_total{service!="{{.window}}"}[5m]))', "is not a range"),
+        ('label_replace(sum(increase(x_total[5m])), "a", "{{.window}}", "", "")', "is not a range"),
+        ("x_total offset {{.window}}", "is not a range"),
+        (f"sum(increase(x_total{W} @ 1700000000))", "@ evaluates the query at another time"),
         (f"sum(increase(x_total[5m])) + sum(increase(y_total{W}))", "the fixed range [5m]"),
         (f"sum_over_time((x > bool 1)[1h:1m]) + sum(increase(y_total{W}))", "the fixed range [1h]"),
         (f"sum(irate(x_total{W}))", "irate() reads only the last two samples"),
@@ -147,6 +147,6 @@ def test_what_an_empty_answer_may_mean(query: str, means_none: bool) -> None:
         ("sum_over_time(max_over_time(x[5m])[{{- .window -}}:1m])", ""),
     ],
 )
-def test_the_time_a_query_counts_over(query: str, said: str) -> None:
-    fault = window_fault(query)
-    assert (said in fault) if said else not fault
+def test_window_error_by_query_form(query: str, message: str) -> None:
+    fault = window_error(query)
+    assert (message in fault) if message else not fault

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.slo.export.rule_file import (
-    Group,
-    Section,
+    RuleGroup,
+    RuleSection,
     camel_case,
     checked_labels,
     document_labels,
-    plain,
-    record,
+    escape_template,
+    recording_rule,
     write_file,
 )
 from airflow_slo_provider.slo.promql.text import (
@@ -46,7 +46,7 @@ from airflow_slo_provider.slo.promql.text import (
         ("sum(rate(x[{{ .window }}])) / rate(y[{{.window}}])", True, "sum(rate(x[1h])) / rate(y[1h])"),
     ],
 )
-def test_counts_over_a_window(query: str, counter: bool, expected: str) -> None:
+def test_counts_over_writes_window(query: str, counter: bool, expected: str) -> None:
     assert counts_over(query, "1h", counter=counter) == expected
 
 
@@ -63,22 +63,22 @@ def test_counts_over_a_window(query: str, counter: bool, expected: str) -> None:
         "",
     ],
 )
-def test_queries_without_a_place_for_the_window_are_refused(query: str, counter: bool) -> None:
+def test_counts_over_without_window_raises_value_error(query: str, counter: bool) -> None:
     with pytest.raises(ValueError, match=r"\{\{\.window\}\}"):
         counts_over(query, "1h", counter=counter)
 
 
-def test_a_grid_holds_each_point_once() -> None:
+def test_grid_reads_each_point_once() -> None:
     assert grid("1h", "5m") == "[3599999ms:5m]"
 
 
 @pytest.mark.parametrize("query", ["requests_total", 'sum(http_duration_seconds_bucket{le="1"})', "x_count{}"])
-def test_a_series_named_like_a_counter_is_not_summed_up_as_values(query: str) -> None:
+def test_counts_over_undeclared_counter_raises_value_error(query: str) -> None:
     with pytest.raises(ValueError, match="counter: true"):
         counts_over(query, "1h", counter=False)
 
 
-def test_window_place_holders() -> None:
+def test_with_window_replaces_every_placeholder() -> None:
     assert has_window("x[{{ .window}}]")
     assert not has_window("x[5m]")
     assert with_window("x[{{.window}}] y[{{ .window }}]", r"1h\1") == r"x[1h\1] y[1h\1]"
@@ -88,7 +88,7 @@ def test_window_place_holders() -> None:
         window_text("1M")
 
 
-def test_selector_of() -> None:
+def test_selector_of_returns_selector_or_none() -> None:
     assert selector_of("sum(x{a='b'})") == "x{a='b'}"
     assert selector_of("x[5m]") is None
     assert selector_of("rate(x[5m])") is None
@@ -109,25 +109,25 @@ def test_selector_of() -> None:
         (Fraction("1e-9"), "0.000000001"),
     ],
 )
-def test_numbers_are_exact_decimals_where_they_have_one(value: Fraction, text: str) -> None:
+def test_number_with_finite_decimals_is_exact(value: Fraction, text: str) -> None:
     assert number(value) == text
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12, places=9))
-def test_every_decimal_survives(value: object) -> None:
+def test_number_round_trips_every_decimal(value: object) -> None:
     assert Fraction(number(Fraction(str(value)))) == Fraction(str(value))
 
 
-def test_names_and_quotes() -> None:
+def test_names_and_quotes_are_escaped() -> None:
     assert camel_case("Search-Slo") == "SearchSlo"
     assert camel_case("search-slo[2]") == "SearchSlo2"
     assert camel_case("HTTPErrors_of.web") == "HTTPErrorsOfWeb"
     assert camel_case("--") == "SLO"
     assert quote('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
-    assert plain("a {{ .b }}\n c") == 'a {{ "{{" }} .b }} c'
+    assert escape_template("a {{ .b }}\n c") == 'a {{ "{{" }} .b }} c'
 
 
-def test_labels_of_documents() -> None:
+def test_document_labels_are_valid_prometheus_labels() -> None:
     labels = {"team": ("b", "a"), "app/name": ("x",), "app.name": ("y",), "slo": ("z",), "__id": ("i",), "9": ("n",), "none": ()}
     assert document_labels(labels) == {
         "label_9": "n",
@@ -140,18 +140,18 @@ def test_labels_of_documents() -> None:
 
 
 @pytest.mark.parametrize("name", ["slo", "severity", "a-b", "__x", "1st", ""])
-def test_extra_labels_are_checked(name: str) -> None:
+def test_invalid_extra_labels_raise_value_error(name: str) -> None:
     with pytest.raises(ValueError, match=r"extra label"):
         checked_labels({name: "x"})
 
 
-def test_file_is_yaml_with_literal_expressions() -> None:
-    rule = record("a:b:c", "x\n/\ny", {"tier": "2"})
-    text = write_file(["Head\nline"], [Section("t", ["no\nrules: x"]), Section("u", (), [Group("g", [rule], "30s")])])
+def test_write_file_gives_yaml_with_literal_expressions() -> None:
+    rule = recording_rule("a:b:c", "x\n/\ny", {"tier": "2"})
+    text = write_file(["Head\nline"], [RuleSection("t", ["no\nrules: x"]), RuleSection("u", (), [RuleGroup("g", [rule], "30s")])])
     assert text.startswith("# Head line\n\ngroups:\n")
     assert "  # no rules: x\n" in text
     assert "        expr: |\n          x\n          /\n          y\n" in text
     assert yaml.safe_load(text) == {
         "groups": [{"name": "g", "interval": "30s", "rules": [{"record": "a:b:c", "expr": "x\n/\ny\n", "labels": {"tier": "2"}}]}]
     }
-    assert yaml.safe_load(write_file(["Head"], [Section("t", ["n"])])) == {"groups": []}
+    assert yaml.safe_load(write_file(["Head"], [RuleSection("t", ["n"])])) == {"groups": []}

@@ -1,4 +1,4 @@
-"""A log that has stopped reads as healthy: how long nothing was seen is told, and ``max-silence`` makes it unknown."""
+"""A log without new events must not look healthy: the silence is reported, and ``max-silence`` makes the status NO_DATA."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ SLICES = {"method": BudgetingMethod.TIMESLICES, "time_slice_target": Fraction(9,
 
 
 def report(events: Events, source: object = None, **fields: object) -> SLOReport:
-    made = catalog(slo("api", **fields))  # type: ignore[arg-type]
-    (found,) = SLOMonitor(made, source or MemorySource(api=events)).evaluate(AT)
+    slos = catalog(slo("api", **fields))  # type: ignore[arg-type]
+    (found,) = SLOMonitor(slos, source or MemorySource(api=events)).evaluate(AT)
     return found
 
 
 @pytest.mark.parametrize("more", [{}, SLICES], ids=["occurrences", "slices"])
 class TestMonitor:
-    def test_silence_beyond_the_most_is_no_data(self, more: dict) -> None:
+    def test_silence_beyond_max_silence_is_no_data(self, more: dict) -> None:
         found = report(STOPPED, max_silence=6 * HOUR, missing_slices=_ignored(more), **more)
         assert (found.status, found.budget) == (Status.NO_DATA, None)
         assert found.error is not None
         assert found.error.reason == "silent"
         assert "airflow-slo/max-silence allows 6h at most" in found.message
 
-    def test_silence_within_the_most_is_measured(self, more: dict) -> None:
+    def test_silence_within_max_silence_is_measured(self, more: dict) -> None:
         found = report(steady(0, until=5 * HOUR), max_silence=6 * HOUR, missing_slices=_ignored(more), **more)
         assert found.status is Status.HEALTHY
 
-    def test_the_decision_is_unknown(self, more: dict) -> None:
-        made = catalog(slo("api", max_silence=6 * HOUR, missing_slices=_ignored(more), **more))
-        decision = decide(SLOMonitor(made, MemorySource(api=STOPPED)).evaluate(AT), made)
+    def test_decision_beyond_max_silence_is_unknown(self, more: dict) -> None:
+        slos = catalog(slo("api", max_silence=6 * HOUR, missing_slices=_ignored(more), **more))
+        decision = decide(SLOMonitor(slos, MemorySource(api=STOPPED)).evaluate(AT), slos)
         assert decision.outcome is Outcome.UNKNOWN
         assert not decision.allowed
 
-    def test_without_a_limit_the_table_tells_the_silence(self, more: dict) -> None:
+    def test_silence_without_limit_is_shown_in_table(self, more: dict) -> None:
         found = report(STOPPED, missing_slices=_ignored(more), **more)
         assert found.status is Status.HEALTHY
         assert found.silence is not None
@@ -60,7 +60,7 @@ class TestMonitor:
         assert "no event for  status" in table([found])
         assert table([found]).endswith("HEALTHY")
 
-    def test_a_steady_service_has_no_silence_to_tell(self, more: dict) -> None:
+    def test_steady_service_has_no_silence(self, more: dict) -> None:
         found = report(steady(0), **more)
         assert found.silence is None
         assert "no event" not in table([found])
@@ -72,12 +72,12 @@ def _ignored(more: dict) -> object:
     return MissingSlices.IGNORE if more else MissingSlices.BAD
 
 
-def test_a_limit_is_exclusive_at_its_end() -> None:
+def test_silence_equal_to_max_silence_is_healthy() -> None:
     for ago, status in ((6 * HOUR, Status.HEALTHY), (6 * HOUR + MINUTE, Status.NO_DATA)):
         assert report([(ago, 100, 0)], max_silence=6 * HOUR).status is status
 
 
-def test_a_limit_that_is_a_burn_window_too_asks_once() -> None:
+def test_max_silence_equal_to_burn_window_is_measured_once() -> None:
     source = MemorySource(api=steady(0))
     without = MemorySource(api=steady(0))
     report([], source, max_silence=6 * HOUR)
@@ -85,7 +85,7 @@ def test_a_limit_that_is_a_burn_window_too_asks_once() -> None:
     assert source.calls[0] == without.calls[0]
 
 
-def test_what_cannot_be_asked_is_no_silence() -> None:
+def test_failed_measurement_of_silence_is_query_error() -> None:
     class Fails(MemorySource):
         def measure(self, requests):
             return [
@@ -97,9 +97,9 @@ def test_what_cannot_be_asked_is_no_silence() -> None:
     assert (found.status, found.message) == (Status.QUERY_ERROR, "down")
 
 
-def test_the_silence_is_recorded_and_travels_in_xcom() -> None:
-    made = catalog(slo("api"))
-    decision = decide(SLOMonitor(made, MemorySource(api=STOPPED)).evaluate(AT), made)
+def test_silence_is_in_record_and_xcom() -> None:
+    slos = catalog(slo("api"))
+    decision = decide(SLOMonitor(slos, MemorySource(api=STOPPED)).evaluate(AT), slos)
     assert summary(decision)["slos"][0]["silent_seconds"] >= 3 * 86400
     assert slo_checks(decision)[0].evidence["silent_seconds"] >= 3 * 86400
 
@@ -114,7 +114,7 @@ class TestSQL:
         return SQLSource(dbapi_runner(connection), name="log")
 
     @pytest.mark.parametrize(
-        ("query", "said"),
+        ("query", "message"),
         [
             ("SELECT COUNT(*) AS good, COUNT(*) AS total FROM log", "no event in the last 3d"),
             (
@@ -123,14 +123,14 @@ class TestSQL:
             ),
         ],
     )
-    def test_a_log_that_stopped_is_unknown(self, query: str, said: str) -> None:
+    def test_stopped_log_is_no_data(self, query: str, message: str) -> None:
         where = MetricSource("SQL", None, f"{query} WHERE ts >= :date_from AND ts < :date_to")
         fields = {"indicator": Indicator("i", RatioMetric(good=where, total=where)), "max_silence": 6 * HOUR}
         found = report([], self.source(20 * DAY, 21 * DAY), **fields)
-        assert (found.status, said in found.message) == (Status.NO_DATA, True), found.message
+        assert (found.status, message in found.message) == (Status.NO_DATA, True), found.message
         assert report([], self.source(HOUR, 21 * DAY), **fields).status is Status.HEALTHY
 
-    def test_points_that_stopped_are_unknown(self) -> None:
+    def test_stopped_points_are_no_data(self) -> None:
         query = "SELECT ts || 'Z' AS timestamp, ms AS value FROM log WHERE ts >= :date_from AND ts < :date_to"
         fields = {
             "indicator": Indicator("i", ThresholdMetric(MetricSource("SQL", None, query))),
@@ -142,14 +142,14 @@ class TestSQL:
 
 
 class TestLedger:
-    def test_checks_that_stopped_are_unknown(self, tmp_path) -> None:
+    def test_stopped_checks_are_no_data(self, tmp_path) -> None:
         source = MetricSource("Ledger", None, "fresh")
-        made = SLOCatalog((slo("api", indicator=Indicator("i", RatioMetric(good=source, total=source)), max_silence=6 * HOUR),))
+        slos = SLOCatalog((slo("api", indicator=Indicator("i", RatioMetric(good=source, total=source)), max_silence=6 * HOUR),))
         with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
             for number in (20, 21, 22):
                 check = CheckResult(kind="freshness", name="fresh", verdict=Verdict.PASS, checked_at=AT - number * DAY)
                 ledger.record([check], RunKey("d", f"r{number}", "t"))
-            (found,) = SLOMonitor(made, LedgerSource(ledger)).evaluate(AT)
+            (found,) = SLOMonitor(slos, LedgerSource(ledger)).evaluate(AT)
             assert (found.status, "no event since 2026-10-12 00:00 UTC: silent for 20d" in found.message) == (
                 Status.NO_DATA,
                 True,
@@ -157,5 +157,5 @@ class TestLedger:
             ledger.record(
                 [CheckResult(kind="freshness", name="fresh", verdict=Verdict.PASS, checked_at=AT - HOUR)], RunKey("d", "now", "t")
             )
-            (found,) = SLOMonitor(made, LedgerSource(ledger)).evaluate(AT)
+            (found,) = SLOMonitor(slos, LedgerSource(ledger)).evaluate(AT)
             assert found.status is Status.HEALTHY

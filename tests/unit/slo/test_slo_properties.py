@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from airflow_slo_provider import slo as face
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
-from airflow_slo_provider.slo.budget.indicator_source import MOST_EVENTS, Measurement
+from airflow_slo_provider.slo.budget.indicator_source import MAX_EVENTS, Measurement
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Outcome, PolicyState
 from airflow_slo_provider.slo.budget.windows import span_at
@@ -38,9 +38,7 @@ clocks = st.times().map(lambda time: time.replace(microsecond=0))
 
 @settings(deadline=None)
 @given(zone=zones, clock=clocks, year=st.integers(1990, 2040), day=st.integers(1, 366), days=st.sampled_from([1, 7, 28, 30]))
-def test_a_window_of_days_begins_and_ends_at_one_time_of_the_wall_clock(
-    zone: str, clock: Any, year: int, day: int, days: int
-) -> None:
+def test_calendar_window_of_days_keeps_wall_clock_time(zone: str, clock: Any, year: int, day: int, days: int) -> None:
     window = TimeWindow(parse_duration(f"{days}d"), False, datetime.combine(datetime(1985, 1, 1), clock), zone)
     at = datetime(year, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
     span = span_at(window, at)
@@ -67,7 +65,7 @@ def test_a_window_of_days_begins_and_ends_at_one_time_of_the_wall_clock(
     at=st.datetimes(datetime(2001, 1, 1), datetime(2040, 1, 1)),
 )
 @example(zone="Europe/Berlin", clock=datetime(2024, 3, 31, 2, 30).time(), months="1M", at=datetime(2024, 3, 31, 12))
-def test_windows_from_a_leap_day_follow_each_other(zone: str, clock: Any, months: str, at: datetime) -> None:
+def test_windows_from_leap_day_are_consecutive(zone: str, clock: Any, months: str, at: datetime) -> None:
     window = TimeWindow(parse_duration(months), False, datetime.combine(datetime(2000, 2, 29), clock), zone)
     span = span_at(window, at.replace(tzinfo=UTC))
     after = span_at(window, span.whole_end + timedelta(microseconds=1))
@@ -87,7 +85,7 @@ def test_windows_from_a_leap_day_follow_each_other(zone: str, clock: Any, months
 )  # fmt: skip
 @example(start=datetime(1, 1, 1), at=datetime(1, 1, 1, tzinfo=UTC), zone="Asia/Kolkata", duration="1M")
 @example(start=datetime(9999, 12, 31), at=datetime(9999, 12, 31, 12, tzinfo=UTC), zone="America/New_York", duration="100Y")
-def test_the_ends_of_the_calendar_are_a_window_or_said_to_be_none(
+def test_window_at_calendar_limits_is_valid_or_raises_value_error(
     start: datetime, at: datetime, zone: str, duration: str
 ) -> None:
     for window in (TimeWindow(parse_duration(duration), False, start.replace(microsecond=0), zone), rolling(duration)):
@@ -109,7 +107,7 @@ counts = st.tuples(st.integers(0, 10**9), st.integers(1, 10**9)).map(lambda pair
 
 @settings(deadline=None)
 @given(target=targets, count=counts, more=st.integers(1, 10**6))
-def test_more_failures_never_leave_more_budget(target: Fraction, count: tuple[int, int], more: int) -> None:
+def test_more_failures_never_increase_remaining_budget(target: Fraction, count: tuple[int, int], more: int) -> None:
     good, total = count
     before = face.error_budget(target, good, total, "30d")
     failed, fine = (face.error_budget(target, good + added, total + more, "30d") for added in (0, more))
@@ -118,18 +116,18 @@ def test_more_failures_never_leave_more_budget(target: Fraction, count: tuple[in
 
 @settings(deadline=None)
 @given(target=targets, first=counts, second=counts)
-def test_the_budget_of_two_spans_lies_between_theirs(target: Fraction, first: tuple[int, int], second: tuple[int, int]) -> None:
+def test_sli_of_joined_spans_lies_between_theirs(target: Fraction, first: tuple[int, int], second: tuple[int, int]) -> None:
     both = face.error_budget(target, first[0] + second[0], first[1] + second[1], "30d").remaining
     parts = [face.error_budget(target, *count, "30d").remaining for count in (first, second)]
     assert min(parts) <= both <= max(parts)
 
 
-numbers = st.one_of(st.integers(-(10**400), 10**400), st.fractions(), st.sampled_from([0, 1, MOST_EVENTS, MOST_EVENTS + 1]))
+numbers = st.one_of(st.integers(-(10**400), 10**400), st.fractions(), st.sampled_from([0, 1, MAX_EVENTS, MAX_EVENTS + 1]))
 
 
 @settings(deadline=None)
 @given(good=numbers, total=numbers)
-def test_counts_are_a_share_or_an_error(good: Any, total: Any) -> None:
+def test_any_counts_give_a_share_or_an_error(good: Any, total: Any) -> None:
     for make in (lambda: Measurement.of_counts(Fraction(good), Fraction(total)), lambda: Measurement.of_ratio(Fraction(good))):
         try:
             found = make()
@@ -148,7 +146,7 @@ seen = st.one_of(st.fractions(-1, 1, max_denominator=20), st.sampled_from([LOST,
     missing=st.sampled_from([OnUnknown.BLOCK, OnUnknown.ALLOW]),
 )  # fmt: skip
 @settings(max_examples=100, deadline=None)
-def test_what_was_frozen_is_thawed_by_a_measurement_only(
+def test_freeze_ends_only_with_a_measurement(
     policy: list[PolicyRule], looks: list[Any], cool_down: int, missing: OnUnknown
 ) -> None:
     """A history of looks, each beginning from the state that the last one left behind, as the ledger keeps it."""
@@ -173,7 +171,7 @@ def test_what_was_frozen_is_thawed_by_a_measurement_only(
 
 @given(gating=st.lists(seen, min_size=1, max_size=3), informational=st.lists(seen, max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_informational_objectives_change_nothing(gating: list[Any], informational: list[Any]) -> None:
+def test_informational_objectives_never_change_outcome(gating: list[Any], informational: list[Any]) -> None:
     def decision(count: int) -> tuple[Outcome, Action]:
         names = [f"key{number}" for number in range(len(gating))] + [f"info{number}" for number in range(count)]
         slos = [slo(name, target="0.9", tier="informational" if name.startswith("info") else "key") for name in names]
@@ -191,7 +189,7 @@ def test_informational_objectives_change_nothing(gating: list[Any], informationa
 
 @settings(deadline=None)
 @given(before=states)
-def test_a_state_comes_back_as_it_was_written(before: PolicyState) -> None:
+def test_policy_state_round_trips(before: PolicyState) -> None:
     assert PolicyState.from_dict(json.loads(json.dumps(before.to_dict()))) == before
 
 
@@ -214,7 +212,7 @@ odd_states = st.fixed_dictionaries(
 @settings(deadline=None)
 @given(kept=st.one_of(odd_states, json_values))
 @example(kept={"holding": ["a"], "action": "freeze", "blocked_since": "2026-01-01T00:00:00"})
-def test_a_state_that_somebody_else_wrote_is_read_or_refused(kept: Any) -> None:
+def test_any_stored_policy_state_is_read_or_refused(kept: Any) -> None:
     try:
         state = PolicyState.from_dict(kept)
     except ValueError:
@@ -231,9 +229,7 @@ def test_a_state_that_somebody_else_wrote_is_read_or_refused(kept: Any) -> None:
     pairs=st.lists(st.one_of(st.none(), counts), min_size=1, max_size=20), target=st.fractions(Fraction(1, 10), 1),
     method=st.sampled_from([BudgetingMethod.TIMESLICES, BudgetingMethod.RATIO_TIMESLICES]),
 )  # fmt: skip
-def test_a_slice_that_gets_better_never_makes_the_whole_worse(
-    pairs: list[Any], target: Fraction, method: BudgetingMethod
-) -> None:
+def test_better_slice_never_lowers_sli(pairs: list[Any], target: Fraction, method: BudgetingMethod) -> None:
     slices = [None if pair is None else Measurement.of_counts(*map(Fraction, pair)) for pair in pairs]
     if not any(slices):
         return

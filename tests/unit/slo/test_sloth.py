@@ -61,7 +61,7 @@ RAW = "      raw:\n        error_ratio_query: avg_over_time(error_ratio[{{.windo
 EVENTS = TEXT[TEXT.index("      events:") : TEXT.index("    alerting:")]
 
 
-def test_an_slo_field_by_field() -> None:
+def test_document_is_read_field_by_field() -> None:
     catalog = catalog_of(TEXT)
     slo = catalog["Requests_Availability.v1"]
     assert (slo.service, slo.description) == ("shop", "One in a thousand may fail.")
@@ -81,7 +81,7 @@ def test_an_slo_field_by_field() -> None:
     assert catalog.warnings == ()
 
 
-def test_a_raw_error_ratio() -> None:
+def test_raw_error_ratio_is_read() -> None:
     slo = catalog_of(changed(TEXT, EVENTS, RAW)).slos[0]
     assert slo.indicator is not None
     metric = slo.indicator.metric
@@ -90,7 +90,7 @@ def test_a_raw_error_ratio() -> None:
     assert (metric.raw_type, metric.raw.query) == ("failure", "avg_over_time(error_ratio[{{.window}}])")
 
 
-def test_published_documents() -> None:
+def test_published_documents_are_read() -> None:
     (slo,) = load(acceptance("slo", "sloth", "getting-started.yml"))
     assert (slo.name, slo.service) == ("requests-availability", "myservice")
     assert slo.labels == {"owner": ("myteam",), "repo": ("myorg/myservice",), "tier": ("2",)}
@@ -106,19 +106,19 @@ def test_published_documents() -> None:
     assert not metric.counter
 
 
-def test_alerting_that_stays_with_sloth_is_said() -> None:
+def test_alert_labels_not_imported_are_a_warning() -> None:
     reading = read(acceptance("slo", "sloth", "getting-started.yml"))
     assert [(warning.line, warning.path) for warning in reading.warnings] == [(16, "slos[0].alerting")]
     assert reading.warnings[0].message.startswith("labels, annotations, page_alert.labels, ticket_alert.labels: not imported")
 
 
-def test_a_disabled_alert_is_said() -> None:
+def test_disabled_alert_is_a_warning() -> None:
     text = TEXT + "      ticket_alert:\n        disable: true\n"
     (warning,) = warnings(text)
     assert "sloth/shop slos[0].alerting: ticket_alert.disable: not imported" in warning
 
 
-def test_the_kubernetes_form() -> None:
+def test_kubernetes_object_is_read() -> None:
     catalog = catalog_of(KUBERNETES)
     slo = catalog["availability"]
     assert slo.options.min_events == 100
@@ -126,7 +126,7 @@ def test_the_kubernetes_form() -> None:
     assert [warning.message.partition(":")[0] for warning in catalog.warnings] == ["pageAlert.disable"]
 
 
-def test_the_kubernetes_form_may_name_our_policy() -> None:
+def test_kubernetes_object_annotations_are_options() -> None:
     text = changed(KUBERNETES, 'airflow-slo/min-events: "100"', "airflow-slo/error-budget-policy: gate")
     catalog = catalog_of(joined(text, POLICY_TEXT))
     assert catalog.policy_of(catalog["availability"]).name == "gate"
@@ -137,46 +137,46 @@ def test_the_kubernetes_form_may_name_our_policy() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("prometheus/v1", "prometheus/v2", "<text>:1: sloth/shop version: 'prometheus/v2' is not known"),
+        ("prometheus/v1", "prometheus/v2", "<text>:1: sloth/shop version: 'prometheus/v2' is unknown"),
         ("service: shop\n", "", "document 1 service: is required"),
         ("objective: 99.9", "objective: 100", "sloth/shop slos[0].objective: leaves no error budget"),
-        ("objective: 99.9", "objective: 0", "slos[0].objective: must lie strictly between 0 and 1 as a share of good"),
+        ("objective: 99.9", "objective: 0", "slos[0].objective: must be a share of good strictly between 0 and 1"),
         ("objective: 99.9", "objective: high", "slos[0].objective: must be a finite decimal number"),
         ("    objective: 99.9\n", "", "slos[0].objective: is required"),
-        ("Requests_Availability.v1", "-no-", "slos[0].name: '-no-' is no name as sloth has it"),
+        ("Requests_Availability.v1", "-no-", "slos[0].name: '-no-' is not a sloth name"),
         ("    objective", "    objectiv", "slos[0].objectiv: unknown field; did you mean 'objective'?"),
         ("error_query:", "error_querry:", "slos[0].sli.events.error_query: is required"),
-        ("[{{ .window }}]", "[5m]", "slos[0].sli.events.total_query: must say {{.window}} where the range goes"),
+        ("[{{ .window }}]", "[5m]", "slos[0].sli.events.total_query: must have {{.window}} as its range"),
         ("[{{ .window }}]", "[{{ .window }}]) * {{ .factor }} * (1", "total_query: holds {{ .factor }}; only {{.window}}"),
         ('{code=~"5.."}', "", "slos[0].sli.events.total_query: is the same query as error_query: everything would be an error"),
         (EVENTS, "", "slos[0].sli: is required, and it is empty"),
         (EVENTS, EVENTS + RAW, "slos[0].sli.raw: an sli is either events or raw, not events and raw"),
-        (EVENTS, "      plugin:\n        id: x/y\n", "slos[0].sli.plugin: an SLI plugin is Go code of sloth's"),
+        (EVENTS, "      plugin:\n        id: x/y\n", "slos[0].sli.plugin: an SLI plugin is Go code of sloth"),
         (EVENTS, "      {}\n", "slos[0].sli.events: an sli is either events or raw, not empty"),
         ("      name: ShopErrors", "      nam: ShopErrors", "slos[0].alerting.nam: unknown field; did you mean 'name'?"),
         (TEXT[TEXT.index("slos:") :], "slos: []\n", "sloth/shop slos: is required, and it is empty"),
     ],
 )  # fmt: skip
-def test_what_is_refused(old: str, new: str, expected: str) -> None:
+def test_invalid_document_is_an_error(old: str, new: str, expected: str) -> None:
     found = faults(changed(TEXT, old, new))
     assert any(expected in fault for fault in found), found
 
 
-def test_faults_of_annotations_come_once_however_many_slos() -> None:
+def test_invalid_annotation_of_many_slos_is_reported_once() -> None:
     text = changed(KUBERNETES, "min-events", "min-evnts")
     text += text[text.index("    - name: availability") :].replace("availability", "latency")
     (fault,) = faults(text)
     assert "did you mean 'airflow-slo/min-events'?" in fault
 
 
-def test_a_policy_that_is_not_there_is_said_once_however_many_slos() -> None:
+def test_missing_policy_of_many_slos_is_reported_once() -> None:
     text = changed(KUBERNETES, 'airflow-slo/min-events: "100"', "airflow-slo/error-budget-policy: gate")
     text += text[text.index("    - name: availability") :].replace("availability", "latency")
     (fault,) = faults(text)
-    assert "there is no ErrorBudgetPolicy document named 'gate'; none of these documents is an ErrorBudgetPolicy" in fault
+    assert "there is no ErrorBudgetPolicy document named 'gate'; these documents hold none" in fault
 
 
-def test_names_are_shared_with_openslo() -> None:
+def test_name_used_by_openslo_and_sloth_is_an_error() -> None:
     text = joined(changed(SLO_TEXT, "checkout", "availability"), KUBERNETES)
     (fault,) = faults(text)
-    assert "slos[0].name: there are two of kind SLO named 'availability'; the first is in <text>:1" in fault
+    assert "slos[0].name: two documents of kind SLO are named 'availability'; the first is in <text>:1" in fault

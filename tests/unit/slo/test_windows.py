@@ -26,7 +26,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def test_rolling() -> None:
+def test_rolling_window_ends_at_given_time() -> None:
     span = span_at(rolling("30d"), datetime.fromisoformat("2026-03-31T12:00:00+02:00"))
     assert (span.start, span.end, span.whole_end) == (utc("2026-03-01T10:00"), utc("2026-03-31T10:00"), utc("2026-03-31T10:00"))
     assert (span.length, span.elapsed, span.projection) == (timedelta(days=30), timedelta(days=30), 1)
@@ -58,18 +58,18 @@ def test_rolling() -> None:
         (calendar("1d", "2026-01-01", "Asia/Kolkata"), "2026-06-01T00:00", "2026-05-31T18:30", "2026-06-01T18:30"),
     ],
 )  # fmt: skip
-def test_calendar(window: TimeWindow, at: str, start: str, whole_end: str) -> None:
+def test_calendar_window_contains_given_time(window: TimeWindow, at: str, start: str, whole_end: str) -> None:
     span = span_at(window, utc(at))
     assert (span.start, span.end, span.whole_end) == (utc(start), utc(at), utc(whole_end))
 
 
-def test_days_of_23_and_25_hours() -> None:
+def test_calendar_day_at_clock_change_has_23_or_25_hours() -> None:
     window = calendar("1d", "2026-01-01", "Europe/Berlin")
     assert span_at(window, utc("2026-03-29T12:00")).length == timedelta(hours=23)
     assert span_at(window, utc("2026-10-25T12:00")).length == timedelta(hours=25)
 
 
-def test_at_a_boundary_the_window_that_is_over_is_meant() -> None:
+def test_calendar_window_at_boundary_is_the_ended_window() -> None:
     window = calendar("1d", "2026-01-01")
     at = utc("2026-01-03T00:00")
     assert (span_at(window, at).start, span_at(window, at).elapsed) == (utc("2026-01-02T00:00"), timedelta(days=1))
@@ -78,29 +78,29 @@ def test_at_a_boundary_the_window_that_is_over_is_meant() -> None:
     assert span_at(window, later).projection == 86400 * 10**6
 
 
-def test_projection_is_exact() -> None:
+def test_span_projection_is_exact() -> None:
     span = span_at(calendar("1w", "2026-01-01"), utc("2026-01-04T00:00"))
     assert span.projection == Fraction(7, 3)
 
 
 @pytest.mark.parametrize("at", ["2025-12-31T23:59", "2026-01-01T00:00", "1999-01-01T00:00"])
-def test_before_the_first_window(at: str) -> None:
+def test_span_at_before_first_window_raises_value_error(at: str) -> None:
     with pytest.raises(ValueError, match="is before the first calendar window, which starts 2026-01-01 00:00:00 UTC"):
         span_at(calendar("1M", "2026-01-01"), utc(at))
 
 
-def test_a_naive_instant_is_refused() -> None:
+def test_span_at_naive_timestamp_raises_value_error() -> None:
     with pytest.raises(ValueError, match="has no time zone"):
         span_at(rolling("1d"), datetime(2026, 1, 1))
 
 
-def test_a_calendar_window_without_a_start_is_refused() -> None:
+def test_span_at_without_calendar_start_raises_value_error() -> None:
     with pytest.raises(ValueError, match="needs a start and a time zone"):
         span_at(TimeWindow(parse_duration("1d"), rolling=False), utc("2026-01-01"))
 
 
 @pytest.mark.parametrize(("text", "days"), [("30d", 30), ("1w", 7), ("1M", 30), ("2M", 60), ("1Q", 91), ("5M", 151), ("1Y", 365)])
-def test_nominal_length(text: str, days: int) -> None:
+def test_nominal_length_of_calendar_duration_is_fixed(text: str, days: int) -> None:
     assert nominal_length(rolling(text)) == timedelta(days=days)
 
 
@@ -114,9 +114,7 @@ ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pac
     zone=st.sampled_from(ZONES),
     at=st.datetimes(datetime(2025, 1, 3), datetime(2040, 1, 1)),
 )
-def test_a_calendar_window_holds_its_instant_and_windows_leave_no_gap(
-    duration: str, start: datetime, zone: str, at: datetime
-) -> None:
+def test_calendar_windows_contain_their_time_without_gaps(duration: str, start: datetime, zone: str, at: datetime) -> None:
     window = TimeWindow(parse_duration(duration), False, start.replace(microsecond=0), zone)
     span = span_at(window, at.replace(tzinfo=UTC))
     assert span.start < span.end <= span.whole_end
@@ -126,8 +124,8 @@ def test_a_calendar_window_holds_its_instant_and_windows_leave_no_gap(
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)), st.integers(-600, 600))
-def test_months_keep_the_day_or_clamp_it(moment: datetime, months: int) -> None:
-    found = add_months(moment, months)
-    assert (found.year * 12 + found.month) - (moment.year * 12 + moment.month) == months
-    assert found.day == moment.day or (found.day < moment.day and (found + timedelta(days=1)).day == 1)
-    assert found.time() == moment.time()
+def test_add_months_keeps_or_clamps_day(start: datetime, months: int) -> None:
+    found = add_months(start, months)
+    assert (found.year * 12 + found.month) - (start.year * 12 + start.month) == months
+    assert found.day == start.day or (found.day < start.day and (found + timedelta(days=1)).day == 1)
+    assert found.time() == start.time()

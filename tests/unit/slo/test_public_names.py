@@ -1,4 +1,4 @@
-"""The face of the package: every name is there, and none costs anything before it is asked for."""
+"""Public names of the package: each exists, and each is imported on first access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTRACT = (
 )
 
 
-def test_the_contract_is_kept() -> None:
+def test_public_names_are_importable() -> None:
     assert set(CONTRACT.split()) <= set(slo.__all__)
 
 
@@ -31,6 +31,6 @@ assert SLOMonitor is slo.SLOMonitor
 """
 
 
-def test_nothing_is_loaded_before_it_is_asked_for() -> None:
+def test_import_of_slo_loads_no_submodule() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

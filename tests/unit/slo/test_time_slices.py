@@ -37,7 +37,7 @@ def published() -> dict[str, Any]:
         (RATIO_TIMESLICES, "ratio_timeslices", Fraction(641, 700), "168.6"),
     ],
 )
-def test_one_series_three_methods(
+def test_summarise_same_series_differs_by_method(
     published: dict[str, Any], method: BudgetingMethod, key: str, sli: Fraction, spent: str
 ) -> None:
     slices = measured(*zip(published["good"], published["total"], strict=True))
@@ -50,7 +50,7 @@ def test_one_series_three_methods(
     assert (found.measured, found.slices, found.coverage) == (10, 10, 1)
 
 
-def test_which_slices_are_bad(published: dict[str, Any]) -> None:
+def test_summarise_timeslices_counts_slices_below_target_as_bad(published: dict[str, Any]) -> None:
     bad = []
     for number, count in enumerate(zip(published["good"], published["total"], strict=True)):
         if summarise(measured(count), TIMESLICES, slice_target=Fraction(95, 100)).good == 0:
@@ -58,12 +58,12 @@ def test_which_slices_are_bad(published: dict[str, Any]) -> None:
     assert bad == published["timeslices_threshold_0.95"]["bad_slices"]
 
 
-def test_counts_of_occurrences(published: dict[str, Any]) -> None:
+def test_summarise_occurrences_adds_up_events(published: dict[str, Any]) -> None:
     found = summarise(measured(*zip(published["good"], published["total"], strict=True)), OCCURRENCES)
     assert (found.good, found.total) == (published["occurrences"]["good_sum"], published["occurrences"]["total_sum"])
 
 
-def test_a_slice_at_its_target_is_good() -> None:
+def test_summarise_slice_at_target_is_good() -> None:
     assert summarise(measured((95, 100)), TIMESLICES, slice_target=Fraction(95, 100)).sli == 1
     assert summarise(measured((94, 100)), TIMESLICES, slice_target=Fraction(95, 100)).sli == 0
 
@@ -81,7 +81,7 @@ def test_a_slice_at_its_target_is_good() -> None:
         (OCCURRENCES, MissingSlices.GOOD, "3/4"),
     ],
 )
-def test_slices_without_data(method: BudgetingMethod, missing: MissingSlices, sli: str) -> None:
+def test_summarise_missing_slices_count_as_configured(method: BudgetingMethod, missing: MissingSlices, sli: str) -> None:
     found = summarise(measured((10, 10), None, (5, 10), None), method, slice_target=Fraction(9, 10), missing=missing)
     assert found.sli == Fraction(sli)
     assert (found.measured, found.slices, found.coverage) == (2, 4, Fraction(1, 2))
@@ -91,12 +91,12 @@ def test_slices_without_data(method: BudgetingMethod, missing: MissingSlices, sl
 @pytest.mark.parametrize("missing", list(MissingSlices))
 @pytest.mark.parametrize("method", list(BudgetingMethod))
 @pytest.mark.parametrize("slices", [[], [None], [None] * 5])
-def test_no_data_at_all_is_never_a_budget(slices: list[None], method: BudgetingMethod, missing: MissingSlices) -> None:
+def test_summarise_without_any_data_raises_no_data(slices: list[None], method: BudgetingMethod, missing: MissingSlices) -> None:
     with pytest.raises(NoData):
         summarise(slices, method, slice_target=Fraction(1, 2), missing=missing)
 
 
-def test_timeslices_without_a_target() -> None:
+def test_summarise_timeslices_without_target_raises_value_error() -> None:
     with pytest.raises(ValueError, match="timeSliceTarget"):
         summarise(measured((1, 1)), TIMESLICES)
 
@@ -105,15 +105,13 @@ counts = st.integers(1, 1000).flatmap(lambda total: st.tuples(st.integers(0, tot
 
 
 @given(st.lists(counts, min_size=1, max_size=50))
-def test_a_mean_of_ratios_is_exact(pairs: list[tuple[int, int]]) -> None:
+def test_summarise_ratio_timeslices_mean_is_exact(pairs: list[tuple[int, int]]) -> None:
     found = summarise(measured(*pairs), RATIO_TIMESLICES)
     assert found.sli == sum((Fraction(*pair) for pair in pairs), Fraction(0)) / len(pairs)
 
 
 @given(st.lists(st.one_of(st.none(), counts), min_size=1, max_size=30), st.fractions(Fraction(1, 10), 1))
-def test_missing_as_bad_is_never_better_than_ignored_nor_that_than_good(
-    pairs: list[tuple[int, int] | None], slice_target: Fraction
-) -> None:
+def test_summarise_missing_bad_ignore_good_are_ordered(pairs: list[tuple[int, int] | None], slice_target: Fraction) -> None:
     slices = measured(*pairs)
     if not any(slices):
         return

@@ -32,7 +32,7 @@ spec:
 FILTERS = TEXT[TEXT.index("    filter_good") : TEXT.index("  goal")]
 WINDOW = (
     "<text>:9: ServiceLevelObjective/shop-availability spec: these documents have no time window; "
-    "the longest step published with slo-generator, 28d, is taken"
+    "28d, the longest step published with slo-generator, is used"
 )
 
 
@@ -48,7 +48,7 @@ def metric_of(text: str) -> RatioMetric:
     return slo.indicator.metric
 
 
-def test_an_slo_field_by_field() -> None:
+def test_document_is_read_field_by_field() -> None:
     catalog = catalog_of(TEXT)
     slo = catalog["shop-availability"]
     assert (slo.service, slo.description) == ("shop", "99.9 % of requests are answered")
@@ -60,7 +60,7 @@ def test_an_slo_field_by_field() -> None:
     assert [str(warning) for warning in catalog.warnings] == [WINDOW]
 
 
-def test_good_and_valid() -> None:
+def test_good_bad_ratio_with_valid_filter() -> None:
     metric = metric_of(TEXT)
     assert metric.good is not None and metric.total is not None
     assert metric.good.query == 'sum(increase(requests_total{code=~"2.."}[{{.window}}]))'
@@ -68,7 +68,7 @@ def test_good_and_valid() -> None:
     assert metric.counter
 
 
-def test_good_and_bad() -> None:
+def test_good_bad_ratio_with_bad_filter() -> None:
     metric = metric_of(with_sli('    filter_good: ok_total\n    filter_bad: failed_total{job="x"}\n'))
     assert metric.bad is not None and metric.total is not None
     bad = 'sum(increase(failed_total{job="x"}[{{.window}}]))'
@@ -77,7 +77,7 @@ def test_good_and_bad() -> None:
     assert metric.total.query == f"(({good}) + ({bad})) or ({good}) or ({bad})", "nothing when both are missing"
 
 
-def test_a_place_for_the_window_and_operators_of_ones_own() -> None:
+def test_good_bad_ratio_with_window_and_operators() -> None:
     metric = metric_of(
         with_sli("    operators: [sum_over_time, sum]\n    filter_good: ok[window]\n    filter_valid: all_of_them[window:1m]\n")
     )
@@ -87,7 +87,7 @@ def test_a_place_for_the_window_and_operators_of_ones_own() -> None:
     assert not metric.counter
 
 
-def test_query_sli() -> None:
+def test_query_sli_reads_raw_ratio() -> None:
     expression = 'sum(rate(a_total{code="2.."}[window])) / sum(rate(a_total[window]))'
     metric = metric_of(with_sli(f"    expression: >\n      {expression}\n", "query_sli"))
     assert metric.raw is not None
@@ -103,7 +103,7 @@ def test_query_sli() -> None:
         ('{a="}",}', '{a="}",le="0.25"}', '{a="}"}'),
     ],
 )
-def test_distribution_cut(matchers: str, cut: str, whole: str) -> None:
+def test_distribution_cut_reads_histogram_buckets(matchers: str, cut: str, whole: str) -> None:
     metric = metric_of(
         with_sli(f"    expression: latency_seconds_bucket{matchers}\n    threshold_bucket: 0.25 # s\n", "distribution_cut")
     )
@@ -112,7 +112,7 @@ def test_distribution_cut(matchers: str, cut: str, whole: str) -> None:
     assert metric.total.query == f"sum(increase(latency_seconds_count{whole}[{{{{.window}}}}]))"
 
 
-def test_what_is_left_out_is_said() -> None:
+def test_fields_not_imported_are_warnings() -> None:
     text = changed(
         TEXT, "  goal: 0.999\n", "  goal: 0.999\n  exporters: [x]\n  error_budget_policy: default\n  frequency: '* * * * *'\n"
     )
@@ -124,7 +124,7 @@ def test_what_is_left_out_is_said() -> None:
     ]
 
 
-def test_our_annotations_hold() -> None:
+def test_annotations_are_options() -> None:
     text = changed(TEXT, "  labels:\n", "  annotations:\n    airflow-slo/error-budget-policy: gate\n  labels:\n")
     catalog = catalog_of(joined(text, POLICY_TEXT))
     assert catalog.policy_of(catalog.slos[0]).name == "gate"
@@ -137,21 +137,21 @@ def test_our_annotations_hold() -> None:
         ("  backend: prometheus\n", "", "spec.backend: is required"),
         ("good_bad_ratio", "count_it", "spec.method: 'count_it' cannot be imported; of the prometheus"),
         ("goal: 0.999", "goal: 1", "spec.goal: leaves no error budget"),
-        ("goal: 0.999", "goal: 99.9", "spec.goal: must lie strictly between 0 and 1"),
+        ("goal: 0.999", "goal: 99.9", "spec.goal: 99.9 must be a share of good strictly between 0 and 1"),
         ("  goal: 0.999\n", "", "spec.goal: is required"),
-        ("    service_name: shop\n", "", "metadata.labels.service_name: is required: what the SLO is about"),
-        ("shop-availability", "Shop Availability", "metadata.name: 'Shop Availability' is not a name"),
+        ("    service_name: shop\n", "", "metadata.labels.service_name: is required: the service of the SLO"),
+        ("shop-availability", "Shop Availability", "metadata.name: 'Shop Availability' is not an RFC 1123 name"),
         ('    filter_good: requests_total{code=~"2.."}\n', "", "service_level_indicator.filter_good: is required"),
         ("    filter_valid: requests_total\n", "", "service_level_indicator.filter_valid: is required, or filter_bad"),
         ('{code=~"2.."}', "", "filter_valid: is the same query as filter_good: the ratio would always be 1"),
         ("filter_valid: requests_total", "filter_valid: ${METRIC}", "filter_valid: holds the environment variable ${METRIC}"),
         ("    filter_valid", "    filter_vlid", "filter_vlid: unknown field; did you mean 'filter_valid'?"),
-        (FILTERS, FILTERS + "    operators: [increase, 'sum(']\n", "operators: 'sum(' is no name of a PromQL function"),
+        (FILTERS, FILTERS + "    operators: [increase, 'sum(']\n", "operators: 'sum(' is not a PromQL function"),
         ("kind: ServiceLevelObjective", "kind: SLO", "'SLO' is a kind of apiVersion openslo/v1, not of sre.google.com/v2"),
         ("  goal: 0.999", "  gaol: 0.999", "spec.gaol: unknown field; did you mean 'goal'?"),
     ],
 )  # fmt: skip
-def test_what_is_refused(old: str, new: str, expected: str) -> None:
+def test_invalid_document_is_an_error(old: str, new: str, expected: str) -> None:
     found = faults(changed(TEXT, old, new))
     assert any(expected in fault for fault in found), found
 
@@ -159,7 +159,7 @@ def test_what_is_refused(old: str, new: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("method", "sli", "expected"),
     [
-        ("query_sli", "    expression: up\n", "expression: must say [window] where the range goes"),
+        ("query_sli", "    expression: up\n", "expression: must have [window] as its range"),
         ("query_sli", "    filter_good: up\n", "expression: is required"),
         (
             "distribution_cut",
@@ -179,6 +179,6 @@ def test_what_is_refused(old: str, new: str, expected: str) -> None:
         ),
     ],
 )
-def test_what_is_refused_of_an_indicator(method: str, sli: str, expected: str) -> None:
+def test_invalid_indicator_is_an_error(method: str, sli: str, expected: str) -> None:
     found = faults(with_sli(sli, method))
     assert any(f"service_level_indicator.{expected}" in fault for fault in found), found

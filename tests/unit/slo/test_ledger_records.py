@@ -21,14 +21,14 @@ from tests.unit.slo.monitor_builders import AT, HOUR, MemorySource, catalog, slo
 LOST = QueryError("no answer", reason="timeout", transient=True, query="sum(x)", source="http://prometheus")
 
 
-def made() -> Decision:
+def gate_decision() -> Decision:
     documents = catalog(slo("fine", target="0.98"), slo("spent"), slo("lost"), slo("few", min_events=9**9))
     source = MemorySource(fine=steady(1), spent=steady(2), lost=LOST, few=steady(1))
     return decide(SLOMonitor(documents, source).evaluate(AT), documents)
 
 
-def test_each_objective_is_one_check() -> None:
-    checks = {check.name: check for check in slo_checks(made())}
+def test_slo_checks_return_one_check_per_objective() -> None:
+    checks = {check.name: check for check in slo_checks(gate_decision())}
     assert {name: check.verdict for name, check in checks.items()} == {
         "fine": Verdict.PASS,
         "spent": Verdict.FAIL,
@@ -47,30 +47,30 @@ def test_each_objective_is_one_check() -> None:
     assert lost.evidence["query"] == "sum(x)"
 
 
-def test_the_state_for_the_next_decision_comes_back() -> None:
-    (check,) = [check for check in slo_checks(made()) if check.name == "spent"]
+def test_policy_state_round_trips_through_evidence() -> None:
+    (check,) = [check for check in slo_checks(gate_decision()) if check.name == "spent"]
     assert policy_state(json.loads(json.dumps(dict(check.evidence)))) == PolicyState(("budget-spent",), Action.FREEZE, AT)
     assert policy_state({}) is None
     with pytest.raises(ValueError, match="not a policy state"):
         policy_state({"policy_state": {"holding": []}})
 
 
-def test_the_decision_is_a_check_too() -> None:
-    check = decision_check(made(), name="dag.gate")
+def test_decision_check_records_outcome_and_action() -> None:
+    check = decision_check(gate_decision(), name="dag.gate")
     assert (check.kind, check.name, check.verdict, check.checked_at) == ("decision", "dag.gate", Verdict.FAIL, AT)
     assert check.evidence["slos"]["lost"] == "QUERY_ERROR"
     assert "spent: rule budget-spent" in check.message
 
 
-def test_the_summary_is_small_json() -> None:
-    found = json.loads(json.dumps(summary(made())))
+def test_summary_is_small_json() -> None:
+    found = json.loads(json.dumps(summary(gate_decision())))
     assert (found["schema_version"], found["outcome"], found["action"], found["allowed"]) == (1, "frozen", "freeze", False)
     assert [one["status"] for one in found["slos"]] == ["HEALTHY", "EXHAUSTED", "QUERY_ERROR", "LOW_TRAFFIC"]
     assert found["slos"][2]["sli"] is None
 
 
-def test_the_table_says_everything_and_stays_between_its_marks() -> None:
-    text = table.decision_text(made())
+def test_format_decision_lies_between_markers() -> None:
+    text = table.format_decision(gate_decision())
     lines = text.splitlines()
     assert (lines[0], lines[-1]) == (table.BEGIN, table.END)
     rows = {line.split()[0]: line.split() for line in lines[3:7]}
@@ -81,13 +81,13 @@ def test_the_table_says_everything_and_stays_between_its_marks() -> None:
     assert "decision: frozen (action: freeze)" in lines
 
 
-def test_an_unknown_decision_does_not_read_as_a_freeze() -> None:
+def test_format_decision_unknown_is_not_shown_as_freeze() -> None:
     documents = catalog(slo("lost"))
     reports = SLOMonitor(documents, MemorySource(lost=QueryError("refused", reason="refused"))).evaluate(AT)
-    assert "decision: unknown (blocks as freeze does)" in table.decision_text(decide(reports, documents)).splitlines()
+    assert "decision: unknown (blocks as freeze does)" in table.format_decision(decide(reports, documents)).splitlines()
 
 
-def test_shares_are_rounded_down_so_that_a_failure_shows() -> None:
+def test_table_shares_are_rounded_down() -> None:
     documents = catalog(slo(target="0.999"))
     reports = SLOMonitor(documents, MemorySource(api=[(HOUR, 99_999_999, 1)])).evaluate(AT)
     row = table.table(reports).splitlines()[-1]

@@ -19,14 +19,14 @@ from tests.support import acceptance
 
 
 @pytest.mark.parametrize(("target", "minutes"), [("0.99", "432"), ("0.999", "43.2"), ("0.9995", "21.6"), ("0.9999", "4.32")])
-def test_minutes_of_outage_in_30_days(target: str, minutes: str) -> None:
+def test_error_budget_remaining_time_in_30_days(target: str, minutes: str) -> None:
     budget = slo.error_budget(target, 1, 1, "30d")
     assert budget.remaining_time == timedelta(minutes=1) * float(Fraction(minutes))
     assert budget.budget == 1 - Fraction(target)
     assert (budget.consumed, budget.remaining, budget.sli) == (0, 1, 1)
 
 
-def test_one_request_in_ten_an_hour_fails() -> None:
+def test_error_budget_of_low_traffic_is_exact() -> None:
     """10 requests an hour for 30 days, one of them fails."""
     budget = slo.error_budget("0.999", 7199, 7200, "30d")
     assert budget.allowed_events == Fraction(72, 10)
@@ -36,7 +36,7 @@ def test_one_request_in_ten_an_hour_fails() -> None:
     assert slo.burn_rate("0.999", 9, 10) == 100
 
 
-def test_an_exactly_spent_budget_is_spent() -> None:
+def test_error_budget_exactly_spent_has_zero_remaining() -> None:
     """With floats 0.9999999999999991 of it would be."""
     budget = slo.error_budget("0.999", 2592000 - 2592, 2592000, "30d")
     assert (budget.consumed, budget.remaining, budget.remaining_events) == (1, 0, 0)
@@ -44,7 +44,7 @@ def test_an_exactly_spent_budget_is_spent() -> None:
     assert (2592 / 2592000) / (1 - 0.999) < 1
 
 
-def test_overspent_is_negative() -> None:
+def test_error_budget_overspent_has_negative_remaining() -> None:
     budget = slo.error_budget("0.999", 0, 10, "30d")
     assert budget.remaining == -999
     assert budget.remaining_time == -timedelta(days=30) * float(Fraction(999, 1000))
@@ -52,13 +52,13 @@ def test_overspent_is_negative() -> None:
 
 
 @pytest.mark.parametrize("target", ["0.999", Decimal("0.999"), Fraction(999, 1000), 0.999])
-def test_a_target_of_every_type_is_the_same(target: slo.SLO) -> None:
+def test_error_budget_for_each_target_type_is_equal(target: slo.SLO) -> None:
     assert slo.error_budget(target, 999, 1000, timedelta(days=30)).remaining == 0  # type: ignore[arg-type]
     assert slo.burn_rate(target, 999, 1000) == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("target", ["0", "1", 1, 1.0, 0, "1.0", "99.9", -0.5, "nan", float("nan"), "inf", "abc", "", None, True])
-def test_targets_that_leave_no_budget_or_are_none(target: object) -> None:
+def test_error_budget_with_invalid_target_raises_value_error(target: object) -> None:
     for function in (
         lambda: slo.error_budget(target, 1, 1, "30d"),
         lambda: slo.burn_rate(target, 1, 1),
@@ -68,7 +68,7 @@ def test_targets_that_leave_no_budget_or_are_none(target: object) -> None:
             function()
 
 
-def test_no_events_is_no_data() -> None:
+def test_error_budget_without_events_raises_no_data() -> None:
     for function in (lambda: slo.error_budget("0.99", 0, 0, "30d"), lambda: slo.burn_rate("0.99", 0, 0)):
         with pytest.raises(NoData) as caught:
             function()  # type: ignore[no-untyped-call]
@@ -80,7 +80,7 @@ def test_no_events_is_no_data() -> None:
     [(2, 1), (-1, 1), (1, -1), (-1, -1), (float("nan"), 1), (1, float("nan")), (1, float("inf")),
      ("NaN", 1), ("x", 1), (None, 1), (True, 1), ("1e401", "1e402"), (0, "1e-401"), (0, "1e999999999")],
 )  # fmt: skip
-def test_numbers_that_contradict_each_other_or_are_none(good: object, total: object) -> None:
+def test_error_budget_with_invalid_counts_raises_invalid_measurement(good: object, total: object) -> None:
     with pytest.raises(InvalidMeasurement):
         slo.error_budget("0.99", good, total, "30d")  # type: ignore[arg-type]
     with pytest.raises(InvalidMeasurement):
@@ -88,7 +88,7 @@ def test_numbers_that_contradict_each_other_or_are_none(good: object, total: obj
 
 
 @pytest.mark.parametrize("window", ["30", "1M", timedelta(0), ""])
-def test_windows_that_are_none(window: str | timedelta) -> None:
+def test_error_budget_with_invalid_window_raises_value_error(window: str | timedelta) -> None:
     with pytest.raises(ValueError):
         slo.error_budget("0.99", 1, 1, window)
 
@@ -98,11 +98,11 @@ def test_windows_that_are_none(window: str | timedelta) -> None:
     [(0.1, "1/10"), ("0.1", "1/10"), (Decimal("0.10"), "1/10"), (3, "3"), (1e-9, "1/1000000000"),
      (1e308, str(10**308)), ("1e-400", f"1/{10**400}")],
 )  # fmt: skip
-def test_exact(value: slo.SLO, expected: str) -> None:
+def test_exact_of_number_returns_fraction(value: slo.SLO, expected: str) -> None:
     assert exact(value) == Fraction(expected)  # type: ignore[arg-type]
 
 
-def test_exact_reads_numpy_scalars() -> None:
+def test_exact_of_numpy_scalar_returns_fraction() -> None:
     numpy = pytest.importorskip("numpy")
     assert exact(numpy.float64(0.1)) == Fraction(1, 10)
     assert exact(numpy.int64(3)) == 3
@@ -110,14 +110,14 @@ def test_exact_reads_numpy_scalars() -> None:
         exact(numpy.float64("nan"))
 
 
-def test_a_calendar_windows_budget_is_a_share_of_the_whole() -> None:
+def test_budget_of_sli_with_scale_is_a_share_of_the_whole_window() -> None:
     """Half of the window has passed: a tenth bad of what there was is a twentieth of what there will be."""
     budget = budget_of_sli(Fraction(1, 10), Fraction(9, 10), timedelta(days=30), Fraction(100), scale=Fraction(2))
     assert (budget.consumed, budget.allowed_events, budget.remaining_events) == (Fraction(1, 2), 20, 10)
 
 
 @pytest.mark.parametrize("case", range(4))
-def test_factors_agree_with_sloth(case: int) -> None:
+def test_burn_rate_rules_factors_equal_sloth(case: int) -> None:
     published = json.loads(acceptance("slo", "sloth", "sloth_mwmb_factors.json").read_text())["cases"][case]
     if "error" in published:  # sloth knows two periods; here every period has its factors
         assert len(slo.burn_rate_rules(published["period"])) == 4
@@ -134,7 +134,7 @@ def test_factors_agree_with_sloth(case: int) -> None:
         assert rule.short == parse_duration(pair["short"]).timedelta
 
 
-def test_default_factors_are_recomputed_for_every_window() -> None:
+def test_burn_rate_rules_of_any_window_recompute_factors() -> None:
     assert [rule.factor for rule in slo.burn_rate_rules("30d")] == [Fraction(144, 10), 6, 3, 1]
     assert [rule.factor for rule in slo.burn_rate_rules("7d")] == [
         Fraction(2, 100) * 168, Fraction(5, 100) * 28, Fraction(1, 10) * 7, Fraction(1, 10) * 7 / 3,
@@ -147,7 +147,7 @@ def test_default_factors_are_recomputed_for_every_window() -> None:
             assert rule.short * 12 == rule.long
 
 
-def test_rules_that_cannot_be_are_left_out() -> None:
+def test_burn_rate_rules_that_cannot_fire_are_left_out() -> None:
     assert [rule.long for rule in slo.burn_rate_rules("1d")] == [timedelta(hours=1), timedelta(hours=6)]
     # At 90 %, a burn rate of 10 is an error rate of 1: 14.4 can never be exceeded.
     assert [rule.factor for rule in slo.burn_rate_rules("30d", target="0.9")] == [6, 3, 1]
@@ -161,7 +161,7 @@ def test_rules_that_cannot_be_are_left_out() -> None:
     ("short", "long", "fires"),
     [("14.5", "14.5", True), ("14.4", "14.5", False), ("14.5", "14.4", False), (None, "20", False), ("20", None, False)],
 )
-def test_a_rule_fires_above_its_factor_over_both_windows(short: str | None, long: str | None, fires: bool) -> None:
+def test_burn_rate_rule_fires_only_above_factor_in_both_windows(short: str | None, long: str | None, fires: bool) -> None:
     rule = BurnRateRule("page", timedelta(minutes=5), timedelta(hours=1), Fraction(144, 10))
     assert rule.fires(None if short is None else Fraction(short), None if long is None else Fraction(long)) is fires
 
@@ -174,7 +174,7 @@ def absent_data_fires_after(target: str, waits: timedelta) -> timedelta:
 
 
 @pytest.mark.parametrize(("target", "wait", "minutes"), [("0.99", 1, 10), ("0.999", 2, 3), ("0.995", 2, 6)])
-def test_a_complete_outage_pages_after_minutes(target: str, wait: int, minutes: int) -> None:
+def test_complete_outage_pages_within_minutes(target: str, wait: int, minutes: int) -> None:
     assert absent_data_fires_after(target, timedelta(minutes=wait)) == timedelta(minutes=minutes)
 
 
@@ -190,12 +190,12 @@ def test_a_complete_outage_pages_after_minutes(target: str, wait: int, minutes: 
         ("1", "1e-300", timedelta.max),
     ],
 )
-def test_time_to_exhaustion(remaining: str, rate: str, expected: timedelta | None) -> None:
+def test_time_to_exhaustion_at_rate_returns_duration(remaining: str, rate: str, expected: timedelta | None) -> None:
     assert slo.time_to_exhaustion(remaining, rate, "30d") == expected
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan"])
-def test_time_to_exhaustion_of_no_number(value: float | str) -> None:
+def test_time_to_exhaustion_with_invalid_number_raises_invalid_measurement(value: float | str) -> None:
     with pytest.raises(InvalidMeasurement):
         slo.time_to_exhaustion(value, 1, "30d")
     with pytest.raises(InvalidMeasurement):
@@ -207,7 +207,7 @@ targets = st.fractions(Fraction(1, 10**6), 1 - Fraction(1, 10**6))
 
 
 @given(targets, counts, st.integers(1, 10**7))
-def test_identities_of_a_budget(target: Fraction, count: tuple[int, int], seconds: int) -> None:
+def test_error_budget_fields_are_consistent(target: Fraction, count: tuple[int, int], seconds: int) -> None:
     good, total = count
     window = timedelta(seconds=seconds)
     budget = slo.error_budget(target, good, total, window)
@@ -226,13 +226,13 @@ def test_identities_of_a_budget(target: Fraction, count: tuple[int, int], second
 
 
 @given(targets, counts, st.integers(1, 1000))
-def test_a_budget_does_not_depend_on_the_unit_of_events(target: Fraction, count: tuple[int, int], factor: int) -> None:
+def test_error_budget_with_scaled_counts_is_equal(target: Fraction, count: tuple[int, int], factor: int) -> None:
     good, total = count
     assert slo.burn_rate(target, good, total) == slo.burn_rate(target, good * factor, total * factor)
 
 
 @given(targets, counts)
-def test_the_time_left_at_a_rate_spends_what_is_left(target: Fraction, count: tuple[int, int]) -> None:
+def test_time_to_exhaustion_at_rate_spends_remaining_budget(target: Fraction, count: tuple[int, int]) -> None:
     rate = slo.burn_rate(target, *count)
     left = slo.time_to_exhaustion(Fraction(1, 2), rate, "30d")
     if rate == 0:

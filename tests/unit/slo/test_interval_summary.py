@@ -11,7 +11,7 @@ import pytest
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo import SLOCatalog, load
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
-from airflow_slo_provider.slo.budget.interval_summary import burn_between, spent_between
+from airflow_slo_provider.slo.budget.interval_summary import measure_burn_rate, measure_spent_budget
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from tests.unit.slo.documents import SERVICE_TEXT, SLO_TEXT, joined
 
@@ -23,10 +23,10 @@ class Source:
 
     def __init__(self, bad: int = 100, error: MeasurementError | None = None, counts: bool = True) -> None:
         self.bad, self.error, self.counts = bad, error, counts
-        self.asked: list[MeasureRequest] = []
+        self.requests: list[MeasureRequest] = []
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        self.asked += requests
+        self.requests += requests
         return [self.error or self.answer(one) for one in requests]
 
     def answer(self, one: MeasureRequest) -> Measurement:
@@ -51,21 +51,21 @@ def sources(source: Source):
     return lambda kind, document: source
 
 
-def test_the_burn_rate_of_any_span_is_exact() -> None:
+def test_measure_burn_rate_of_any_interval_is_exact() -> None:
     source = Source()
     (slo,) = catalog()
     target = slo.objectives[0].target
-    rate = burn_between(catalog(), sources(source), slo.name, END - timedelta(minutes=30), END)
+    rate = measure_burn_rate(catalog(), sources(source), slo.name, END - timedelta(minutes=30), END)
     assert rate.value == Fraction(1, 10) / (1 - target)
     assert (rate.good, rate.total, rate.window) == (450, 500, timedelta(minutes=30))
-    assert (source.asked[0].start, source.asked[0].end) == (END - timedelta(minutes=30), END)
+    assert (source.requests[0].start, source.requests[0].end) == (END - timedelta(minutes=30), END)
 
 
-def test_what_a_span_cost_is_a_share_of_the_windows_budget() -> None:
+def test_measure_spent_budget_is_a_share_of_the_windows_budget() -> None:
     source = Source()
     (slo,) = catalog()
     (report,) = SLOMonitor(catalog(), source).evaluate(END)
-    spent = spent_between(catalog(), sources(source), report, END - timedelta(hours=1), END)
+    spent = measure_spent_budget(catalog(), sources(source), report, END - timedelta(hours=1), END)
     assert (spent.bad, spent.total) == (100, 1000)
     assert report.budget is not None and report.total is not None
     allowed = (1 - slo.objectives[0].target) * report.total
@@ -74,25 +74,25 @@ def test_what_a_span_cost_is_a_share_of_the_windows_budget() -> None:
     assert spent.minutes == spent.share * (1 - slo.objectives[0].target) * window
 
 
-def test_what_cannot_be_measured_is_raised() -> None:
+def test_unmeasurable_interval_raises_error() -> None:
     (slo,) = catalog()
     for error in (NoData("nothing"), QueryError("no answer", transient=True)):
         with pytest.raises(type(error)):
-            burn_between(catalog(), sources(Source(error=error)), slo.name, END - timedelta(hours=1), END)
+            measure_burn_rate(catalog(), sources(Source(error=error)), slo.name, END - timedelta(hours=1), END)
     with pytest.raises(ValueError, match="there is no SLO 'nobody'"):
-        burn_between(catalog(), sources(Source()), "nobody", END - timedelta(hours=1), END)
+        measure_burn_rate(catalog(), sources(Source()), "nobody", END - timedelta(hours=1), END)
     both = load(joined(SLO_TEXT.rstrip() + "\n    - target: 0.5\n", SERVICE_TEXT))
     with pytest.raises(ValueError, match="has several objectives; name one of"):
-        burn_between(both, sources(Source()), slo.name, END - timedelta(hours=1), END)
+        measure_burn_rate(both, sources(Source()), slo.name, END - timedelta(hours=1), END)
     (report,) = SLOMonitor(catalog(), Source(counts=False)).evaluate(END)
     with pytest.raises(NoData, match="its events are not counted"):
-        spent_between(catalog(), sources(Source(counts=False)), report, END - timedelta(hours=1), END)
+        measure_spent_budget(catalog(), sources(Source(counts=False)), report, END - timedelta(hours=1), END)
 
 
-def test_time_slices_have_no_rate_for_any_span() -> None:
+def test_measure_burn_rate_of_timeslices_raises_value_error() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT).replace("budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
     text = text.replace("target:", "timeSliceWindow: 1m\n      timeSliceTarget: 0.9\n      target:", 1)
     sliced = load(text)
     (slo,) = sliced
     with pytest.raises(ValueError, match="counts time slices"):
-        burn_between(sliced, sources(Source()), slo.name, END - timedelta(hours=1), END)
+        measure_burn_rate(sliced, sources(Source()), slo.name, END - timedelta(hours=1), END)
