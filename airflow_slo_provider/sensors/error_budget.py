@@ -119,7 +119,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             slos=self.slos,
             select=self.select,
             log=self.log,
-            remember_own=True,
+            include_own=True,
             satisfied=lambda decision: not self._unmet(decision),
         )
         if not decision.allowed:

@@ -251,7 +251,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
                 worst.annotations.get("summary") or worst.annotations.get("description") or worst.labels.get("alertname", "")
             )
             found.append(
-                WatchPoll(
+                PollResult(
                     subject="/".join(value for value in values if value) or worst.fingerprint,
                     state=BurnState.BURNING,
                     severity=worst.labels.get(self.severity_label, ""),
