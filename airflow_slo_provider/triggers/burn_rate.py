@@ -16,7 +16,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.incidents.incident_state import BurnState, severity_rank
+from airflow_slo_provider.incidents.incident_state import BurnState, PollResult, severity_rank
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, WatchPoll, in_thread, poll_in_thread
 
 #: Timeout of a poll in seconds; afterwards the SLOs are unknown.
@@ -239,7 +239,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
                 yield WatchPoll(datetime.now(UTC), problem=f"{type(error).__name__}: {server_text(error, limit=1000)}")
             await asyncio.sleep(self.poll_interval)
 
-    def _sightings(self, alerts: Sequence[Any]) -> list[WatchPoll]:
+    def _sightings(self, alerts: Sequence[Any]) -> list[PollResult]:
         groups: dict[tuple[str, ...], list[Any]] = {}
         for alert in alerts:
             groups.setdefault(tuple(alert.labels.get(label, "") for label in self.group_by), []).append(alert)
