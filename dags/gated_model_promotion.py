@@ -102,13 +102,13 @@ def gated_model_promotion():
         task_id="gate",
         slos="{{ params.slos }}",
         follow_task_ids_if_allowed="promote",
-        if_warning="ask_a_person",
+        if_warning="request_review",
         if_frozen="hold",
-        if_unknown="ask_a_person",
+        if_unknown="request_review",
     )
 
-    ask_a_person = HITLBranchOperator(
-        task_id="ask_a_person",
+    request_review = HITLBranchOperator(
+        task_id="request_review",
         subject=f"Promote {MODEL} {of_candidate('version')} although the error budget is not healthy?",
         body="{{ ti.xcom_pull(task_ids='gate', key='decision')['reasons'] | join('\n\n') }}",
         options=["Approve", "Reject"],
@@ -160,8 +160,8 @@ def gated_model_promotion():
         return record
 
     held = hold(registered)
-    registered >> evaluate >> gate >> [promote, ask_a_person, held]
-    ask_a_person >> [promote, held]
+    registered >> evaluate >> gate >> [promote, request_review, held]
+    request_review >> [promote, held]
     [promote, held] >> report()
 
 

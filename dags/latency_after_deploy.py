@@ -39,8 +39,8 @@ def latency_after_deploy():
         min_spans=50,
         follow_task_ids_if_within="keep",
         if_slower="roll_back",
-        if_exceeded="look_closer",
-        if_unknown="look_closer",
+        if_exceeded="investigate",
+        if_unknown="investigate",
     )
 
     @task
@@ -53,11 +53,11 @@ def latency_after_deploy():
         return f"{found['model_version']} is slower in {found['span']}: {found['comparison']}"
 
     @task
-    def look_closer(ti=None) -> str:
+    def investigate(ti=None) -> str:
         found = ti.xcom_pull(task_ids="latency", key="latency")
         return f"{found['why']} (look at: {', '.join(found['symptoms']) or 'the report'})"
 
-    latency >> [keep(), roll_back(), look_closer()]
+    latency >> [keep(), roll_back(), investigate()]
 
 
 latency_after_deploy()

@@ -9,7 +9,7 @@ leaves that alias with the candidate: clear the failed task to continue.
 |---|---|---|
 | `data_is_stale` | no fresh data in time: the pipeline must be checked | failed |
 | `keep_model` | no drift, and the model is recent: nothing to do | success |
-| `look_at_the_data` | drift cannot be judged (too few rows, a changed schema): the data must be checked manually | success |
+| `inspect_data` | drift cannot be judged (too few rows, a changed schema): the data must be checked manually | success |
 | `keep_champion` | the candidate is not shown to be as good as the champion | success |
 | `hold` | the error budget is spent, or the approval was rejected (no answer counts as a rejection) | success |
 | `withdraw` | the canary failed requests, or had too few requests to judge: its alias names the champion again | success |
@@ -107,10 +107,10 @@ def retraining():
         report_path="{{ params.home }}/reports/drift.html",
         if_drift="train",
         if_ok="keep_model",
-        if_unknown="look_at_the_data",
+        if_unknown="inspect_data",
     )
     keep_model = EmptyOperator(task_id="keep_model")
-    look_at_the_data = EmptyOperator(task_id="look_at_the_data")
+    inspect_data = EmptyOperator(task_id="inspect_data")
 
     # A candidate and its evaluation.
     @task(trigger_rule=JOIN)
@@ -180,12 +180,12 @@ def retraining():
         slos="{{ params.slos }}",
         select="churn-answers",
         follow_task_ids_if_allowed="canary",
-        if_warning="ask_a_person",
-        if_unknown="ask_a_person",
+        if_warning="request_review",
+        if_unknown="request_review",
         if_frozen="hold",
     )
-    ask_a_person = HITLBranchOperator(
-        task_id="ask_a_person",
+    request_review = HITLBranchOperator(
+        task_id="request_review",
         subject=f"Try {MODEL} {from_training('version')} although the error budget is not healthy?",
         body="{{ ti.xcom_pull(task_ids='gate', key='decision')['reasons'] | join('\n\n') }}",
         options=["Try it", "Keep the champion"],
@@ -234,15 +234,15 @@ def retraining():
     fresh >> data_is_stale
     fresh >> model_age
     reason(model_age.output) >> [drifted, trained]
-    drifted >> [trained, keep_model, look_at_the_data]
+    drifted >> [trained, keep_model, inspect_data]
     trained >> [profile, evaluate]
     # A model without its profile could not be checked for drift, so it is not promoted.
     [evaluate, profile] >> better(evaluate.output) >> [gate, keep_champion]
-    gate >> [canary, ask_a_person, hold]
-    ask_a_person >> [canary, hold]
+    gate >> [canary, request_review, hold]
+    request_review >> [canary, hold]
     canary >> canary_requests(trained) >> [canary_budget, withdraw]
     canary_budget >> [promote, withdraw]
-    [keep_model, look_at_the_data, keep_champion, hold, withdraw, promote] >> report()
+    [keep_model, inspect_data, keep_champion, hold, withdraw, promote] >> report()
 
 
 # ---- Only for the example: a day's data, and the count of its requests -----------------------------------------------------

@@ -11,10 +11,10 @@ The results select a branch, and update the assets that start `retraining`.
 | | `model_is_stale` | the champion is too old, or there is none: updates the asset `churn_model_stale` |
 | `daily_drift` | `no_drift` | the data have the distribution of the training data |
 | | `drifted` | they do not: updates the asset `churn_drifted` |
-| | `look_at_the_data` | drift cannot be judged: too few rows, a column added, removed or changed in type |
+| | `inspect_data` | drift cannot be judged: too few rows, a column added, removed or changed in type |
 | `nightly_golden_set` | `good_enough` | the model reaches its threshold |
 | | `model_is_worse` | it does not: decide between a rollback and a new training |
-| | `look_at_the_golden_set` | inconclusive: an interval contains the threshold, or rows or predictions are missing |
+| | `inspect_golden_set` | inconclusive: an interval contains the threshold, or rows or predictions are missing |
 
 A missing table or a database that does not respond fails the run, because nothing was checked. So does a DAG for whose kind no
 document defines a check by the annotation `scheduled-checks/source`.
@@ -133,13 +133,13 @@ def daily_drift():
         states = {check["verdict"] for check in found}
         if "drift" in states:
             return "drifted"
-        return "no_drift" if states <= {"ok", "warn"} else "look_at_the_data"
+        return "no_drift" if states <= {"ok", "warn"} else "inspect_data"
 
     example_data() >> checked
     what_moved(checked.output) >> [
         EmptyOperator(task_id="no_drift"),
         EmptyOperator(task_id="drifted", outlets=[DRIFTED]),
-        EmptyOperator(task_id="look_at_the_data"),
+        EmptyOperator(task_id="inspect_data"),
     ]
 
 
@@ -154,13 +154,13 @@ def nightly_golden_set():
         verdicts = {check["verdict"] for check in found}
         if "fail" in verdicts:
             return "model_is_worse"
-        return "good_enough" if verdicts <= {"pass", "warn"} else "look_at_the_golden_set"
+        return "good_enough" if verdicts <= {"pass", "warn"} else "inspect_golden_set"
 
     example_data() >> checked
     how_good(checked.output) >> [
         EmptyOperator(task_id="good_enough"),
         EmptyOperator(task_id="model_is_worse"),
-        EmptyOperator(task_id="look_at_the_golden_set"),
+        EmptyOperator(task_id="inspect_golden_set"),
     ]
 
 

@@ -64,14 +64,16 @@ class Demo:
 
         title("1. The service is healthy")
         self.send_requests(passes=1)
-        self.run_dag("healthy", expected={"gate": "success", "promote": "success", "hold": "skipped", "ask_a_person": "skipped"})
+        self.run_dag(
+            "healthy", expected={"gate": "success", "promote": "success", "hold": "skipped", "request_review": "skipped"}
+        )
         self.expect_champion("1")
 
         title("2. The next release has a bug: it treats a measured 0.0 as a missing value")
         self.train("2", regularisation=0.1)
         self.serve(zero_is_missing=True)
         self.send_requests(passes=2)
-        self.run_dag("faulty", expected={"gate": "success", "promote": "skipped", "hold": "success", "ask_a_person": "skipped"})
+        self.run_dag("faulty", expected={"gate": "success", "promote": "skipped", "hold": "success", "request_review": "skipped"})
         self.expect_champion("1")
 
     def train(self, version: str, *, regularisation: float) -> None:
@@ -123,7 +125,7 @@ class Demo:
         print("\n" + decision_of(log) + "\n", flush=True)
         print_progress(
             "tasks: "
-            + ", ".join(f"{task} {states[task]}" for task in ("evaluate", "gate", "promote", "ask_a_person", "hold", "report"))
+            + ", ".join(f"{task} {states[task]}" for task in ("evaluate", "gate", "promote", "request_review", "hold", "report"))
         )
         wrong = {task: states.get(task) for task, wanted in expected.items() if states.get(task) != wanted}
         if state != "success" or wrong:

@@ -27,7 +27,7 @@ GATE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
 sys.path.append(sys.argv[2])  # last: the package is the installed one
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 (dag,) = DagBag(dag_folder=sys.argv[1], load_op_links=False).dags.values()
 ran = run_task(dag.get_task("gate"))

@@ -78,11 +78,11 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
             task_id="gate",
             slos="/opt/slos/checkout.yaml",
             follow_task_ids_if_allowed="promote",
-            if_warning="ask_a_person",
+            if_warning="request_review",
             if_frozen="hold",
             retries=3,
         )
-        gate >> [promote, ask_a_person, hold]
+        gate >> [promote, request_review, hold]
 
     :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
         list. Text with a line break is a document and is not rendered, because ``{{.window}}`` belongs to its query.

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.ledger import open_ledger
-from tests.airflow.running import Ran
+from tests.airflow.task_runs import Ran
 
 LOGIN = "someone"
 #: With characters that URLs, JSON, HTML and base64 encode differently.

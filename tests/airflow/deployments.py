@@ -15,7 +15,7 @@ from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.operators.kubernetes import DeploymentRollbackOperator
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.triggers.rollout import RolloutTrigger
-from tests.airflow.running import Ran
+from tests.airflow.task_runs import Ran
 from tests.services.kube_world import NAME, World, emulated
 
 V1, V2 = "registry.local/model-server:v1", "registry.local/model-server:v2"

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 from tests.airflow.gates import RequestLog
-from tests.airflow.running import Ran, in_dag
+from tests.airflow.task_runs import Ran, in_dag
 
 WAYS = ("promote", "ask", "hold", "call", "look")
 

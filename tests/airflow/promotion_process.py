@@ -33,7 +33,7 @@ def main() -> None:
 
     what = json.loads(sys.argv[1])
     operators = importlib.import_module("airflow_slo_provider.operators.model_registry")
-    running = importlib.import_module("tests.airflow.running")
+    running = importlib.import_module("tests.airflow.task_runs")
     operator = getattr(operators, what["operator"])(task_id="move", retries=3, **what["arguments"])
     ran = running.run_task(operator, try_number=what.get("try_number", 1), connections=what.get("connections"))
     print(ran.state, ran.error, flush=True)

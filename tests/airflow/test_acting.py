@@ -20,7 +20,7 @@ from airflow_slo_provider.operators.kubernetes import (
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.operators.policy_actions import ServingDecisionOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 
 NOW = datetime.now(UTC)
 

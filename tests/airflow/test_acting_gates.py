@@ -16,7 +16,7 @@ from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.support import REPO
 
 

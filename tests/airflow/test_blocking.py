@@ -26,7 +26,7 @@ from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 from tests.airflow.blocking_dags import branch, gate, read, task
 from tests.airflow.gate_tasks import counts
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 from tests.airflow.test_blocking_checks import mapped_group, names
 
 T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)

@@ -18,7 +18,7 @@ from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperato
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.blocking_dags import branch, gate, made, read, task
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 HOLD = ("all_success", "none_failed", "none_failed_min_one_success")
 RUN = (

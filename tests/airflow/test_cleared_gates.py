@@ -10,7 +10,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperato
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, prometheus_documents, sql_documents
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 from tests.services.faulty_prometheus import FaultyPrometheus
 
 COOL_DOWN = sql_documents("  coolDown: 1h" + POLICY)

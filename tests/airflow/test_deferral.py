@@ -13,7 +13,7 @@ from airflow_slo_provider.ledger import Ledger
 from airflow_slo_provider.runtime import deferral
 from airflow_slo_provider.triggers import rollout as rollout_trigger
 from tests.airflow.deployments import connected, fire, own_ledger, rollback
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.services.kube_states import released
 from tests.support import Clock
 

@@ -17,7 +17,7 @@ from airflow_slo_provider.operators.kubernetes import (
 )
 from airflow_slo_provider.results import Verdict
 from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, last, own_ledger, rollback
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.services.kube_states import released
 from tests.services.kube_world import NAME, World
 

@@ -17,7 +17,7 @@ from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.runtime import kubernetes_deployments as deployments
 from airflow_slo_provider.runtime.kubernetes_deployments import known_good_versions
 from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, judged, last, own_ledger, rollback
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.services.kube_states import released, stray
 from tests.services.kube_world import NAME, World
 

@@ -21,7 +21,7 @@ from airflow_slo_provider.operators.kubernetes import (
 )
 from airflow_slo_provider.results import Verdict
 from tests.airflow.deployments import V1, V2, complete_when_patched, connected, fire, last, own_ledger, rollback
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 from tests.services.kube_server import Fault
 from tests.services.kube_states import released
 from tests.services.kube_world import NAME, World

@@ -14,7 +14,7 @@ from airflow_slo_provider.ledger import Ledger
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.triggers.rollout import RolloutTrigger
 from tests.airflow.deployments import connected, fire, last, own_ledger, rollback
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 from tests.services.kube_server import Fault
 from tests.services.kube_states import released
 from tests.services.kube_world import World

@@ -20,7 +20,7 @@ from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.slo import read
 from airflow_slo_provider.slo.budget import text_table as table
 from tests.airflow.gates import LedgerFile
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.support import REPO
 
 HEAVY = {"numpy", "pandas", "scipy", "sklearn", "pyarrow", "duckdb", "kubernetes", "mlflow", "requests", "httpx", "joblib"}
@@ -130,7 +130,7 @@ def test_docstring_examples_parse(documented: type, tmp_path: Path) -> None:
     match = re.search(r"\.\. code-block:: python\n\n((?:        .*\n|\n)+)", documented.__doc__ or "")
     assert match
     code = textwrap.dedent(match[1])
-    names = [name for name in ("promote", "ask_a_person", "hold", "deploy") if re.search(rf"\b{name}\b(?!\")", code)]
+    names = [name for name in ("promote", "request_review", "hold", "deploy") if re.search(rf"\b{name}\b(?!\")", code)]
     file = tmp_path / "example.py"
     file.write_text(
         "from datetime import datetime, timedelta\n"

@@ -16,7 +16,7 @@ from airflow.sdk.execution_time import comms
 from airflow_slo_provider.drift import load_profile
 from airflow_slo_provider.ledger import open_ledger
 from airflow_slo_provider.operators.drift import DriftBranchOperator, DriftOperator, DriftProfileOperator
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
 

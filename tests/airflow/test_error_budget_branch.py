@@ -16,7 +16,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperato
 from airflow_slo_provider.slo.budget import text_table as table
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, slo, sql_documents
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 ESCALATES = """
   rules:

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from tests.airflow.gates import POLICY, LedgerFile, RequestLog, data_source, policy, prometheus_documents, slo, sql_documents
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 from tests.services.faulty_prometheus import MODES, FaultyPrometheus
 
 #: What passes by itself, and what the task must say of it.

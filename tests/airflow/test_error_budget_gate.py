@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 
 def chain(**arguments: object) -> ErrorBudgetGateOperator:

@@ -11,7 +11,7 @@ from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.results import CheckResult, Verdict
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import DAY, MINUTE, POLICY, SERVICE, LedgerFile, RequestLog, data_source, policy, slo, sql_documents
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 
 class TestMemory:

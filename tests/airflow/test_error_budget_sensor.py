@@ -12,7 +12,7 @@ from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.sensors import error_budget as sensors
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import Clock
 

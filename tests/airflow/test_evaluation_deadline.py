@@ -11,7 +11,7 @@ import pytest
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
 from tests.airflow.gates import LedgerFile, prometheus_documents
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 from tests.services.faulty_prometheus import FaultyPrometheus
 
 #: The limits of the connection alone would let one evaluation take minutes.

@@ -37,8 +37,8 @@ def successful_branches(ran: WholeRun, *all_ways: str) -> set[str]:
 
 
 FRESHNESS = ("all_fresh", "data_are_stale", "model_is_stale")
-DRIFT = ("no_drift", "drifted", "look_at_the_data")
-GOLDEN = ("good_enough", "model_is_worse", "look_at_the_golden_set")
+DRIFT = ("no_drift", "drifted", "inspect_data")
+GOLDEN = ("good_enough", "model_is_worse", "inspect_golden_set")
 
 
 def test_freshness_check_records_age(home):
@@ -66,7 +66,7 @@ def test_freshness_check_records_age(home):
     [
         ({}, "no_drift", set()),
         ({"shift": 1.0}, "drifted", {"churn_drifted"}),
-        ({"rows": 100}, "look_at_the_data", set()),
+        ({"rows": 100}, "inspect_data", set()),
     ],
 )
 def test_drift_check_records_state(home, conf, way, events):
@@ -88,7 +88,7 @@ def test_documents_without_checks_create_no_tasks(home, tmp_path, dag_id):
 
 @pytest.mark.parametrize(
     ("conf", "way"),
-    [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "look_at_the_golden_set")],
+    [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "inspect_golden_set")],
 )
 def test_golden_set_check_records_verdict(home, conf, way):
     assert successful_branches(check("nightly_golden_set", **conf), *GOLDEN) == {way}

@@ -24,7 +24,7 @@ from tests.airflow.whole_dags import WholeRun, answering, example, nobody_answer
 pytest.importorskip("sklearn")
 
 MODEL = "tumour-classifier"
-WAYS = {"promote", "ask_a_person", "hold"}
+WAYS = {"promote", "request_review", "hold"}
 LATELY, EARLIER = timedelta(minutes=10), timedelta(hours=10)
 
 
@@ -124,14 +124,14 @@ def test_allowed_budget_promotes(service):
     service.answered(1000, 0)
     ran = service.run()
     service.expect_promoted(ran, "allowed")
-    assert ran.states["ask_a_person"] == "skipped"
+    assert ran.states["request_review"] == "skipped"
 
 
 def test_frozen_budget_does_not_promote(service):
     service.answered(980, 20)
     ran = service.run()
     said = service.expect_held(ran, "frozen")
-    assert ran.states["ask_a_person"] == "skipped"
+    assert ran.states["request_review"] == "skipped"
     assert "rule budget-spent" in said
     assert "nobody approved" not in said
 
@@ -143,7 +143,7 @@ def test_escalated_budget_holds_promotion(service):
     ran = service.run()
     said = service.expect_held(ran, "frozen")
     assert ran.xcom("gate", key="decision")["action"] == "escalate"
-    assert ran.states["ask_a_person"] == "skipped"
+    assert ran.states["request_review"] == "skipped"
     assert "rule burns-fast: burn rate 20 over 1h" in said
 
 
@@ -151,8 +151,8 @@ def test_escalated_budget_holds_promotion(service):
 @pytest.mark.parametrize("answer", ["Approve", "Reject"])
 def test_low_budget_waits_for_approval(service, budget, answer):
     outcome = budget(service)
-    ran = service.run(answering("ask_a_person", answer))
-    assert ran.states["ask_a_person"] == "success"
+    ran = service.run(answering("request_review", answer))
+    assert ran.states["request_review"] == "success"
     if answer == "Approve":
         service.expect_promoted(ran, outcome)
     else:
@@ -162,9 +162,9 @@ def test_low_budget_waits_for_approval(service, budget, answer):
 @pytest.mark.parametrize("budget", [low_budget, unknown_budget])
 def test_unanswered_approval_does_not_promote(service, budget):
     outcome = budget(service)
-    with nobody_answering("ask_a_person") as change:
+    with nobody_answering("request_review") as change:
         ran = service.run(change)
-    assert ran.states["ask_a_person"] == "success"
+    assert ran.states["request_review"] == "success"
     assert service.expect_held(ran, outcome).endswith("; nobody approved it")
 
 

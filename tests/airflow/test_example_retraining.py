@@ -18,7 +18,7 @@ from tests.support import REPO
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
 
-EXITS = {"data_is_stale", "keep_model", "look_at_the_data", "keep_champion", "hold", "withdraw", "promote"}
+EXITS = {"data_is_stale", "keep_model", "inspect_data", "keep_champion", "hold", "withdraw", "promote"}
 
 
 class Deployment:
@@ -110,7 +110,7 @@ def test_old_model_without_drift_is_retrained(trained):
 
 def test_unknown_drift_trains_nothing(trained):
     ran = trained.run(rows=100)
-    assert (ran.state, trained.exits(ran)) == ("success", {"look_at_the_data"}), ran.states
+    assert (ran.state, trained.exits(ran)) == ("success", {"inspect_data"}), ran.states
     assert ran.xcom("drifted", key="drift")["verdict"] == "insufficient_data"
 
 
@@ -127,13 +127,13 @@ def test_spent_budget_does_not_promote(trained):
     ran = trained.run(shift=1.0, failed=0.5)
     assert (ran.state, trained.exits(ran)) == ("success", {"hold"}), ran.states
     assert ran.xcom("gate", key="decision")["outcome"] == "frozen"
-    assert (ran.states["ask_a_person"], trained.serving()) == ("skipped", before)
+    assert (ran.states["request_review"], trained.serving()) == ("skipped", before)
 
 
 @pytest.mark.parametrize(("answer", "way"), [("Try it", "promote"), ("Keep the champion", "hold")])
 def test_low_budget_waits_for_approval(trained, answer, way):
     before = trained.serving()
-    ran = trained.run(change=answering("ask_a_person", answer), shift=1.0, failed=0.0175)
+    ran = trained.run(change=answering("request_review", answer), shift=1.0, failed=0.0175)
     assert (ran.state, trained.exits(ran)) == ("success", {way}), ran.states
     assert ran.xcom("gate", key="decision")["outcome"] == "warning"
     assert (trained.serving() == before) is (way == "hold")
@@ -143,7 +143,7 @@ def test_low_budget_waits_for_approval(trained, answer, way):
 def test_unanswered_approval_does_not_promote(trained, failed, outcome):
     before = trained.serving()
     (trained.home / "slo_ledger.db").unlink()  # yesterday's requests are not counted either
-    with nobody_answering("ask_a_person") as change:
+    with nobody_answering("request_review") as change:
         ran = trained.run(change=change, shift=1.0, failed=failed)
     assert (ran.state, trained.exits(ran)) == ("success", {"hold"}), ran.states
     assert ran.xcom("gate", key="decision")["outcome"] == outcome
@@ -151,7 +151,7 @@ def test_unanswered_approval_does_not_promote(trained, failed, outcome):
 
 
 def test_unknown_budget_waits_for_approval(empty):
-    ran = empty.run(change=answering("ask_a_person", "Keep the champion"), failed=None)
+    ran = empty.run(change=answering("request_review", "Keep the champion"), failed=None)
     assert (ran.state, empty.exits(ran)) == ("success", {"hold"}), ran.states
     assert ran.xcom("gate", key="decision")["outcome"] == "unknown"
     assert empty.serving() is None

@@ -22,7 +22,7 @@ from airflow_slo_provider.runtime.deferral import MIN_DEFERRAL, BoundedDeferral
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
 from tests.airflow.gates import RequestLog, sql_documents
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 from tests.airflow.test_import_costs import modules_of
 
 MINUTE = timedelta(minutes=1)

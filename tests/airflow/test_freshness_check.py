@@ -10,7 +10,7 @@ from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from tests.airflow.freshness_runs import HOUR, only
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 TABLE = {"table": "features", "timestamp_column": "ts", "conn_id": "db"}
 

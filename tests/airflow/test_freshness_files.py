@@ -10,7 +10,7 @@ import pytest
 
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
 from tests.airflow.freshness_runs import HOUR
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 
 def file_sensor(path, **arguments):

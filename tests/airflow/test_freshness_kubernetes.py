@@ -18,7 +18,7 @@ import pytest
 
 from airflow_slo_provider.sensors.freshness import ModelFreshnessSensor
 from tests.airflow.freshness_runs import HOUR, only
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.support import acceptance
 
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.deployment.registries.directory import DirectoryRegist
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.sensors.freshness import ModelFreshnessSensor
 from tests.airflow.freshness_runs import HOUR
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from airflow.sdk.serde import deserialize
 from airflow_slo_provider.sensors import freshness_base
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 from tests.airflow.freshness_runs import HOUR, only
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 from tests.support import Clock
 
 TIMED_OUT = {"next_method": "__fail__", "next_kwargs": {"error": "Trigger timeout"}}

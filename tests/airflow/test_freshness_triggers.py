@@ -18,7 +18,7 @@ from airflow.sdk.serde import deserialize, serialize
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 from airflow_slo_provider.triggers.freshness import FreshnessTrigger
 from tests.airflow.freshness_runs import HOUR
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 
 class Everything(ThreadingHTTPServer):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 COOL_DOWN = sql_documents("  coolDown: 1h" + POLICY)
 OTHER_POLICY = COOL_DOWN.replace("the-policy", "another-policy")

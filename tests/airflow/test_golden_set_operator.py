@@ -16,7 +16,7 @@ from airflow.sdk.execution_time import comms
 from airflow_slo_provider.operators.golden_set import Column, GoldenSetEvaluationOperator, HttpModel, ModelFile, PredictionFile
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.support import REPO
 from tests.unit.evaluation.faulty_model_server import FAULTS, serving
 

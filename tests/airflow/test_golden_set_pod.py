@@ -10,7 +10,7 @@ import pytest
 from airflow_slo_provider.checks import kinds as registry
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator
 from tests.airflow.golden_files import GoldenFiles
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from airflow_slo_provider.hooks.prometheus import PrometheusHook
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.operators.incident.checks import CulpritOperator
 from airflow_slo_provider.results import CheckResult
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 CHECK = "recommender/requests"
 

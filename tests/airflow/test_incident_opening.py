@@ -24,7 +24,7 @@ from airflow_slo_provider.operators.incident import (
 from airflow_slo_provider.runtime.incidents.current_incident import current_incident, incidents_of
 from tests.airflow.gates import MINUTE, LedgerFile
 from tests.airflow.incident_runs import T0, conf, incident, opening
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 
 def test_manual_run_keeps_incident_id_when_cleared():

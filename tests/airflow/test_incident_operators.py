@@ -28,7 +28,7 @@ from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.incident_runs import T0, conf, incident, opening
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 
 STEP = PlaybookStep(phase="mitigation", action="Roll back", id="back", kind=Kind.OPERATOR, checklist=("look",))
 

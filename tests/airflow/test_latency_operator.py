@@ -10,7 +10,7 @@ import pytest
 
 from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperator, LatencyBreakdownOperator
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
-from tests.airflow.running import in_dag, resume, run_task
+from tests.airflow.task_runs import in_dag, resume, run_task
 from tests.services.trace_replay import TempoReplay, serving
 from tests.support import acceptance
 

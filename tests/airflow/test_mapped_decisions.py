@@ -11,7 +11,7 @@ from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
 from tests.airflow.page_client import as_user, pages
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 
 def gate(index: int, log: RequestLog, *, label: str | None = None) -> Ran:

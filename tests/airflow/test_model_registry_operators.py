@@ -20,7 +20,7 @@ from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 __all__ = ["files"]
 

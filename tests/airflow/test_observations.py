@@ -18,7 +18,7 @@ from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
 from tests.airflow.freshness_runs import HOUR
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 DAY = timedelta(days=1)
 NOW = datetime.now(UTC)

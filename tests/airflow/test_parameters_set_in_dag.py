@@ -25,7 +25,7 @@ from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator
 from airflow_slo_provider.runtime.required_parameters import set_in_dag
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 HOUR = timedelta(hours=1)
 SERVING = {"name": "model-server", "namespace": "serving"}

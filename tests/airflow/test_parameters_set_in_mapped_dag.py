@@ -14,7 +14,7 @@ from airflow.sdk.execution_time import comms
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.operators.policy_actions import ServingDecisionOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 from tests.airflow.test_parameters_set_in_dag import CASES
 
 PROMOTE = {"task_id": "act", "model": "m", "version": "7", "registry_path": "/nowhere"}

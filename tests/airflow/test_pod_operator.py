@@ -18,7 +18,7 @@ from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.ledger import Ledger, open_ledger
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.results import CheckResult, Verdict
-from tests.airflow.running import Ran, resume, run_task
+from tests.airflow.task_runs import Ran, resume, run_task
 from tests.support import REPO
 
 OWN_CHECK = """

@@ -18,7 +18,7 @@ from airflow_slo_provider.incidents.serving import decision_document, read_decis
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
 from airflow_slo_provider.runtime.files.decisions import exclusive_lock
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 DEGRADES = """
   rules:

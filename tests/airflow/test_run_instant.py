@@ -12,7 +12,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gates import DAY, MINUTE, LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 #: The execution API of Airflow 3.2 tells the key of a partition, and not its date.
 KNOWS_PARTITION_DATES = "partition_date" in DagRun.model_fields

@@ -48,7 +48,7 @@ from tests.airflow.canaries import (
 )
 from tests.airflow.gates import data_source, policy, prometheus_documents, slo
 from tests.airflow.golden_files import GoldenFiles
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 
 HOUR = timedelta(hours=1)
 INTERVAL = (datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))

@@ -13,7 +13,7 @@ from airflow_slo_provider.results import CheckResult
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import POLICY, LedgerFile, RequestLog, sql_documents
 from tests.airflow.page_client import as_user, pages
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.unit.ledger.builders import check
 
 NOW = datetime.now(UTC)

@@ -16,7 +16,7 @@ from airflow_slo_provider.ledger import open_ledger
 from airflow_slo_provider.runtime.error_budget.decision import read_documents
 from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
 from tests.airflow.gates import RequestLog, slo, sql_documents
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 DAG_FILE = """
 from datetime import datetime, UTC

@@ -19,7 +19,7 @@ from airflow_slo_provider.results import CheckResult
 from airflow_slo_provider.runtime.recording import checks as metrics
 from airflow_slo_provider.runtime.recording.checks import record
 from tests.airflow.page_client import as_user, pages
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

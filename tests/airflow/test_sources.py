@@ -17,7 +17,7 @@ from airflow_slo_provider.runtime.error_budget import indicator_sources as modul
 from airflow_slo_provider.runtime.error_budget.indicator_sources import source_for, sources
 from airflow_slo_provider.slo.model import DataSource
 from tests.airflow.gates import SERVICE, LedgerFile, RequestLog, data_source, policy, slo
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 
 
 def document(kind: str, conn_id: str | None = None, name: str = "there") -> DataSource:

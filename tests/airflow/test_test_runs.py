@@ -14,7 +14,7 @@ from airflow_slo_provider.ledger import Ledger, open_ledger
 from airflow_slo_provider.ledger.queries.changes import history_entries
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import POLICY, LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.airflow.whole_dags import DagFile, _make_database
 
 FROZEN = sql_documents("  coolDown: 1h" + POLICY)

@@ -23,7 +23,7 @@ from airflow_slo_provider.operators.model_registry import PromoteModelOperator, 
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
 from airflow_slo_provider.runtime.required_parameters import require
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 SERVING = {"name": "model-server", "namespace": "serving"}
 PROMOTE = {"model": "m", "version": "1"}

@@ -12,7 +12,7 @@ from airflow.sdk.execution_time import comms
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from tests.airflow.blocking_dags import branch, gate, read, task
 from tests.airflow.gates import sql_documents
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 from tests.airflow.test_acting import decision
 from tests.airflow.test_blocking_checks import HOLD, mapped_group, names
 

@@ -20,7 +20,7 @@ from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.runtime.recording.checks import record_unknown_on_error
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 
 GONE = {"conn_type": "prometheus", "host": "http://127.0.0.1:1", "extra": {"retries": 0}}
 TRACES = {"conn_type": "trace_store", "host": "http://127.0.0.1:1", "extra": {"kind": "tempo", "retries": 0}}

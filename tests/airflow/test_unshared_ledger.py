@@ -24,7 +24,7 @@ from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, PollResult
 from tests.airflow.gate_tasks import counts, gate
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 
 ONE = [
     "LocalExecutor",

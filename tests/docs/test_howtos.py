@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time import comms
 
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 from tests.docs.pages import DOCS, Block, blocks, blocks_of
 from tests.docs.public import public_classes, public_names
 from tests.docs.test_snippets import dags_of, is_dag_code

@@ -24,7 +24,7 @@ def traces(airflow_stack) -> None:
 @pytest.mark.usefixtures("traces")
 @pytest.mark.parametrize(
     ("interval", "taken"),
-    [(("2026-11-23T21:52:00Z", "2026-11-23T21:53:00Z"), "roll_back"), ((None, None), "look_closer")],
+    [(("2026-11-23T21:52:00Z", "2026-11-23T21:53:00Z"), "roll_back"), ((None, None), "investigate")],
     ids=["slower", "no-traces"],
 )
 def test_latency_example_follows_the_branch_of_its_verdict(airflow_stack, run_dag, tmp_path: Path, interval, taken):
@@ -33,7 +33,7 @@ def test_latency_example_follows_the_branch_of_its_verdict(airflow_stack, run_da
     client = airflow_stack.client
     states = client.task_states(DAG, run_id)
     assert state == "success", client.log(DAG, run_id, "latency")[-3000:]
-    assert states == {"latency": "success", **dict.fromkeys(("keep", "roll_back", "look_closer"), "skipped"), taken: "success"}
+    assert states == {"latency": "success", **dict.fromkeys(("keep", "roll_back", "investigate"), "skipped"), taken: "success"}
     found = client.xcom(DAG, run_id, "latency", key="latency")
     with open_ledger(f"sqlite:///{airflow_stack.home / 'slo_ledger.db'}") as ledger:
         rows = {row.result.name: row.result for row in ledger.checks() if row.key.run_id == run_id}

@@ -54,7 +54,7 @@ def test_drift_starts_retraining_and_an_approval_decides(airflow_stack, run_dag,
     for option, exit_task, other in (("Keep the champion", "hold", "promote"), ("Try it", "promote", "hold")):
         # The data have drifted, and a tenth of the budget is left.
         run_id = client.trigger(DAG, conf={"shift": 1.0, "failed": 0.0175 if other == "promote" else 0.009})
-        answer(client, DAG, run_id, "ask_a_person", option)
+        answer(client, DAG, run_id, "request_review", option)
         assert client.wait_for_run(DAG, run_id, timeout=300) == "success", client.task_states(DAG, run_id)
         states = client.task_states(DAG, run_id)
         assert (states["drifted"], states["gate"], states[exit_task], states[other]) == (

@@ -23,7 +23,7 @@ def run(home: str) -> dict[str, Any]:
     """Run every operator, and return how it ended by task id."""
     from airflow_slo_provider.ledger import open_ledger
     from airflow_slo_provider.operators.drift import DriftBranchOperator, DriftOperator, DriftProfileOperator
-    from tests.airflow.running import in_dag, run_task
+    from tests.airflow.task_runs import in_dag, run_task
 
     rows, profile = f"{home}/all.parquet", f"{home}/profile.json"
     stored = {"reference": profile, "ignore": ["id"], "retries": 2, **SPARK}

@@ -12,7 +12,7 @@ from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.runtime.freshness.checks import observe
 from airflow_slo_provider.runtime.freshness.source_parameters import read_source
 from airflow_slo_provider.sensors.freshness import ModelFreshnessSensor
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.services.mlflow_server import call, make_model, mlflow
 
 __all__ = ["mlflow"]

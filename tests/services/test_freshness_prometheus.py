@@ -19,7 +19,7 @@ from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, Pipel
 from airflow_slo_provider.triggers import shared_polls
 from airflow_slo_provider.triggers.freshness import MAX_ERRORS, FreshnessTrigger, trigger_for
 from airflow_slo_provider.triggers.shared_polls import polls
-from tests.airflow.running import resume, run_task
+from tests.airflow.task_runs import resume, run_task
 from tests.services.prometheus_server import free_port, running_prometheus
 
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 from tests.airflow.gates import LedgerFile, prometheus_documents
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 from tests.services.histories import END, history
 
 

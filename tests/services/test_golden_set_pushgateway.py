@@ -13,7 +13,7 @@ import pytest
 
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator
 from tests.airflow.golden_files import GoldenFiles, files
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.services.mlflow_server import free_port
 from tests.support import need
 

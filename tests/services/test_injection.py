@@ -25,7 +25,7 @@ from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperato
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.airflow.gates import data_source, policy, slo
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 from tests.services.histories import END
 from tests.services.postgres import PASSWORD, USER
 from tests.unit.indicators.prometheus_requests import availability, ratio, request_over

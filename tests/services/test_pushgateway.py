@@ -19,7 +19,7 @@ from airflow_slo_provider.ledger.prometheus_text import exposition, newest_check
 from airflow_slo_provider.operators.metrics import PushLedgerMetricsOperator
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_data import HOSTILE, fill, slo_check
-from tests.airflow.running import run_task
+from tests.airflow.task_runs import run_task
 from tests.support import need
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
-from tests.airflow.running import Ran, run_task
+from tests.airflow.task_runs import Ran, run_task
 
 
 class Models:

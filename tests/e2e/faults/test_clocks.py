@@ -19,7 +19,7 @@ from airflow_slo_provider.runtime.error_budget import decision as gates
 from airflow_slo_provider.runtime.incidents import current_incident as incidents
 from airflow_slo_provider.slo.budget import evaluation_time as instants
 from tests.airflow.gates import LedgerFile, RequestLog, prometheus_documents, sql_documents
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 from tests.e2e.faults.models import Models
 from tests.services.faulty_prometheus import FaultyPrometheus
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.deployment.registries.history import RegistryError
 from airflow_slo_provider.deployment.registries.registry import MoveRequest
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 from tests.e2e.faults.killed_process import Step, killed_at
 from tests.e2e.faults.models import Models
 

@@ -18,7 +18,7 @@ from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import engine
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
-from tests.airflow.running import Ran, in_dag, run_task
+from tests.airflow.task_runs import Ran, in_dag, run_task
 from tests.e2e.faults.models import Models
 from tests.unit.ledger.builders import check, key
 

@@ -21,7 +21,7 @@ from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.results import CheckResult
 from airflow_slo_provider.runtime.incidents.current_incident import claim
 from tests.airflow.gates import RequestLog, sql_documents
-from tests.airflow.running import in_dag, run_task
+from tests.airflow.task_runs import in_dag, run_task
 from tests.e2e.faults.models import Models
 
 PROCESSES, EACH = 8, 25

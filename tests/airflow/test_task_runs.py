@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from tests.airflow.running import in_dag, resume, run_task
+from tests.airflow.task_runs import in_dag, resume, run_task
 
 
 class FunctionOperator(BaseOperator):
