@@ -15,7 +15,7 @@ def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] 
     """Offer names of other modules as lazy attributes of a package.
 
     :param package: ``__name__`` of the package
-    :param holds: module -> names in it, separated by blanks, e.g. ``{"slo.budget.windows": "Span span_at"}``
+    :param holds: module -> names in it, separated by blanks, e.g. ``{"slo.budget.windows": "WindowSpan span_at"}``
     :param modules: name -> module, for modules that are offered under another name, e.g. ``{"exemplars":
         "tracing.recording.exemplars"}``
     :return: the package's ``__getattr__``

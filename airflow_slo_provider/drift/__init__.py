@@ -13,7 +13,7 @@ _HOLDS = {
     "drift.statistics.distances": ("ChiSquare benjamini_hochberg chi_square js_distance quantiles total_variation"),
     "drift.engines.local": "profile",
     "drift.engines.sql": "SQLData",
-    "drift.verdict.thresholds": "Gates State",
+    "drift.verdict.thresholds": "DriftState Gates",
     "drift.statistics.ks_pvalues": "KS",
     "drift.statistics.kolmogorov": "ks",
     "drift.profiles.dataset_profile": "DatasetProfile load_profile",

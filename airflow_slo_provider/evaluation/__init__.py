@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.intervals.estimates import Estimate
     from airflow_slo_provider.evaluation.intervals.metric_estimates import evaluate
     from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare
-    from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+    from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict
 
-__all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
+__all__ = ["Comparison", "Estimate", "ModelVerdict", "compare", "evaluate"]
 
 #: Imported on first use: an operator in a DAG file needs none of the arithmetic.
 __getattr__ = offer(
@@ -21,6 +21,6 @@ __getattr__ = offer(
         "evaluation.verdict.comparison": "Comparison compare",
         "evaluation.intervals.estimates": "Estimate",
         "evaluation.intervals.metric_estimates": "evaluate",
-        "evaluation.verdict.outcomes": "Outcome",
+        "evaluation.verdict.outcomes": "ModelVerdict",
     },
 )

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.playbook_library import IncidentPlaybook, shipped_playbook, shipped_playbooks
     from airflow_slo_provider.incidents.playbook_reader import load_playbooks
     from airflow_slo_provider.incidents.postmortem import Impact, PostMortem
-    from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, timeline
+    from airflow_slo_provider.incidents.timeline import Entry, StepRecord, StepState, timeline
 
 __all__ = [
     "Choice", "Entry", "Impact", "Incident", "IncidentPlaybook", "IncidentType", "Parameter", "Phase", "Playbook",
-    "PlaybookStep", "PostMortem", "Rule", "Severity", "SeverityRule", "State", "StepRecord", "choose_playbook", "incident_id",
+    "PlaybookStep", "PostMortem", "Rule", "Severity", "SeverityRule", "StepRecord", "StepState", "choose_playbook", "incident_id",
     "load_playbooks", "severity_of", "shipped_playbook", "shipped_playbooks", "timeline",
 ]  # fmt: skip
 
@@ -40,6 +40,6 @@ __getattr__ = offer(
         "incidents.postmortem": "Impact PostMortem",
         "incidents.playbook_reader": "load_playbooks",
         "incidents.playbook_library": "IncidentPlaybook shipped_playbook shipped_playbooks",
-        "incidents.timeline": "Entry State StepRecord timeline",
+        "incidents.timeline": "Entry StepState StepRecord timeline",
     },
 )

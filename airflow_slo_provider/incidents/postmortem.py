@@ -18,7 +18,7 @@ from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.timestamps import format_utc
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
-from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
+from airflow_slo_provider.incidents.timeline import Entry, StepRecord, StepState, offset, timeline
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class PostMortem:
         return [
             (step.action, step.message or str(step.state), step.evidence)
             for step in self.steps
-            if step.phase in ("detection", "diagnosis") and step.state in (State.DONE, State.FAILED)
+            if step.phase in ("detection", "diagnosis") and step.state in (StepState.DONE, StepState.FAILED)
         ]
 
     @property
@@ -120,9 +120,12 @@ class PostMortem:
         """Return the actions that are still open."""
         items: list[str] = []
         for step in self.steps:
-            if step.state is State.REJECTED:
+            if step.state is StepState.REJECTED:
                 items.append(f"{step.action} was not approved: decide what is done instead")
-            elif step.state in (State.FAILED, State.NOT_REACHED, State.RUNNING, State.SKIPPED) and step.phase != "detection":
+            elif (
+                step.state in (StepState.FAILED, StepState.NOT_REACHED, StepState.RUNNING, StepState.SKIPPED)
+                and step.phase != "detection"
+            ):
                 items.append(f"{step.action}: {step.state}; do it manually, or write why it is not needed")
             items += [f"{step.action}: {item}" for item in step.checklist]
         return list(dict.fromkeys([*items, "Root cause, in one sentence", "What keeps it from happening again: owner and date"]))

@@ -17,7 +17,7 @@ STEP_KIND, INCIDENT_KIND = "incident_step", "incident"
 _MAX_CHARACTERS = 4_000
 
 
-class State(StrEnum):
+class StepState(StrEnum):
     """The states of a playbook step."""
 
     RUNNING = "running"
@@ -31,11 +31,11 @@ class State(StrEnum):
 
 
 _VERDICTS = {
-    State.DONE: Verdict.PASS,
-    State.APPROVED: Verdict.PASS,
-    State.FAILED: Verdict.FAIL,
-    State.REJECTED: Verdict.WARN,
-    State.FOR_A_PERSON: Verdict.WARN,
+    StepState.DONE: Verdict.PASS,
+    StepState.APPROVED: Verdict.PASS,
+    StepState.FAILED: Verdict.FAIL,
+    StepState.REJECTED: Verdict.WARN,
+    StepState.FOR_A_PERSON: Verdict.WARN,
 }
 
 
@@ -57,7 +57,7 @@ class StepRecord:
     step_id: str
     phase: str
     action: str
-    state: State
+    state: StepState
     started_at: datetime | None = None
     ended_at: datetime | None = None
     message: str = ""
@@ -100,7 +100,7 @@ class StepRecord:
             step_id=stored["step"],
             phase=stored["phase"],
             action=stored["action"],
-            state=State(stored["state"]),
+            state=StepState(stored["state"]),
             started_at=check.interval_start,
             ended_at=check.interval_end,
             message=stored.get("message", ""),
@@ -163,7 +163,7 @@ def unreached_steps(step_ids: Sequence[tuple[str, str, str]], records: Mapping[s
     :param records: existing records, by step id
     """
     return [
-        StepRecord(step_id=step, phase=phase, action=action, state=State.NOT_REACHED)
+        StepRecord(step_id=step, phase=phase, action=action, state=StepState.NOT_REACHED)
         for step, phase, action in step_ids
         if step not in records
     ]

@@ -143,16 +143,16 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and return the ids to follow, or None to follow no branch."""
         from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
-        from airflow_slo_provider.slo.budget.reports import Outcome
+        from airflow_slo_provider.slo.budget.reports import GateOutcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
         decision = self._decide(context)
-        if decision.outcome is Outcome.WARNING and self.if_warning is not None:
+        if decision.outcome is GateOutcome.WARNING and self.if_warning is not None:
             return self.if_warning
-        if decision.outcome in (Outcome.WARNING, Outcome.ALLOWED):
+        if decision.outcome in (GateOutcome.WARNING, GateOutcome.ALLOWED):
             release_events(self)
             return self.follow_task_ids_if_allowed
-        frozen = decision.outcome is Outcome.FROZEN
+        frozen = decision.outcome is GateOutcome.FROZEN
         raise_unless_acceptable(decision, context, acceptable=frozen or self.if_unknown is not None)
         if frozen:
             escalated = decision.action is Action.ESCALATE and self.if_escalated is not None
@@ -218,7 +218,7 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
         :raises AirflowFailException: if the budget is unknown and a retry does not help
         """
         from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
-        from airflow_slo_provider.slo.budget.reports import Outcome
+        from airflow_slo_provider.slo.budget.reports import GateOutcome
 
         self.recheck_dag()
         withhold_events(self)
@@ -226,6 +226,6 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
         if decision.allowed:
             release_events(self)
             return True
-        raise_unless_acceptable(decision, context, acceptable=decision.outcome is Outcome.FROZEN)
+        raise_unless_acceptable(decision, context, acceptable=decision.outcome is GateOutcome.FROZEN)
         block(context, self.tasks_not_exempt(self), reason=f"the error budget is frozen: {'; '.join(decision.reasons)}")
         return False

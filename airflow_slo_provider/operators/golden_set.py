@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, ModelVerdict
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
@@ -177,7 +177,7 @@ class GoldenSetEvaluationOperator(TextFields):
         self.slice_margin, self.slice_min_rows = slice_margin, slice_min_rows
         self.confidence, self.decide_on = confidence, decide_on
         self.min_coverage, self.min_rows = min_coverage, min_rows
-        self.fail_on = frozenset(map(Outcome, text_list(fail_on)))
+        self.fail_on = frozenset(map(ModelVerdict, text_list(fail_on)))
         self.name, self.model_version, self.report_path = name, model_version, report_path
         self.id_column, self.label_column, self.features = id_column, label_column, features
         self.group_column, self.weight_column = group_column, weight_column
@@ -343,5 +343,5 @@ class GoldenSetEvaluationOperator(TextFields):
             name=self._check_name(),
             verdict=Verdict.UNKNOWN,
             model_version=self.model_version,
-            evidence={"outcome": Outcome.UNKNOWN.value},
+            evidence={"outcome": ModelVerdict.UNKNOWN.value},
         )

@@ -201,14 +201,14 @@ class PolicyDecisionOperator(DocumentFields, _DecisionWriter):
         :return: a summary of the decision
         """
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_unless_acceptable
-        from airflow_slo_provider.slo.budget.reports import Outcome
+        from airflow_slo_provider.slo.budget.reports import GateOutcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
         require(self, self._set_in_dag)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, accepts_unknown=True)
         if not decision.allowed:
             raise_unless_acceptable(decision, context, acceptable=True)
-        action = Action.FREEZE if decision.outcome is Outcome.UNKNOWN else decision.action
+        action = Action.FREEZE if decision.outcome is GateOutcome.UNKNOWN else decision.action
         return self.write(
             context,
             path=self.decision_path,

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     )
     from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement, MeasureRequest, Slices
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-    from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+    from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, PolicyState, SLODecision, SLOReport, Status
     from airflow_slo_provider.slo.budget.time_slices import SliceSummary, summarise
-    from airflow_slo_provider.slo.budget.windows import Span, span_at
+    from airflow_slo_provider.slo.budget.windows import WindowSpan, span_at
     from airflow_slo_provider.slo.catalog import Service, SLOCatalog
     from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
     from airflow_slo_provider.slo.documents.loading import Reading, load, read
@@ -66,10 +66,10 @@ __all__ = [  # noqa: RUF022
     "Action", "AlertCondition", "AlertPolicy", "BudgetingMethod", "BurnRate", "BurnRateRule", "CalendarDenominator",
     "DEFAULT_POLICY", "DataSource", "Decision", "DocumentError", "Duration", "ErrorBudget", "ErrorBudgetPolicy", "Fault",
     "Indicator", "IndicatorSource", "InvalidMeasurement", "LedgerSource", "MeasureRequest", "Measurement", "MeasurementError",
-    "MetricSource", "MissingSlices", "NoData", "Objective", "OnUnknown", "Options", "Outcome", "Override", "PolicyRule",
+    "GateOutcome", "MetricSource", "MissingSlices", "NoData", "Objective", "OnUnknown", "Options", "Override", "PolicyRule",
     "PolicyState", "PrometheusEvaluator", "PrometheusSource", "QueryError", "RatioMetric", "Reading", "SLIDefinition",
     "SLIType", "SLO", "SLOCatalog", "SLOConfig", "SLODecision", "SLOMonitor", "SLOReport", "SQLSource", "Service", "Signal",
-    "SliceSummary", "Slices", "Span", "Status", "ThresholdMetric", "TimeWindow", "burn_rate", "burn_rate_rules", "decide",
+    "SliceSummary", "Slices", "Status", "ThresholdMetric", "TimeWindow", "WindowSpan", "burn_rate", "burn_rate_rules", "decide",
     "error_budget", "load", "parse_duration", "read", "rules", "span_at", "summarise", "time_to_exhaustion",
 ]  # fmt: skip
 
@@ -96,8 +96,8 @@ __getattr__ = offer(
         ),
         "slo.budget.monitor": "SLOMonitor",
         "slo.policy.error_budget_policy": "Action DEFAULT_POLICY ErrorBudgetPolicy OnUnknown Override PolicyRule Signal",
-        "slo.budget.reports": "Decision Outcome PolicyState SLODecision SLOReport Status",
+        "slo.budget.reports": "Decision GateOutcome PolicyState SLODecision SLOReport Status",
         "slo.export.prometheus_rules": "rules",
-        "slo.budget.windows": "Span span_at",
+        "slo.budget.windows": "WindowSpan span_at",
     },
 )

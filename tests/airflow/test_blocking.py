@@ -16,7 +16,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 from airflow.sdk.execution_time import comms
 
-from airflow_slo_provider.incidents import PlaybookStep, State
+from airflow_slo_provider.incidents import PlaybookStep, StepState
 from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.operators.drift import DriftBranchOperator
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
@@ -288,7 +288,7 @@ class TestIncidents:
         assert [one.name for one in approve.outlets] == (["approved"] if answer == "Approve" else [])
         if isinstance(raised, AirflowSkipException):
             approve.recorder.skipped({**context, "exception": raised})
-        expected = State.APPROVED if answer == "Approve" else State.REJECTED
+        expected = StepState.APPROVED if answer == "Approve" else StepState.REJECTED
         assert ledger_file.checks("incident_step")[-1].result.evidence["state"] == expected
 
     def test_incident_branches_in_mapped_group_skip_own_index(self, ledger_file: LedgerFile) -> None:

@@ -13,7 +13,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
+from airflow_slo_provider.incidents import Incident, PlaybookStep, StepRecord, StepState
 from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.operators.incident import (
@@ -139,12 +139,12 @@ class TestApproval:
     def test_approval_continues(self, ledger_file: LedgerFile):
         ran, check = self.run_approval("Approve", {"id": "1", "name": "Ann"}, ledger_file)
         assert ran.error is None and ran.xcoms["approval"]["by"] == "Ann"
-        assert (check.evidence["state"], check.evidence["message"]) == (State.APPROVED, "by Ann")
+        assert (check.evidence["state"], check.evidence["message"]) == (StepState.APPROVED, "by Ann")
 
     def test_rejection_skips_following_steps_only(self, ledger_file: LedgerFile):
         ran, check = self.run_approval("Reject", {"id": "1", "name": "Bob"}, ledger_file)
         assert type(ran.error).__name__ == "DownstreamTasksSkipped" and ran.error.tasks == [("act", -1)]
-        assert (check.evidence["state"], check.verdict) == (State.REJECTED, "warn")
+        assert (check.evidence["state"], check.verdict) == (StepState.REJECTED, "warn")
 
     def test_unanswered_approval_uses_default(self, ledger_file: LedgerFile):
         ran, check = self.run_approval("Reject", None, ledger_file)
@@ -178,7 +178,7 @@ class TestPostMortem:
         StepRecorder(STEP).ended(
             {"ti": SimpleNamespace(dag_id="a_dag", run_id="r", task_id="back", map_index=-1, try_number=1, start_date=T0),
              "dag_run": SimpleNamespace(conf=conf(incident()), dag_id="a_dag", run_id="r")},
-            State.FAILED, "no such version",
+            StepState.FAILED, "no such version",
         )  # fmt: skip
         ran, text = self.run_post_mortem(tmp_path)
         assert isinstance(ran.error, AirflowFailException) and "Roll back: failed no such version" in str(ran.error)
@@ -191,7 +191,7 @@ class TestPostMortem:
         before = run_task(in_dag(task, dag_id="incident"), conf=conf(incident()), run_id="r")
         assert before.state == "success", "nothing failed"
         step = StepRecord(
-            step_id="culprit", phase="diagnosis", action="Find it", state=State.FAILED, message="no answer", ended_at=T0
+            step_id="culprit", phase="diagnosis", action="Find it", state=StepState.FAILED, message="no answer", ended_at=T0
         )
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "culprit"))
@@ -199,7 +199,12 @@ class TestPostMortem:
         assert isinstance(ran.error, AirflowFailException) and ran.xcoms["return_value"]["ended_at"] is None
         assert "Find it: failed no answer" in str(ran.error) and "Roll the Deployment back: not reached" in str(ran.error)
         over = StepRecord(
-            step_id="recovered", phase="resolution", action="Wait", state=State.DONE, ended_at=T0, evidence={"recovered": True}
+            step_id="recovered",
+            phase="resolution",
+            action="Wait",
+            state=StepState.DONE,
+            ended_at=T0,
+            evidence={"recovered": True},
         )
         with open_default_ledger() as ledger:
             ledger.record([over.to_check(incident())], RunKey("incident", "r", "recovered"))
@@ -207,7 +212,7 @@ class TestPostMortem:
 
     def test_steps_of_run_are_found_after_many_incidents(self, ledger_file: LedgerFile):
         def done(one: Incident, step_id: str, at: datetime) -> CheckResult:
-            step = StepRecord(step_id=step_id, phase="mitigation", action="Roll back", state=State.DONE, ended_at=at)
+            step = StepRecord(step_id=step_id, phase="mitigation", action="Roll back", state=StepState.DONE, ended_at=at)
             return step.to_check(one)
 
         mine, later = incident(), incident("later")
@@ -247,7 +252,9 @@ class TestRecovery:
         return run_task(in_dag(task, dag_id="incident"), run_id="r", conf=conf(incident()), connections=request_log.connection)
 
     def record_mitigation(self, at: datetime) -> None:
-        step = StepRecord(step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=at, ended_at=at)
+        step = StepRecord(
+            step_id="back", phase="mitigation", action="Roll back", state=StepState.DONE, started_at=at, ended_at=at
+        )
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "back"))
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_slo_provider.drift.report.ledger_records import MOST_WORST, checks
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
-from airflow_slo_provider.drift.verdict.thresholds import State
+from airflow_slo_provider.drift.verdict.thresholds import DriftState
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.plugins.slo_page.access import ReadableDags
 from airflow_slo_provider.plugins.slo_page.heat_maps import HEAT_DAYS, read_heat_maps
@@ -34,14 +34,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 class TestHeatMap:
-    def drifted(self, ledger: Ledger, states: dict[str, State], *, days: int, drop: Any = ()) -> None:
+    def drifted(self, ledger: Ledger, states: dict[str, DriftState], *, days: int, drop: Any = ()) -> None:
         """Record a comparison as it was some days ago.
 
         :param drop: names of checks, or keys of evidence, that are not recorded
         """
         columns = {name: ColumnDrift(name=name, verdict=state) for name, state in states.items()}
-        report = DriftReport(verdict=State.DRIFT, message="", columns=columns, created_at=NOW - days * DAY)
-        actions = {state: {"drift": "fail", "warn": "warn", "ok": "pass"}.get(state.value, "skip") for state in State}
+        report = DriftReport(verdict=DriftState.DRIFT, message="", columns=columns, created_at=NOW - days * DAY)
+        actions = {state: {"drift": "fail", "warn": "warn", "ok": "pass"}.get(state.value, "skip") for state in DriftState}
         rows = [
             replace(one, evidence={key: value for key, value in one.evidence.items() if key not in drop})
             for one in checks(report, name="features", actions=actions)
@@ -58,14 +58,14 @@ class TestHeatMap:
     def test_features_beyond_the_summary_are_read_from_their_own_checks(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
         assert len(many) > MOST_WORST
-        self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1)
-        self.drifted(ledger, {name: State.DRIFT if name == "h" else State.OK for name in many}, days=0)
+        self.drifted(ledger, dict.fromkeys(many, DriftState.DRIFT), days=1)
+        self.drifted(ledger, {name: DriftState.DRIFT if name == "h" else DriftState.OK for name in many}, days=0)
         assert self.cells(ledger) == {name: ["fail", "fail" if name == "h" else "pass"] for name in many}
 
     def test_feature_neither_listed_nor_recorded_has_an_empty_cell(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
-        self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1, drop=[f"features.{name}" for name in many])
-        self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=0)
+        self.drifted(ledger, dict.fromkeys(many, DriftState.DRIFT), days=1, drop=[f"features.{name}" for name in many])
+        self.drifted(ledger, dict.fromkeys(many, DriftState.DRIFT), days=0)
         assert [list(found) for found in zip(*self.cells(ledger).values(), strict=True)] == [
             ["fail"] * MOST_WORST + [""] * 3,
             ["fail"] * 8,
@@ -73,8 +73,8 @@ class TestHeatMap:
 
     @pytest.mark.parametrize(("drop", "other"), [((), "pass"), (("skipped",), "")], ids=["now", "before they were named"])
     def test_skipped_feature_has_no_passing_cell(self, ledger: Ledger, drop: Any, other: str) -> None:
-        self.drifted(ledger, {"a": State.SKIPPED, "b": State.OK, "c": State.INSUFFICIENT_DATA}, days=1, drop=drop)
-        self.drifted(ledger, {"a": State.DRIFT, "b": State.SCHEMA_CHANGE, "c": State.OK}, days=0)
+        self.drifted(ledger, {"a": DriftState.SKIPPED, "b": DriftState.OK, "c": DriftState.INSUFFICIENT_DATA}, days=1, drop=drop)
+        self.drifted(ledger, {"a": DriftState.DRIFT, "b": DriftState.SCHEMA_CHANGE, "c": DriftState.OK}, days=0)
         assert self.cells(ledger) == {"a": ["", "fail"], "b": [other, "fail"], "c": ["unknown", "pass"]}
 
     def test_custom_check_without_counts_leaves_other_features_empty(self, ledger: Ledger) -> None:

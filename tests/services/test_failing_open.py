@@ -14,7 +14,7 @@ from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-from airflow_slo_provider.slo.budget.reports import Decision, Outcome, SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, SLOReport, Status
 from airflow_slo_provider.slo.budget.text_table import table
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MissingSlices, Objective, Options, TimeWindow
@@ -41,7 +41,7 @@ def judged(one: SLO, url: str, at: datetime = END) -> tuple[SLOReport, Decision]
 
 
 def closed(decision: Decision) -> bool:
-    return not decision.allowed and decision.outcome in (Outcome.FROZEN, Outcome.UNKNOWN)
+    return not decision.allowed and decision.outcome in (GateOutcome.FROZEN, GateOutcome.UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_08_ten_minutes_of_history_do_not_overspend_a_month(tmp_path: Path) -> N
     assert report.coverage is not None
     assert report.coverage < Fraction(1, 10)
     assert "of the window holds data" in report.message
-    assert decision.outcome is Outcome.UNKNOWN  # it may not freeze for a month that never was, and nothing opens either
+    assert decision.outcome is GateOutcome.UNKNOWN  # it may not freeze for a month that never was, and nothing opens either
     assert closed(decision)
 
 
@@ -209,4 +209,4 @@ def test_13_repeated_series_is_not_counted_twice() -> None:
 def test_gate_opens_for_valid_answers(prometheus_history: str) -> None:
     """The control: what is refused above is refused for its fault."""
     report, decision = judged(slo(availability("flawless", bad=True)), prometheus_history)
-    assert (report.status, decision.outcome) == (Status.HEALTHY, Outcome.ALLOWED)
+    assert (report.status, decision.outcome) == (Status.HEALTHY, GateOutcome.ALLOWED)

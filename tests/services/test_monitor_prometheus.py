@@ -10,7 +10,7 @@ import pytest
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-from airflow_slo_provider.slo.budget.reports import Outcome, SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import GateOutcome, SLOReport, Status
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.code_first import SLIDefinition, SLOConfig
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, TimeWindow
@@ -172,7 +172,7 @@ def test_unreachable_server_is_query_error() -> None:
     assert reports[0].status is Status.QUERY_ERROR
     assert reports[0].error is not None
     assert reports[0].error.transient
-    assert decide(reports, catalog).outcome is Outcome.UNKNOWN
+    assert decide(reports, catalog).outcome is GateOutcome.UNKNOWN
 
 
 def test_unknown_source_type_is_query_error(prometheus_history: str) -> None:

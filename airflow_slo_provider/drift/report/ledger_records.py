@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
-from airflow_slo_provider.drift.verdict.thresholds import State, gates_for, read_gates
+from airflow_slo_provider.drift.verdict.thresholds import DriftState, gates_for, read_gates
 from airflow_slo_provider.results import CheckResult, Verdict
 
 KIND = "drift"
@@ -16,11 +16,11 @@ KIND = "drift"
 MOST_WORST = 5
 #: Number of skipped columns listed in the ledger.
 MOST_SKIPPED = 1_000
-_UNKNOWN = frozenset({State.INSUFFICIENT_DATA, State.SKIPPED, State.ERROR})
+_UNKNOWN = frozenset({DriftState.INSUFFICIENT_DATA, DriftState.SKIPPED, DriftState.ERROR})
 _VERDICTS = {"fail": Verdict.FAIL, "warn": Verdict.WARN, "pass": Verdict.PASS, "skip": Verdict.UNKNOWN}
 
 
-def verdict_of(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
+def verdict_of(state: DriftState, actions: Mapping[DriftState, str], chosen: frozenset[str]) -> Verdict:
     """Convert a state to a check's verdict.
 
     A state that could not be judged is ``unknown``, unless the user set an action for it.
@@ -37,7 +37,7 @@ def checks(
     report: DriftReport,
     *,
     name: str,
-    actions: Mapping[State, str],
+    actions: Mapping[DriftState, str],
     chosen: frozenset[str] = frozenset(),
     interval: tuple[datetime | None, datetime | None] = (None, None),
     model_version: str | None = None,
@@ -53,16 +53,18 @@ def checks(
     """
     shared: dict[str, Any] = {"kind": KIND, "model_version": model_version, "checked_at": report.created_at}
     shared |= {"interval_start": interval[0], "interval_end": interval[1]}
-    judged = [column for column in report.columns.values() if column.verdict in (State.OK, State.WARN, State.DRIFT)]
+    judged = [
+        column for column in report.columns.values() if column.verdict in (DriftState.OK, DriftState.WARN, DriftState.DRIFT)
+    ]
     # Skipped columns have no check of their own; listing them keeps them from being taken for ok.
-    evidence = {"alpha": report.alpha, "skipped": report.in_state(State.SKIPPED)[:MOST_SKIPPED]}
+    evidence = {"alpha": report.alpha, "skipped": report.in_state(DriftState.SKIPPED)[:MOST_SKIPPED]}
     out = [
         CheckResult(
             name=name,
             verdict=verdict_of(report.verdict, actions, chosen),
             value=report.drifted_share,
             unit="ratio",
-            good=float(sum(column.verdict is not State.DRIFT for column in judged)),
+            good=float(sum(column.verdict is not DriftState.DRIFT for column in judged)),
             total=float(len(judged)),
             message=report.message,
             evidence=summary(report, report_uri=report_uri) | evidence,
@@ -70,7 +72,7 @@ def checks(
         )
     ]
     for column in report.ranked():
-        if column.verdict in (State.OK, State.SKIPPED):
+        if column.verdict in (DriftState.OK, DriftState.SKIPPED):
             continue
         unit, value = _headline(column)
         numbers = {"state": column.verdict.value, **_key_numbers(column)}
@@ -90,8 +92,8 @@ def checks(
 
 def summary(report: DriftReport, *, report_uri: str | None = None) -> dict[str, Any]:
     """Return a summary small enough for XCom: the verdict, the worst columns, the report's location."""
-    counts = {state.value: len(report.in_state(state)) for state in State}
-    worst = [column for column in report.ranked() if column.verdict not in (State.OK, State.SKIPPED)][:MOST_WORST]
+    counts = {state.value: len(report.in_state(state)) for state in DriftState}
+    worst = [column for column in report.ranked() if column.verdict not in (DriftState.OK, DriftState.SKIPPED)][:MOST_WORST]
     return {
         "schema_version": 1,
         "verdict": report.verdict.value,
@@ -116,9 +118,9 @@ def assertions(report: DriftReport, *, name: str, thresholds: Mapping[str, Any] 
     :return: ``name``, ``column`` (None for the dataset), ``state``, ``success``, ``expected``, ``actual``, ``description``
     """
     base, by_column = read_gates(thresholds)
-    out = [_assertion(name, None, report.verdict, State.OK.value, report.verdict.value, report.message)]
+    out = [_assertion(name, None, report.verdict, DriftState.OK.value, report.verdict.value, report.message)]
     for column in report.columns.values():
-        if column.verdict is State.SKIPPED:
+        if column.verdict is DriftState.SKIPPED:
             continue
         gates = gates_for(column.name, base, by_column)
         limits = {"psi": gates.psi, "ks": gates.ks, "null_rate_change": gates.nulls}
@@ -128,8 +130,10 @@ def assertions(report: DriftReport, *, name: str, thresholds: Mapping[str, Any] 
     return out
 
 
-def _assertion(name: str, column: str | None, verdict: State, expected: str, actual: str, description: str) -> dict[str, Any]:
-    outcome = {"state": verdict.value, "success": verdict is State.OK, "expected": expected, "actual": actual}
+def _assertion(
+    name: str, column: str | None, verdict: DriftState, expected: str, actual: str, description: str
+) -> dict[str, Any]:
+    outcome = {"state": verdict.value, "success": verdict is DriftState.OK, "expected": expected, "actual": actual}
     return {"name": name, "column": column, **outcome, "description": description}
 
 

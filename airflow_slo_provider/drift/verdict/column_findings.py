@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.ks_pvalues import asymptotic_pvalue
-from airflow_slo_provider.drift.verdict.thresholds import Gates, State
+from airflow_slo_provider.drift.verdict.thresholds import DriftState, Gates
 
 #: The tests of a column; each is made where the column's data allow it.
 TESTS = ("psi", "ks", "chi_square", "nulls", "nonfinite", "new_categories", "out_of_range")
@@ -22,7 +22,7 @@ class Finding:
     :param text: the effect and its p-value, for messages
     """
 
-    state: State
+    state: DriftState
     text: str
 
 
@@ -54,7 +54,7 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
     found: list[Finding] = []
 
     def check(test: str, size: float, drift: float | None, warn: float | None, text: str) -> bool:
-        for state, limit in ((State.DRIFT, drift), (State.WARN, warn)):
+        for state, limit in ((DriftState.DRIFT, drift), (DriftState.WARN, warn)):
             # NaN must not pass: `size < limit` is false for NaN.
             if not (limit is None or size < limit or adjusted.get(test, math.nan) >= alpha):
                 found.append(Finding(state, text))
@@ -73,7 +73,7 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
         inside = not reached and limit is not None and ks.lower < limit <= ks.upper
         if inside and asymptotic_pvalue(ks.upper, ks.n, ks.m) < alpha:
             text = f"{where}: the threshold {limit:g} lies inside, and the data cannot be read again"
-            found.append(Finding(State.WARN, text))
+            found.append(Finding(DriftState.WARN, text))
     if measures.total_variation is not None and enough and "chi_square" in adjusted:
         moved = measures.total_variation
         text = f"{moved:.2%} of rows changed their category (p {adjusted['chi_square']:.2g})"
@@ -85,7 +85,7 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
         text = f"NaN or infinite {rate.reference:.3%} -> {rate.current:.3%}"
         reached = check("nonfinite", abs(rate.change), gates.nonfinite, None, text)
         if not reached and rate.current > 0 and rate.reference == 0:
-            found.append(Finding(State.WARN, f"{text}: the reference has none"))
+            found.append(Finding(DriftState.WARN, f"{text}: the reference has none"))
     if (rate := measures.new_categories) is not None:
         text = f"{rate.current:.2%} of rows hold texts the reference does not have"
         check("new_categories", rate.change, gates.new_categories, gates.new_categories_warn, text)

@@ -20,7 +20,7 @@ from airflow_slo_provider.drift.verdict.column_findings import effect, findings,
 from airflow_slo_provider.drift.verdict.dataset_verdict import dataset_verdict
 from airflow_slo_provider.drift.verdict.pairs import MeasuredColumn, MeasureSettings, Rereadable, measure_pair
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
-from airflow_slo_provider.drift.verdict.thresholds import Gates, State, gates_for, matches_any, read_gates
+from airflow_slo_provider.drift.verdict.thresholds import DriftState, Gates, gates_for, matches_any, read_gates
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -220,22 +220,22 @@ def _judge(
 
     state, message, measures = measured
     found = findings(measures, gates, adjusted, alpha, enough=state is None)
-    if state in (None, State.INSUFFICIENT_DATA, State.SKIPPED):
-        worst = next((level for level in (State.DRIFT, State.WARN) if any(item.state is level for item in found)), None)
+    if state in (None, DriftState.INSUFFICIENT_DATA, DriftState.SKIPPED):
+        worst = next((level for level in (DriftState.DRIFT, DriftState.WARN) if any(item.state is level for item in found)), None)
         # The null rate can be judged without enough values; its drift must not be hidden by "insufficient_data" or "skipped".
         if state is None:
-            state = worst or State.OK
-        elif worst is State.DRIFT or (worst and state is State.SKIPPED):
+            state = worst or DriftState.OK
+        elif worst is DriftState.DRIFT or (worst and state is DriftState.SKIPPED):
             state = worst
     reasons = tuple(item.text for item in found)
     return ColumnDrift(
         name=name,
-        verdict=state or State.OK,
+        verdict=state or DriftState.OK,
         message="; ".join(filter(None, (message, *reasons))) or "no difference that counts",
         reasons=reasons,
         kind=next(side.kind for side in sides if side is not None),
         effect=effect(measures, gates),
         adjusted=adjusted,
-        hints=hints_for(*sides, measures) if state not in (State.OK, State.SKIPPED) else (),
+        hints=hints_for(*sides, measures) if state not in (DriftState.OK, DriftState.SKIPPED) else (),
         **vars(measures),
     )

@@ -13,7 +13,7 @@ from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.measures import measure_categories, measure_cells, measure_rates
 from airflow_slo_provider.drift.statistics.refinement import can_refine, narrow_interval, split_heavy
 from airflow_slo_provider.drift.statistics.sql_refinement import RowCounters, narrow_by_counts
-from airflow_slo_provider.drift.verdict.thresholds import Gates, State
+from airflow_slo_provider.drift.verdict.thresholds import DriftState, Gates
 from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
 
@@ -29,7 +29,7 @@ class MeasureSettings:
 
 #: The sources or counters of both sides that can be queried again; None if there are none.
 Rereadable = tuple[Source, Source] | RowCounters | None
-MeasuredColumn = tuple[State | None, str, Measures]
+MeasuredColumn = tuple[DriftState | None, str, Measures]
 
 
 def measure_pair(
@@ -45,19 +45,19 @@ def measure_pair(
     """
     if reference is None or current is None:
         side = "the current data" if current is None else "the reference"
-        return State.SCHEMA_CHANGE, f"the column is missing in {side}", Measures()
+        return DriftState.SCHEMA_CHANGE, f"the column is missing in {side}", Measures()
     for side, profile in (("reference", reference), ("current", current)):
         if profile.problem:
-            return State.ERROR, f"{side}: {profile.problem}", Measures()
+            return DriftState.ERROR, f"{side}: {profile.problem}", Measures()
     try:
         return _measure(reference, current, gates, settings, sources)
     except SLOProviderError as error:
         if isinstance(error, ReasonedError) and error.transient:
             raise
-        return State.ERROR, str(error), Measures()
+        return DriftState.ERROR, str(error), Measures()
     except (ArithmeticError, ValueError, TypeError, IndexError, KeyError) as error:
         # An error in one column must neither hide the others' verdicts nor be reported as "no drift".
-        return State.ERROR, f"{type(error).__name__}: {error}", Measures()
+        return DriftState.ERROR, f"{type(error).__name__}: {error}", Measures()
 
 
 def _measure(
@@ -65,31 +65,35 @@ def _measure(
 ) -> MeasuredColumn:
     measures = measure_rates(reference, current)
     if not reference.rows or not current.rows:
-        return State.INSUFFICIENT_DATA, f"the {'reference' if not reference.rows else 'current data'} has no rows", measures
+        return DriftState.INSUFFICIENT_DATA, f"the {'reference' if not reference.rows else 'current data'} has no rows", measures
     kinds = {reference.kind, current.kind} - {"empty"}
     if len(kinds) > 1:
-        return State.SCHEMA_CHANGE, f"{reference.kind} ({reference.dtype}) became {current.kind} ({current.dtype})", measures
+        return DriftState.SCHEMA_CHANGE, f"{reference.kind} ({reference.dtype}) became {current.kind} ({current.dtype})", measures
     if not kinds:
-        return State.INSUFFICIENT_DATA, "neither side has a value", measures
+        return DriftState.INSUFFICIENT_DATA, "neither side has a value", measures
     (kind,) = kinds
     if kind == "other":
-        return State.SKIPPED, f"values of type {reference.dtype} have no distribution to compare", measures
+        return DriftState.SKIPPED, f"values of type {reference.dtype} have no distribution to compare", measures
     if not reference.values or not current.values:
         what = "finite value" if kind in NUMERIC else "value"
-        return State.INSUFFICIENT_DATA, f"the {'reference' if not reference.values else 'current data'} has no {what}", measures
+        return (
+            DriftState.INSUFFICIENT_DATA,
+            f"the {'reference' if not reference.values else 'current data'} has no {what}",
+            measures,
+        )
     if kind in CATEGORICAL:
         many = f"more than {MOST_CATEGORIES:,} distinct texts"
         if reference.overflow and current.overflow:
-            return State.SKIPPED, f"both sides have {many}: an identifier, not a category", measures
+            return DriftState.SKIPPED, f"both sides have {many}: an identifier, not a category", measures
         if reference.overflow or current.overflow:
             side, other = ("reference", current) if reference.overflow else ("current data", reference)
-            return State.SCHEMA_CHANGE, f"the {side} has {many}, the other side {len(other.categories or {}):,}", measures
+            return DriftState.SCHEMA_CHANGE, f"the {side} has {many}, the other side {len(other.categories or {}):,}", measures
         measures = measure_categories(measures, reference, current)
     else:
         measures = _measure_numbers(measures, reference, current, gates, settings, sources)
     if min(reference.values, current.values) < settings.min_rows:
         message = f"{reference.values} and {current.values} values, {settings.min_rows} are needed on both sides"
-        return State.INSUFFICIENT_DATA, message, measures
+        return DriftState.INSUFFICIENT_DATA, message, measures
     return None, "", measures
 
 

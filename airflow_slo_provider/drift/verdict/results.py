@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.rates import Rate
-from airflow_slo_provider.drift.verdict.thresholds import ORDER, State
+from airflow_slo_provider.drift.verdict.thresholds import ORDER, DriftState
 
 REPORT_FORMAT = "airflow-slo/drift-report"
 REPORT_VERSION = 1
@@ -35,7 +35,7 @@ class ColumnDrift(Measures):
     """
 
     name: str
-    verdict: State
+    verdict: DriftState
     message: str = ""
     reasons: tuple[str, ...] = ()
     kind: str = ""
@@ -62,7 +62,7 @@ class DriftReport:
     :param created_at: time of the comparison
     """
 
-    verdict: State
+    verdict: DriftState
     message: str
     columns: Mapping[str, ColumnDrift] = field(hash=False)
     drifted_share: float = 0.0
@@ -79,14 +79,14 @@ class DriftReport:
     def in_state(self, *states: str) -> list[str]:
         """Return the names of the columns in any of the given states, worst first.
 
-        :param states: states to select, e.g. ``State.DRIFT``
+        :param states: states to select, e.g. ``DriftState.DRIFT``
         """
         return [column.name for column in self.ranked() if column.verdict in states]
 
     @property
     def drifted(self) -> list[str]:
         """Names of the columns that drifted, worst first."""
-        return self.in_state(State.DRIFT)
+        return self.in_state(DriftState.DRIFT)
 
     def ranked(self) -> list[ColumnDrift]:
         """Return the columns sorted by verdict, then by effect, worst first."""
@@ -118,4 +118,4 @@ def _to_json_value(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    return str(value) if isinstance(value, State) else value
+    return str(value) if isinstance(value, DriftState) else value

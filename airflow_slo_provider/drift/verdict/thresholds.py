@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 
-class State(StrEnum):
+class DriftState(StrEnum):
     """State of a column or a dataset after a comparison. Only ``ok`` means that no drift was found."""
 
     OK = "ok"
@@ -23,23 +23,31 @@ class State(StrEnum):
 
 
 #: From worst to best: a dataset has the state of its worst column that counts.
-ORDER = (State.ERROR, State.SCHEMA_CHANGE, State.DRIFT, State.INSUFFICIENT_DATA, State.WARN, State.OK, State.SKIPPED)
+ORDER = (
+    DriftState.ERROR,
+    DriftState.SCHEMA_CHANGE,
+    DriftState.DRIFT,
+    DriftState.INSUFFICIENT_DATA,
+    DriftState.WARN,
+    DriftState.OK,
+    DriftState.SKIPPED,
+)
 #: Gates that have a warning level.
 _WITH_WARNING = ("psi", "ks", "nulls", "new_categories")
 ACTIONS = ("fail", "warn", "skip", "pass")
 #: Default action for each state.
-DEFAULT_ACTIONS: Mapping[State, str] = {
-    State.OK: "pass",
-    State.WARN: "warn",
-    State.DRIFT: "fail",
-    State.INSUFFICIENT_DATA: "warn",
-    State.SCHEMA_CHANGE: "fail",
-    State.SKIPPED: "skip",
-    State.ERROR: "fail",
+DEFAULT_ACTIONS: Mapping[DriftState, str] = {
+    DriftState.OK: "pass",
+    DriftState.WARN: "warn",
+    DriftState.DRIFT: "fail",
+    DriftState.INSUFFICIENT_DATA: "warn",
+    DriftState.SCHEMA_CHANGE: "fail",
+    DriftState.SKIPPED: "skip",
+    DriftState.ERROR: "fail",
 }
 
 
-def actions(chosen: Mapping[str, str] | None) -> dict[State, str]:
+def actions(chosen: Mapping[str, str] | None) -> dict[DriftState, str]:
     """Complete the user's actions with the defaults.
 
     :param chosen: state -> ``fail``, ``warn``, ``skip`` or ``pass``; None for the defaults alone
@@ -48,11 +56,11 @@ def actions(chosen: Mapping[str, str] | None) -> dict[State, str]:
     """
     out = dict(DEFAULT_ACTIONS)
     for state, action in (chosen or {}).items():
-        if state not in list(State):
-            raise ValueError(f"no state {state!r}; there are {', '.join(State)}")
+        if state not in list(DriftState):
+            raise ValueError(f"no state {state!r}; there are {', '.join(DriftState)}")
         if action not in ACTIONS:
             raise ValueError(f"action {action!r} for {state}; there are {', '.join(ACTIONS)}")
-        out[State(state)] = action
+        out[DriftState(state)] = action
     return out
 
 

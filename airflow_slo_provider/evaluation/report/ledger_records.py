@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ _ESTIMATE = ("value", "low", "high", "n", "method", "confidence", "status", "exc
 _COMPARISON = ("champion", "candidate", "low", "high", "pvalue", "n", "method", "margin")
 
 
-def to_verdict(outcome: Outcome) -> Verdict:
+def to_verdict(outcome: ModelVerdict) -> Verdict:
     """Return the ledger's verdict for an outcome: ``inconclusive`` becomes ``unknown``, never a pass."""
-    return Verdict.UNKNOWN if outcome is Outcome.INCONCLUSIVE else Verdict(outcome.value)
+    return Verdict.UNKNOWN if outcome is ModelVerdict.INCONCLUSIVE else Verdict(outcome.value)
 
 
 def to_check_results(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_slo_provider.core.exposition_format import format_gauge
 from airflow_slo_provider.evaluation.verdict.assessment import ModelAssessment
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict
 
 
 def format_gauges(assessment: ModelAssessment, *, at: float) -> str:
@@ -17,7 +17,7 @@ def format_gauges(assessment: ModelAssessment, *, at: float) -> str:
         for name, estimate in assessment.estimates.items()
         for bound, number in (("value", estimate.value), ("low", estimate.low), ("high", estimate.high))
     )
-    verdicts = (({"verdict": outcome.value}, int(outcome is assessment.verdict)) for outcome in Outcome)
+    verdicts = (({"verdict": outcome.value}, int(outcome is assessment.verdict)) for outcome in ModelVerdict)
     return (
         format_gauge("golden_set_metric", metrics)
         + format_gauge("golden_set_coverage_ratio", [({}, assessment.joined.coverage)])

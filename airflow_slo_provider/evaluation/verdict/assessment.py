@@ -14,7 +14,7 @@ from airflow_slo_provider.evaluation.intervals.metric_estimates import check_opt
 from airflow_slo_provider.evaluation.metrics.metric_names import LATENCY, RANKING, Metric, check_comparison, check_direction
 from airflow_slo_provider.evaluation.rows.predictions import JoinedPredictions, join
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
-from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome, worst
+from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, ModelVerdict, worst
 from airflow_slo_provider.evaluation.verdict.segments import SegmentResults, SegmentRule, assess_segments
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge
 from airflow_slo_provider.exceptions import InvalidMeasurement
@@ -97,7 +97,7 @@ class AssessmentPart:
     """
 
     name: str
-    verdict: Outcome
+    verdict: ModelVerdict
     why: str
     metric: str | None = None
 
@@ -112,7 +112,7 @@ class ModelAssessment:
     :param champion: the champion's predictions with the labels, for the same rows
     """
 
-    verdict: Outcome
+    verdict: ModelVerdict
     parts: tuple[AssessmentPart, ...]
     estimates: Mapping[str, Estimate]
     champion_estimates: Mapping[str, Estimate]
@@ -185,7 +185,7 @@ def assess(
     if unseen:
         labels = ", ".join(f"{label} ({count} rows)" for label, count in list(unseen.items())[:5])
         reason = f"labels unseen in training, counted as wrong: {labels}"
-        parts.append(AssessmentPart(name="labels", verdict=Outcome.WARN, why=reason))
+        parts.append(AssessmentPart(name="labels", verdict=ModelVerdict.WARN, why=reason))
     parts += _require_criteria(plan, champion is not None)
     parts += _judge_estimates(plan, estimates)
     parts += [_judge_comparison(comparison, pvalues.get(name), plan) for name, comparison in comparisons.items()]
@@ -217,9 +217,9 @@ def _judge_coverage(plan: EvaluationPlan, joined: JoinedPredictions, name: str) 
     covered = int(joined.covered.sum())
     why = f"{covered} of {joined.expected} rows have a label and a prediction"
     if joined.coverage >= plan.min_coverage and covered:
-        return AssessmentPart(name=name, verdict=Outcome.PASS, why=why)
+        return AssessmentPart(name=name, verdict=ModelVerdict.PASS, why=why)
     missing = f"; no prediction for {joined.unpredicted} ids, e.g. {', '.join(joined.missing)}" if joined.missing else ""
-    return AssessmentPart(name=name, verdict=Outcome.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{missing}")
+    return AssessmentPart(name=name, verdict=ModelVerdict.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{missing}")
 
 
 def _require_criteria(plan: EvaluationPlan, champion: bool) -> list[AssessmentPart]:
@@ -230,7 +230,7 @@ def _require_criteria(plan: EvaluationPlan, champion: bool) -> list[AssessmentPa
         why = "there is no criterion; set thresholds, or a champion to compare with"
     else:
         return []
-    return [AssessmentPart(name="requirements", verdict=Outcome.UNKNOWN, why=why)]
+    return [AssessmentPart(name="requirements", verdict=ModelVerdict.UNKNOWN, why=why)]
 
 
 def _judge_estimates(plan: EvaluationPlan, estimates: Mapping[str, Estimate]) -> list[AssessmentPart]:
@@ -240,20 +240,20 @@ def _judge_estimates(plan: EvaluationPlan, estimates: Mapping[str, Estimate]) ->
             verdict, why = judge(estimate, plan.thresholds[name], decide_on=plan.decide_on, min_rows=plan.min_rows)
             parts.append(AssessmentPart(name=name, verdict=verdict, why=why, metric=name))
         elif estimate.value is None:  # a requested metric without a value must not be read as a pass
-            parts.append(AssessmentPart(name=name, verdict=Outcome.UNKNOWN, why=estimate.reason, metric=name))
+            parts.append(AssessmentPart(name=name, verdict=ModelVerdict.UNKNOWN, why=estimate.reason, metric=name))
     return parts
 
 
 def _judge_comparison(compared: Comparison, adjusted: float | None, plan: EvaluationPlan) -> AssessmentPart:
     metric, verdict, margin, reason = compared.metric, compared.verdict, compared.margin, compared.reason
     if compared.delta is None:
-        return AssessmentPart(name=f"{metric} vs champion", verdict=Outcome.UNKNOWN, why=reason, metric=metric)
+        return AssessmentPart(name=f"{metric} vs champion", verdict=ModelVerdict.UNKNOWN, why=reason, metric=metric)
     bounded = compared.low is not None and compared.high is not None
     interval = f"[{compared.low:.6g}, {compared.high:.6g}]" if bounded else "without an interval"
     values = f"{compared.candidate:.6g} against {compared.champion:.6g}: {compared.delta:+.6g} {interval}"
     why = f"{values}, margin {margin:g}, p {compared.pvalue:.3g}"
-    if verdict is Outcome.PASS and not margin and adjusted is not None and not adjusted < 1 - plan.confidence:
-        verdict, why = Outcome.INCONCLUSIVE, f"{why} ({adjusted:.3g} among {len(plan.compare_on)} comparisons)"
+    if verdict is ModelVerdict.PASS and not margin and adjusted is not None and not adjusted < 1 - plan.confidence:
+        verdict, why = ModelVerdict.INCONCLUSIVE, f"{why} ({adjusted:.3g} among {len(plan.compare_on)} comparisons)"
     why = f"{why}; {reason}" if reason else why
     return AssessmentPart(name=f"{metric} vs champion", verdict=verdict, why=why, metric=metric)
 
@@ -262,16 +262,16 @@ def _judge_segments(slices: SegmentResults, rule: SegmentRule) -> list[Assessmen
     if not slices.shown:  # segments that were requested but not measured must not be read as a pass
         small = f"none of {slices.too_small} has the required {rule.min_rows} rows"
         why = small if slices.too_small else "none of the metrics can be measured within a segment"
-        return [AssessmentPart(name="segments", verdict=Outcome.WARN, why=why)]
+        return [AssessmentPart(name="segments", verdict=ModelVerdict.WARN, why=why)]
     parts = [
         AssessmentPart(name=f"segment {segment.name}", verdict=segment.verdict, why=segment.why, metric=segment.metric)
         for segment in slices.judged
-        if segment.verdict is not Outcome.PASS
+        if segment.verdict is not ModelVerdict.PASS
     ]
     if slices.judged and not parts:
         small = f"; {slices.too_small} more are too small to be judged" if slices.too_small else ""
         why = f"none of {len(slices.judged)} is worse by the margin{small}"
-        parts.append(AssessmentPart(name="segments", verdict=Outcome.PASS, why=why))
+        parts.append(AssessmentPart(name="segments", verdict=ModelVerdict.PASS, why=why))
     return parts
 
 

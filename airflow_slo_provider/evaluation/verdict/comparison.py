@@ -29,7 +29,7 @@ from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_c
 from airflow_slo_provider.evaluation.metrics.row_averages import RowAverages
 from airflow_slo_provider.evaluation.rows.labels import binary_scores, encode_labels
 from airflow_slo_provider.evaluation.rows.sample import EvaluationSample, UndefinedMetric, make_sample, same_predictions
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     pvalue: float | None = None
-    verdict: Outcome = Outcome.UNKNOWN
+    verdict: ModelVerdict = ModelVerdict.UNKNOWN
     margin: float = 0.0
     n: int = 0
     confidence: float = 0.95
@@ -166,11 +166,11 @@ def compare_samples(
         method = "bootstrap"
     # `low` and `high` are bounds of the gain: positive is better, also for error metrics.
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
-    if verdict is Outcome.INCONCLUSIVE and not margin and same_predictions(champion, candidate):
+    if verdict is ModelVerdict.INCONCLUSIVE and not margin and same_predictions(champion, candidate):
         reason = "both models predict the same on every row: more such rows cannot show a difference"
     few = too_few(second.n, second.rarer if isinstance(second, Curve) else None, min_rows)
     if few and method != "mcnemar":
-        verdict, reason = Outcome.INCONCLUSIVE, few
+        verdict, reason = ModelVerdict.INCONCLUSIVE, few
     ends = sorted((sign * low + 0.0, sign * high + 0.0))  # + 0.0 turns -0.0 into 0.0
     return replace(
         comparison, champion=before, candidate=after, delta=after - before, n=second.n,
@@ -179,13 +179,13 @@ def compare_samples(
     )  # fmt: skip
 
 
-def _judge(low: float, high: float, pvalue: float, margin: float, confidence: float) -> tuple[Outcome, str]:
+def _judge(low: float, high: float, pvalue: float, margin: float, confidence: float) -> tuple[ModelVerdict, str]:
     """Judge the interval of the gain. The comparisons are written so that NaN never passes."""
     if low > -margin and (margin > 0 or pvalue < 1 - confidence):
-        return Outcome.PASS, ""
+        return ModelVerdict.PASS, ""
     if high < -margin:
-        return Outcome.FAIL, "the whole interval is worse than the margin allows"
-    return Outcome.INCONCLUSIVE, "the interval holds acceptable and unacceptable differences: more rows are needed"
+        return ModelVerdict.FAIL, "the whole interval is worse than the margin allows"
+    return ModelVerdict.INCONCLUSIVE, "the interval holds acceptable and unacceptable differences: more rows are needed"
 
 
 def _mcnemar(

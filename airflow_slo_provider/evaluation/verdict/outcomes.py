@@ -8,7 +8,7 @@ from enum import StrEnum
 INTERVAL, VALUE = "interval", "value"
 
 
-class Outcome(StrEnum):
+class ModelVerdict(StrEnum):
     """Verdict of an evaluation. Only ``pass`` is a pass.
 
     ``inconclusive``: there are values, but too few rows to decide at the requested confidence. ``unknown``: nothing to judge.
@@ -22,9 +22,15 @@ class Outcome(StrEnum):
 
 
 #: From best to worst: the overall verdict is that of the worst part.
-SEVERITY = (Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.UNKNOWN, Outcome.FAIL)
+SEVERITY = (
+    ModelVerdict.PASS,
+    ModelVerdict.WARN,
+    ModelVerdict.INCONCLUSIVE,
+    ModelVerdict.UNKNOWN,
+    ModelVerdict.FAIL,
+)
 
 
-def worst(outcomes: list[Outcome]) -> Outcome:
+def worst(outcomes: list[ModelVerdict]) -> ModelVerdict:
     """Return the worst outcome; ``unknown`` for an empty list, because nothing was judged."""
-    return max(outcomes, key=SEVERITY.index) if outcomes else Outcome.UNKNOWN
+    return max(outcomes, key=SEVERITY.index) if outcomes else ModelVerdict.UNKNOWN

@@ -15,7 +15,7 @@ from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import estimate_metrics
 from airflow_slo_provider.evaluation.metrics.metric_names import RANKING, Metric
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Segment:
     estimate: Estimate
     comparison: Comparison | None = None
     pvalue: float | None = None
-    verdict: Outcome = Outcome.PASS
+    verdict: ModelVerdict = ModelVerdict.PASS
     why: str = ""
 
 
@@ -149,13 +149,13 @@ def _judge(shown: Sequence[Segment], rule: SegmentRule, confidence: float) -> tu
     judged = []
     for segment, comparison in compared:
         if comparison.pvalue is None or comparison.delta is None:
-            judged.append(replace(segment, verdict=Outcome.UNKNOWN, why=comparison.reason))
+            judged.append(replace(segment, verdict=ModelVerdict.UNKNOWN, why=comparison.reason))
             continue
         pvalue, delta = next(adjusted), comparison.delta
         gain = delta if comparison.higher_is_better else -delta
-        verdict = Outcome.PASS
+        verdict = ModelVerdict.PASS
         if not gain >= -rule.margin:
-            verdict = Outcome.FAIL if pvalue < 1 - confidence else Outcome.WARN
+            verdict = ModelVerdict.FAIL if pvalue < 1 - confidence else ModelVerdict.WARN
         why = f"{segment.metric} {delta:+.4g} on {segment.rows} rows, margin {rule.margin:g}, p {pvalue:.3g} after Holm"
         judged.append(replace(segment, pvalue=pvalue, verdict=verdict, why=why))
     return tuple(judged)

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate, too_few
 from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_direction
-from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, ModelVerdict
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _to_finite(value: Any, what: str) -> float:
 
 def judge(
     estimate: Estimate, threshold: Threshold, *, decide_on: str = INTERVAL, min_rows: int = MIN_ROWS
-) -> tuple[Outcome, str]:
+) -> tuple[ModelVerdict, str]:
     """Judge an estimate against a threshold.
 
     With ``decide_on="interval"`` the whole interval must reach the threshold to pass, and miss it to fail; an interval that
@@ -84,24 +84,24 @@ def judge(
     """
     value = estimate.value
     if value is None or not math.isfinite(value):
-        return Outcome.UNKNOWN, estimate.reason or "there is no value"
+        return ModelVerdict.UNKNOWN, estimate.reason or "there is no value"
     sign = 1 if estimate.higher_is_better else -1
     least = most = value
     suffix = ""
     if decide_on != VALUE:
         if estimate.low is None or estimate.high is None:
-            return Outcome.INCONCLUSIVE, f"{value:.6g} has no interval: {estimate.reason or 'too few rows'}"
+            return ModelVerdict.INCONCLUSIVE, f"{value:.6g} has no interval: {estimate.reason or 'too few rows'}"
         few = too_few(estimate.n, estimate.rarer, min_rows)
         if few and estimate.method not in ("wilson", "exact"):
-            return Outcome.INCONCLUSIVE, few
+            return ModelVerdict.INCONCLUSIVE, few
         least, most = (estimate.low, estimate.high)[::sign]
         suffix = f" with its whole interval [{estimate.low:.6g}, {estimate.high:.6g}]"
     if sign * (most - threshold.fail) < 0:
-        return Outcome.FAIL, f"{value:.6g} is {'below' if sign > 0 else 'above'} {threshold.fail:g}{suffix}"
+        return ModelVerdict.FAIL, f"{value:.6g} is {'below' if sign > 0 else 'above'} {threshold.fail:g}{suffix}"
     if not sign * (least - threshold.fail) >= 0:  # also for NaN, which must not pass
         interval = f"the {estimate.confidence:.4g} interval [{estimate.low:.6g}, {estimate.high:.6g}]"
-        return Outcome.INCONCLUSIVE, f"{value:.6g}, but {interval} holds {threshold.fail:g}: more rows are needed"
+        return ModelVerdict.INCONCLUSIVE, f"{value:.6g}, but {interval} holds {threshold.fail:g}: more rows are needed"
     why = f"{value:.6g} {'reaches' if sign > 0 else 'stays within'} {threshold.fail:g}{suffix}"
     if threshold.warn is not None and sign * (value - threshold.warn) < 0:
-        return Outcome.WARN, f"{why}, and misses the warning level {threshold.warn:g}"
-    return Outcome.PASS, why
+        return ModelVerdict.WARN, f"{why}, and misses the warning level {threshold.warn:g}"
+    return ModelVerdict.PASS, why

@@ -89,16 +89,16 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Compare, record and report; return the ids to follow."""
-        from airflow_slo_provider.drift.verdict.thresholds import State
+        from airflow_slo_provider.drift.verdict.thresholds import DriftState
 
         report, found = self._compare_and_record(context)
         context["ti"].xcom_push(key="drift", value=found)
         self._apply_action(report)
-        if report.verdict is State.DRIFT:
+        if report.verdict is DriftState.DRIFT:
             return self.if_drift
-        if report.verdict is State.WARN and self.if_warning is not None:
+        if report.verdict is DriftState.WARN and self.if_warning is not None:
             return self.if_warning
-        if report.verdict in (State.OK, State.WARN):
+        if report.verdict in (DriftState.OK, DriftState.WARN):
             release_events(self)
             return self.if_ok
         if self.if_unknown is None:

@@ -243,12 +243,12 @@ class DriftOperator(DriftDataFields, BlockingOperator):
 
     def _send_verdict(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
         """Put the verdict into the asset events."""
-        from airflow_slo_provider.drift.verdict.thresholds import State
+        from airflow_slo_provider.drift.verdict.thresholds import DriftState
 
         events = context["outlet_events"]
         if self.asset is not None:
             events[self.asset].extra = dict(found)
-        if self.drift_asset is not None and report.verdict is State.DRIFT:
+        if self.drift_asset is not None and report.verdict is DriftState.DRIFT:
             events[AssetAlias(name=f"drift: {self.drift_asset.name}")].add(self.drift_asset, extra=dict(found))
 
     def _apply_action(self, report: DriftReport) -> None:
@@ -262,7 +262,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             self.log.warning("%s", message)
 
 
-#: States of :class:`airflow_slo_provider.drift.verdict.thresholds.State`, which no DAG file needs to load.
+#: States of :class:`airflow_slo_provider.drift.verdict.thresholds.DriftState`, which no DAG file needs to load.
 _FAILING_STATES = ("drift", "schema_change", "insufficient_data", "error")
 
 

@@ -50,7 +50,7 @@ class StepApprovalOperator(BlockingOperator, ApprovalOperator):
         :param context: Airflow's task context
         :param event: event of the approval's trigger
         """
-        from airflow_slo_provider.incidents.timeline import State
+        from airflow_slo_provider.incidents.timeline import StepState
 
         self.recheck_dag()
         withhold_events(self)
@@ -60,7 +60,7 @@ class StepApprovalOperator(BlockingOperator, ApprovalOperator):
         name = (who.get("name") or who.get("id")) if isinstance(who, dict) else getattr(who, "name", None)
         message = f"by {name}" if name else f"by default, because nobody answered within {self.response_timeout}"
         found = {"approved": approved, "by": name, "at": str(answer.get("responded_at") or ""), "timed_out": not name}
-        state = State.APPROVED if approved else State.REJECTED
+        state = StepState.APPROVED if approved else StepState.REJECTED
         self.log.info("%s: %s %s", self.step.action, state, message)
         self.recorder.ended(context, state, message, found)
         context["ti"].xcom_push(key="approval", value=found)

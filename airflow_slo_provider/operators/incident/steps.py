@@ -40,7 +40,7 @@ class ManualStepOperator(TextFields):
 
         :param context: Airflow's task context
         """
-        from airflow_slo_provider.incidents.timeline import State
+        from airflow_slo_provider.incidents.timeline import StepState
 
         require(self)
         self.log.info("Manual step: %s%s", self.step.action, f" ({self.reason})" if self.reason else "")
@@ -55,7 +55,7 @@ class ManualStepOperator(TextFields):
         elif self.link:
             self.log.warning("  the link is omitted, because it is not an http(s) address: %r", self.link)
         result = {"commands": list(self.step.commands), **({"link": link} if link else {})}
-        self.recorder.ended(context, State.FOR_A_PERSON, self.reason, result)
+        self.recorder.ended(context, StepState.FOR_A_PERSON, self.reason, result)
         return result
 
 

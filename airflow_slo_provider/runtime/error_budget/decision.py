@@ -202,12 +202,12 @@ def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unkno
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    from airflow_slo_provider.slo.budget.reports import Outcome
+    from airflow_slo_provider.slo.budget.reports import GateOutcome
 
     if decision.allowed:
         return True
     try:
-        raise_unless_acceptable(decision, context, acceptable=accepts_unknown or decision.outcome is Outcome.FROZEN)
+        raise_unless_acceptable(decision, context, acceptable=accepts_unknown or decision.outcome is GateOutcome.FROZEN)
     except (AirflowFailException, MeasurementError):
         return False
     return True
@@ -215,10 +215,10 @@ def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unkno
 
 def _errors(decision: Decision) -> dict[str, MeasurementError]:
     """Return the errors of blocking objectives by name; empty if a measured objective blocks anyway."""
-    from airflow_slo_provider.slo.budget.reports import Outcome
+    from airflow_slo_provider.slo.budget.reports import GateOutcome
 
-    blocking = [slo for slo in decision.slos if slo.gates and slo.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
-    if any(slo.outcome is Outcome.FROZEN and slo.report.error is None for slo in blocking):
+    blocking = [slo for slo in decision.slos if slo.gates and slo.outcome in (GateOutcome.UNKNOWN, GateOutcome.FROZEN)]
+    if any(slo.outcome is GateOutcome.FROZEN and slo.report.error is None for slo in blocking):
         return {}
     return {slo.report.name: slo.report.error for slo in blocking if slo.report.error is not None}
 

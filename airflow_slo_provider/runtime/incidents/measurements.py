@@ -106,7 +106,7 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
 
     :param context: Airflow's task context
     """
-    from airflow_slo_provider.incidents.timeline import State
+    from airflow_slo_provider.incidents.timeline import StepState
     from airflow_slo_provider.runtime.incidents.current_incident import current_incident, recorded_steps
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
@@ -114,7 +114,7 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
     with open_default_ledger() as ledger:
         steps = recorded_steps(ledger, current_incident(context), dag_id=run.dag_id, run_id=run.run_id)
     ended = [
-        step.ended_at for step in steps.values() if step.phase == "mitigation" and step.state is State.DONE and step.ended_at
+        step.ended_at for step in steps.values() if step.phase == "mitigation" and step.state is StepState.DONE and step.ended_at
     ]
     return max(ended, default=None)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.postmortem import PostMortem
-from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, State, StepRecord, truncate_evidence, unreached_steps
+from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, StepRecord, StepState, truncate_evidence, unreached_steps
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.runtime.incidents.current_incident import incident_check, recorded_steps
 from airflow_slo_provider.runtime.incidents.measurements import measure_impact
@@ -85,6 +85,6 @@ def record_incident_end(context: Mapping[str, Any], postmortem: PostMortem, file
 
 def _recovered_at(steps: list[StepRecord]) -> Any:
     """Return when a step first measured that the SLO had recovered; None if none did."""
-    done = [step for step in steps if step.phase == "resolution" and step.state is State.DONE and step.ended_at]
+    done = [step for step in steps if step.phase == "resolution" and step.state is StepState.DONE and step.ended_at]
     measured = (step.ended_at for step in done if isinstance(step.evidence, Mapping) and step.evidence.get("recovered"))
     return min(measured, default=None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.incidents.timeline import State, StepRecord
+from airflow_slo_provider.incidents.timeline import StepRecord, StepState
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -54,31 +54,31 @@ class StepRecorder:
     def began(self, context: Any) -> None:
         """Record that the task has started."""
         self._ended = False
-        self._write(context, State.RUNNING)
+        self._write(context, StepState.RUNNING)
 
     def done(self, context: Any, result: Any) -> None:
         """Record that the task has completed, with its return value as evidence."""
         if self._ended:
             return
         message = str(result["message"]) if isinstance(result, Mapping) and result.get("message") else ""
-        self.ended(context, State.DONE, message, result)
+        self.ended(context, StepState.DONE, message, result)
 
     def succeeded(self, context: Any) -> None:
         """Record the success of a task that returned nothing, such as a branch."""
         if not self._ended:
-            self.ended(context, State.DONE)
+            self.ended(context, StepState.DONE)
 
     def failed(self, context: Any) -> None:
         """Record that the task has failed after its last try."""
         error = context.get("exception")
-        self.ended(context, State.FAILED, f"{type(error).__name__}: {error}" if error is not None else "")
+        self.ended(context, StepState.FAILED, f"{type(error).__name__}: {error}" if error is not None else "")
 
     def skipped(self, context: Any) -> None:
         """Record that the task was skipped, unless its end is already recorded (a rejected approval)."""
         if not self._ended:
-            self.ended(context, State.SKIPPED, str(context.get("exception") or ""))
+            self.ended(context, StepState.SKIPPED, str(context.get("exception") or ""))
 
-    def ended(self, context: Any, state: State, message: str = "", evidence: Any = None) -> None:
+    def ended(self, context: Any, state: StepState, message: str = "", evidence: Any = None) -> None:
         """Record the final state of the step.
 
         :param context: Airflow's task context
@@ -89,7 +89,7 @@ class StepRecorder:
         self._ended = True
         self._write(context, state, message, evidence, ended=True)
 
-    def _write(self, context: Any, state: State, message: str = "", evidence: Any = None, *, ended: bool = False) -> None:
+    def _write(self, context: Any, state: StepState, message: str = "", evidence: Any = None, *, ended: bool = False) -> None:
         from airflow_slo_provider.runtime.incidents.current_incident import record_step
         from airflow_slo_provider.runtime.secret_masks import masked
 

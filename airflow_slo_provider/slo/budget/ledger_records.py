@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, PolicyState, SLODecision, SLOReport, Status
 from airflow_slo_provider.slo.budget.status import current_rate
 
 SUMMARY_VERSION = 1
@@ -23,10 +23,10 @@ _VERDICTS = {
 }
 #: The verdict that each outcome of a gate is recorded with.
 OUTCOMES = {
-    Outcome.ALLOWED: Verdict.PASS,
-    Outcome.WARNING: Verdict.WARN,
-    Outcome.FROZEN: Verdict.FAIL,
-    Outcome.UNKNOWN: Verdict.UNKNOWN,
+    GateOutcome.ALLOWED: Verdict.PASS,
+    GateOutcome.WARNING: Verdict.WARN,
+    GateOutcome.FROZEN: Verdict.FAIL,
+    GateOutcome.UNKNOWN: Verdict.UNKNOWN,
 }
 _MAX_TEXT = 500  # maximum number of characters of a query or a message in XCom
 

@@ -14,7 +14,7 @@ from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, burn_rate_rules
 from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement, MeasureRequest, Slices, deadline_of
-from airflow_slo_provider.slo.budget.windows import Span, nominal_length, span_at
+from airflow_slo_provider.slo.budget.windows import WindowSpan, nominal_length, span_at
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, DataSource, Objective
 from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolicy
 
@@ -51,7 +51,7 @@ class MeasurementPlan:
     objective: Objective
     policy: ErrorBudgetPolicy
     at: datetime
-    span: Span
+    span: WindowSpan
     burn: tuple[BurnRateRule, ...]
     windows: tuple[timedelta, ...]
     source: SourceKey

@@ -108,7 +108,7 @@ class SLOReport:
         return next((rate for rate in self.burn_rates if rate.window == window), None)
 
 
-class Outcome(StrEnum):
+class GateOutcome(StrEnum):
     """The outcome of a gate."""
 
     ALLOWED = "allowed"
@@ -164,7 +164,7 @@ class SLODecision:
     """
 
     report: SLOReport
-    outcome: Outcome
+    outcome: GateOutcome
     action: Action
     reasons: tuple[str, ...]
     state: PolicyState
@@ -182,7 +182,7 @@ class Decision:
     :param slos: the decisions about each objective
     """
 
-    outcome: Outcome
+    outcome: GateOutcome
     action: Action
     at: datetime
     reasons: tuple[str, ...] = ()
@@ -191,7 +191,7 @@ class Decision:
     @property
     def allowed(self) -> bool:
         """Whether an automatic deployment may proceed: allowed, or a warning, which does not block."""
-        return self.outcome in (Outcome.ALLOWED, Outcome.WARNING)
+        return self.outcome in (GateOutcome.ALLOWED, GateOutcome.WARNING)
 
     @property
     def reports(self) -> tuple[SLOReport, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.text_columns import columns
-from airflow_slo_provider.slo.budget.reports import Decision, Outcome, SLOReport
+from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, SLOReport
 from airflow_slo_provider.slo.budget.status import current_rate
 
 #: Lines around a decision in a log, so that programs can extract it.
@@ -36,7 +36,7 @@ def format_decision(decision: Decision) -> str:
 
 
 def _effect(decision: Decision) -> str:
-    if decision.outcome is Outcome.UNKNOWN and decision.action.blocks:
+    if decision.outcome is GateOutcome.UNKNOWN and decision.action.blocks:
         return f"blocks as {decision.action} does"
     return f"action: {decision.action}"
 

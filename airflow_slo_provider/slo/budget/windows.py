@@ -13,7 +13,7 @@ from airflow_slo_provider.slo.model import TimeWindow
 
 
 @dataclass(frozen=True)
-class Span:
+class WindowSpan:
     """A half-open time span: ``start <= t < end``.
 
     :param start: start of the window (UTC)
@@ -42,7 +42,7 @@ class Span:
         return Fraction(self.length // unit, self.elapsed // unit)
 
 
-def span_at(window: TimeWindow, at: datetime) -> Span:
+def span_at(window: TimeWindow, at: datetime) -> WindowSpan:
     """Return the time span of a window at a given time.
 
     A rolling window is ``[at - duration, at)``. A calendar window is ``[start + k * duration, start + (k + 1) * duration)``
@@ -62,9 +62,9 @@ def span_at(window: TimeWindow, at: datetime) -> Span:
         raise ValueError(f"the window of {window.duration} at {at} lies beyond the years 1 to 9999") from None
 
 
-def _span_at(window: TimeWindow, at: datetime) -> Span:
+def _span_at(window: TimeWindow, at: datetime) -> WindowSpan:
     if window.rolling:
-        return Span(at - window.duration.timedelta, at, at)
+        return WindowSpan(at - window.duration.timedelta, at, at)
     if window.start is None or window.zone is None:
         raise ValueError("a calendar window needs a start and a time zone")
     zone = ZoneInfo(window.zone)
@@ -76,7 +76,7 @@ def _span_at(window: TimeWindow, at: datetime) -> Span:
     if number < 0:
         first = f"the first calendar window, which starts {window.start} {window.zone}"
         raise ValueError(f"{at:%Y-%m-%d %H:%M} UTC is before {first}")
-    return Span(_boundary(window, number, zone), at, _boundary(window, number + 1, zone))
+    return WindowSpan(_boundary(window, number, zone), at, _boundary(window, number + 1, zone))
 
 
 def nominal_length(window: TimeWindow) -> timedelta:

@@ -14,17 +14,17 @@ from fractions import Fraction
 
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.timestamps import format_utc
-from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, PolicyState, SLODecision, SLOReport, Status
 from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 
 #: In order of severity, the worst last.
-_ORDER = (Outcome.ALLOWED, Outcome.WARNING, Outcome.UNKNOWN, Outcome.FROZEN)
+_ORDER = (GateOutcome.ALLOWED, GateOutcome.WARNING, GateOutcome.UNKNOWN, GateOutcome.FROZEN)
 _UNKNOWN = {
-    OnUnknown.BLOCK: (Outcome.UNKNOWN, Action.FREEZE),
-    OnUnknown.WARN: (Outcome.WARNING, Action.ALERT),
-    OnUnknown.ALLOW: (Outcome.ALLOWED, Action.ALLOW),
+    OnUnknown.BLOCK: (GateOutcome.UNKNOWN, Action.FREEZE),
+    OnUnknown.WARN: (GateOutcome.WARNING, Action.ALERT),
+    OnUnknown.ALLOW: (GateOutcome.ALLOWED, Action.ALLOW),
 }
 #: Statuses that alert at least, also when no rule of the policy holds.
 _ALERTING = (Status.WARNING, Status.BURNING, Status.EXHAUSTED)
@@ -48,7 +48,7 @@ def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mappi
     at = reports[0].at if reports else datetime.now(UTC)
     if not gating:
         reason = "no SLO that gates was evaluated: all are of tier informational" if slos else "no SLO was evaluated"
-        return Decision(outcome=Outcome.UNKNOWN, action=Action.FREEZE, at=at, reasons=(reason,), slos=slos)
+        return Decision(outcome=GateOutcome.UNKNOWN, action=Action.FREEZE, at=at, reasons=(reason,), slos=slos)
     gating.sort(key=lambda slo: -_ORDER.index(slo.outcome))
     action = max((slo.action for slo in gating), key=lambda action: action.rank)
     reasons = tuple(f"{slo.report.title}: {reason}" for slo in gating for reason in slo.reasons)
@@ -78,9 +78,9 @@ def _decide_objective(report: SLOReport, policy: ErrorBudgetPolicy, before: Poli
         required.append((action, _format_override(override)))
     reasons = tuple(dict.fromkeys(reason for needed, reason in required if needed is action)) or (report.message,)
     outcome = _outcome_of(action)
-    if too_early and override is None and outcome is not Outcome.FROZEN:
+    if too_early and override is None and outcome is not GateOutcome.FROZEN:
         # Too little of the window holds data to freeze on it, and it does not justify proceeding either.
-        outcome, action = Outcome.UNKNOWN, Action.FREEZE
+        outcome, action = GateOutcome.UNKNOWN, Action.FREEZE
         reasons = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
     return SLODecision(report=report, outcome=outcome, action=action, reasons=reasons, state=state, gates=gates)
 
@@ -98,19 +98,19 @@ def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: Policy
             reasons.append(f"rule {strictest.name} of policy {policy.name}: {strictest.action}")
     ordered = _override(policy, report)
     if ordered is not None and ordered.action.blocks:
-        outcome, action = Outcome.FROZEN, max(action, ordered.action, key=lambda action: action.rank)
+        outcome, action = GateOutcome.FROZEN, max(action, ordered.action, key=lambda action: action.rank)
         reasons.append(_format_override(ordered))
-    if before.action.blocks and outcome is not Outcome.FROZEN:
-        outcome, action = Outcome.FROZEN, before.action
+    if before.action.blocks and outcome is not GateOutcome.FROZEN:
+        outcome, action = GateOutcome.FROZEN, before.action
         since = f" since {format_utc(before.blocked_since)}" if before.blocked_since else ""
         reasons.append(f"blocked{since}, and missing data does not lift the block")
     return SLODecision(report=report, outcome=outcome, action=action, reasons=tuple(reasons), state=before)
 
 
-def _outcome_of(action: Action) -> Outcome:
+def _outcome_of(action: Action) -> GateOutcome:
     if action.blocks:
-        return Outcome.FROZEN
-    return Outcome.ALLOWED if action is Action.ALLOW else Outcome.WARNING
+        return GateOutcome.FROZEN
+    return GateOutcome.ALLOWED if action is Action.ALLOW else GateOutcome.WARNING
 
 
 def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:

@@ -18,7 +18,7 @@ from airflow_slo_provider.evaluation.report.ledger_records import to_check_resul
 from airflow_slo_provider.evaluation.report.pushgateway_gauges import format_gauges
 from airflow_slo_provider.evaluation.rows.predictions import Predictions
 from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan, ModelAssessment, assess
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome, worst
+from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict, worst
 from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge, read_threshold
 from airflow_slo_provider.results import Verdict
@@ -66,7 +66,10 @@ def test_estimate_against_threshold_is_judged_by_interval(
 
 def test_bootstrap_interval_of_few_rows_is_inconclusive() -> None:
     few = Estimate(metric="f1", value=1.0, low=0.99, high=1.0, n=12, method="bootstrap")
-    assert judge(few, Threshold(0.5)) == (Outcome.INCONCLUSIVE, "12 rows or groups are too few for an interval: 30 are needed")
+    assert judge(few, Threshold(0.5)) == (
+        ModelVerdict.INCONCLUSIVE,
+        "12 rows or groups are too few for an interval: 30 are needed",
+    )
     assert judge(few, Threshold(0.5), min_rows=10)[0] == "pass"
 
 
@@ -85,9 +88,9 @@ def test_threshold_written_in_a_dag_is_read_or_rejected() -> None:
 
 
 def test_worst_outcome_without_parts_is_unknown() -> None:
-    assert worst([]) is Outcome.UNKNOWN
-    assert worst([Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.WARN]) is Outcome.INCONCLUSIVE
-    assert [to_verdict(one) for one in Outcome] == [
+    assert worst([]) is ModelVerdict.UNKNOWN
+    assert worst([ModelVerdict.PASS, ModelVerdict.INCONCLUSIVE, ModelVerdict.WARN]) is ModelVerdict.INCONCLUSIVE
+    assert [to_verdict(one) for one in ModelVerdict] == [
         Verdict.PASS, Verdict.WARN, Verdict.FAIL, Verdict.UNKNOWN, Verdict.UNKNOWN,
     ]  # fmt: skip
 

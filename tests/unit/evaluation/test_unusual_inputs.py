@@ -20,7 +20,7 @@ from airflow_slo_provider.evaluation.models.worker_models import predict_in_batc
 from airflow_slo_provider.evaluation.report.assessment_json import to_json
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
 from airflow_slo_provider.evaluation.verdict.assessment import EvaluationPlan, ModelAssessment, assess
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import ModelVerdict
 from airflow_slo_provider.evaluation.verdict.segments import SegmentRule
 from airflow_slo_provider.evaluation.verdict.thresholds import read_threshold
 from airflow_slo_provider.exceptions import InvalidMeasurement
@@ -64,7 +64,7 @@ def test_greater_class_is_positive_in_any_label_order(labels):
     found = assess_frame(
         frame(label=truth, predicted=inverted), ["roc_auc", "accuracy", "precision"], {"roc_auc": 0.9}, labels=labels
     )
-    assert (found.verdict, found.estimates["roc_auc"].value, found.estimates["accuracy"].value) == (Outcome.FAIL, 0, 0)
+    assert (found.verdict, found.estimates["roc_auc"].value, found.estimates["accuracy"].value) == (ModelVerdict.FAIL, 0, 0)
     columns = np.column_stack([inverted, 1 - inverted] if labels == (0, 1) else [1 - inverted, inverted])
     for metric in ("roc_auc", "accuracy", "brier"):  # there their order is that of the columns
         right = evaluate(truth, 1 - inverted, metric)[metric].value
@@ -140,7 +140,7 @@ def no_key(_truth: Any, _said: Any) -> float:
 @pytest.mark.parametrize("function", [no_number, no_class, no_key, lambda truth, predicted: 1 / 0])
 def test_custom_metric_that_raises_is_unknown(function):
     found = assess_frame(frame(label=TRUTH, predicted=TRUTH), {"mine": function})
-    assert (found.verdict, found.estimates["mine"].value) == (Outcome.UNKNOWN, None)
+    assert (found.verdict, found.estimates["mine"].value) == (ModelVerdict.UNKNOWN, None)
     assert "mine raised" in found.why
 
 
@@ -150,7 +150,7 @@ def test_custom_metric_without_number_is_unknown(answer):
         return answer
 
     found = assess_frame(frame(label=TRUTH, predicted=TRUTH), {"mine": mine})
-    assert (found.verdict, found.estimates["mine"].value) == (Outcome.UNKNOWN, None)
+    assert (found.verdict, found.estimates["mine"].value) == (ModelVerdict.UNKNOWN, None)
     assert "not a number" in found.why
 
 
@@ -161,7 +161,10 @@ def test_custom_metric_that_modifies_arguments_affects_no_other():
 
     predicted = np.where(np.arange(N) < 20, -500.0, TRUTH)
     found = assess_frame(frame(label=TRUTH, predicted=predicted), {"forgiving": forgiving, "rmse": "rmse"}, {"rmse": 1.0})
-    assert (found.verdict, found.estimates["rmse"].value) == (Outcome.FAIL, evaluate(TRUTH, predicted, "rmse")["rmse"].value)
+    assert (found.verdict, found.estimates["rmse"].value) == (
+        ModelVerdict.FAIL,
+        evaluate(TRUTH, predicted, "rmse")["rmse"].value,
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,17 +200,19 @@ def test_margin_beyond_range_is_rejected():
     with pytest.raises(ValueError, match="decision_threshold is 50"):
         evaluate(truth, RNG.random(N), "accuracy", decision_threshold=50)
     own = {"log_loss": 2.0, "roc_auc": 0.1}
-    assert assess_frame(rows, ["roc_auc", "log_loss"], compare_on=["log_loss", "roc_auc"], margin=own).verdict is Outcome.FAIL
+    assert (
+        assess_frame(rows, ["roc_auc", "log_loss"], compare_on=["log_loss", "roc_auc"], margin=own).verdict is ModelVerdict.FAIL
+    )
 
 
 def test_assessment_without_criterion_is_unknown():
     truth = RNG.integers(0, 2, N)
     rows = frame(label=truth, predicted=RNG.random(N))
     alone = assess_frame(rows, ["roc_auc"])
-    assert (alone.verdict, "there is no criterion" in alone.why) == (Outcome.UNKNOWN, True)
+    assert (alone.verdict, "there is no criterion" in alone.why) == (ModelVerdict.UNKNOWN, True)
     beside = assess_frame(rows.assign(champion=truth), ["roc_auc"], {"roc_auc": 0.1})
-    assert (beside.verdict, "no metric to compare" in beside.why) == (Outcome.UNKNOWN, True)
-    assert assess_frame(rows, ["roc_auc"], {"roc_auc": 0.1}).verdict is Outcome.PASS  # a first model
+    assert (beside.verdict, "no metric to compare" in beside.why) == (ModelVerdict.UNKNOWN, True)
+    assert assess_frame(rows, ["roc_auc"], {"roc_auc": 0.1}).verdict is ModelVerdict.PASS  # a first model
 
 
 def test_compared_metrics_are_selected_by_default_or_name():
@@ -254,14 +259,14 @@ def test_function_without_direction_is_not_judged():
 def test_loss_function_above_threshold_fails():
     truth = RNG.integers(0, 2, N)
     inverted = np.where(truth == 1, 0.01, 0.99)
-    assert assess_frame(frame(label=truth, predicted=inverted), {"loss": log_loss}, {"loss": 0.5}).verdict is Outcome.FAIL
+    assert assess_frame(frame(label=truth, predicted=inverted), {"loss": log_loss}, {"loss": 0.5}).verdict is ModelVerdict.FAIL
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_overflowing_comparison_is_unknown_and_serialisable():
     predicted = np.where(np.arange(N) == 0, 1e200, TRUTH)
     found = assess_frame(frame(label=TRUTH, predicted=predicted, champion=TRUTH), ["mse"], compare_on=["mse"], margin=0.1)
-    assert (found.verdict, found.comparisons["mse"].delta) == (Outcome.UNKNOWN, None)
+    assert (found.verdict, found.comparisons["mse"].delta) == (ModelVerdict.UNKNOWN, None)
     assert json.loads(to_json(found))["verdict"] == "unknown"
 
 
@@ -271,7 +276,7 @@ def test_csv_texts_na_and_none_are_values(tmp_path: Path):
     rows.to_csv(tmp_path / "golden.csv", index=False)
     read = read_table(tmp_path / "golden.csv")
     assert read["label"].tolist() == labels
-    assert assess_frame(read, ["accuracy"], {"accuracy": 0.9}, min_coverage=0.75).verdict is Outcome.FAIL
+    assert assess_frame(read, ["accuracy"], {"accuracy": 0.9}, min_coverage=0.75).verdict is ModelVerdict.FAIL
     numbers = pd.DataFrame({"id": [1, 2, 3], "predicted": [0.5, None, float("nan")]})
     numbers.to_csv(tmp_path / "numbers.csv", index=False, na_rep="NaN")
     assert read_table(tmp_path / "numbers.csv")["predicted"].isna().tolist() == [False, True, True]
@@ -280,7 +285,7 @@ def test_csv_texts_na_and_none_are_values(tmp_path: Path):
 def test_unused_categories_are_not_unseen_labels():
     label = pd.Categorical(["a", "b"] * (N // 2))
     found = assess_frame(frame(label=label, predicted=list(label)), ["accuracy"], {"accuracy": 0.9}, labels=("a", "b"))
-    assert (found.verdict, dict(found.unseen_labels)) == (Outcome.PASS, {})
+    assert (found.verdict, dict(found.unseen_labels)) == (ModelVerdict.PASS, {})
 
 
 @pytest.mark.parametrize(
@@ -337,7 +342,10 @@ def test_area_of_few_positives_is_inconclusive():
     truth = np.r_[np.ones(5, dtype=int), np.zeros(400, dtype=int)]
     rows = pd.DataFrame({"id": range(405), "label": truth, "predicted": truth * 0.9 + 0.05, "champion": 0.5})
     found = assess_frame(rows, ["roc_auc"], {"roc_auc": 0.8}, compare_on=["roc_auc"], margin=0.1)
-    assert (found.verdict, found.comparisons["roc_auc"].verdict) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
+    assert (found.verdict, found.comparisons["roc_auc"].verdict) == (
+        ModelVerdict.INCONCLUSIVE,
+        ModelVerdict.INCONCLUSIVE,
+    )
     assert "5 rows or groups of the rarer class are too few" in found.why
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from airflow_slo_provider.incidents import Impact, Incident, PostMortem, State, StepRecord
+from airflow_slo_provider.incidents import Impact, Incident, PostMortem, StepRecord, StepState
 from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import offset
 
@@ -32,11 +32,12 @@ EVIL = [
 def post_mortem(text: str) -> PostMortem:
     steps = [
         StepRecord(
-            step_id="culprit", phase="diagnosis", action=f"Find {text}", state=State.DONE, started_at=T0 + timedelta(seconds=5),
-            ended_at=T0 + timedelta(seconds=9), message=f"{text} fails", evidence={"version": text, "values": {text: 1.0}},
+            step_id="culprit", phase="diagnosis", action=f"Find {text}", state=StepState.DONE,
+            started_at=T0 + timedelta(seconds=5), ended_at=T0 + timedelta(seconds=9),
+            message=f"{text} fails", evidence={"version": text, "values": {text: 1.0}},
         ),
         StepRecord(
-            step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=T0 + timedelta(seconds=10),
+            step_id="back", phase="mitigation", action="Roll back", state=StepState.DONE, started_at=T0 + timedelta(seconds=10),
             ended_at=T0 + timedelta(seconds=12), message=text, checklist=(f"look at {text}",),
         ),
     ]  # fmt: skip
@@ -110,8 +111,8 @@ def test_postmortem_shows_timeline_findings_and_open_actions():
 
 def test_rejected_and_unreached_steps_are_action_items():
     steps = [
-        StepRecord(step_id="a", phase="mitigation", action="Approve it", state=State.REJECTED, ended_at=T0, message="by Ann"),
-        StepRecord(step_id="b", phase="mitigation", action="Roll back", state=State.NOT_REACHED),
+        StepRecord(step_id="a", phase="mitigation", action="Approve it", state=StepState.REJECTED, ended_at=T0, message="by Ann"),
+        StepRecord(step_id="b", phase="mitigation", action="Roll back", state=StepState.NOT_REACHED),
     ]
     found = PostMortem(incident=Incident(id="x", started_at=T0), severity="high", playbook="p", steps=steps)
     assert found.open_actions[0].startswith("Approve it was not approved")
@@ -147,5 +148,5 @@ def test_step_record_round_trips_through_a_check_result():
 def test_long_or_unserialisable_evidence_is_kept_as_text():
     incident = Incident(id="x", started_at=T0)
     for evidence in ("x" * 9000, {"nan": float("nan")}, {"when": T0}):
-        step = StepRecord(step_id="a", phase="diagnosis", action="a", state=State.DONE, ended_at=T0, evidence=evidence)
+        step = StepRecord(step_id="a", phase="diagnosis", action="a", state=StepState.DONE, ended_at=T0, evidence=evidence)
         assert len(str(step.to_check(incident).to_dict()["evidence"]["found"])) <= 4100

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, Status
+from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, PolicyState, SLODecision, Status
 from airflow_slo_provider.slo.policy.decisions import decide
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 from tests.unit.slo.monitor_builders import AT, DAY, HOUR, MINUTE, Events, MemorySource, catalog, slo, steady
@@ -51,11 +51,16 @@ def decided(
 
 def test_default_policy_freezes_spent_and_warns_low_budget() -> None:
     one = slo(target="0.9")
-    for left, outcome in [("1/2", Outcome.ALLOWED), ("1/5", Outcome.WARNING), ("0", Outcome.FROZEN), ("-9", Outcome.FROZEN)]:
+    for left, outcome in [
+        ("1/2", GateOutcome.ALLOWED),
+        ("1/5", GateOutcome.WARNING),
+        ("0", GateOutcome.FROZEN),
+        ("-9", GateOutcome.FROZEN),
+    ]:
         reports = SLOMonitor(catalog(one), MemorySource(api=events_with_left(Fraction(left)))).evaluate(AT)
         decision = decide(reports, catalog(one))
         assert decision.outcome is outcome, left
-        assert decision.allowed is (outcome is not Outcome.FROZEN)
+        assert decision.allowed is (outcome is not GateOutcome.FROZEN)
         assert decision.at == AT
         assert decision.reasons
 
@@ -68,9 +73,9 @@ def test_remaining_just_above_zero_is_not_spent() -> None:
 @pytest.mark.parametrize(("left", "frozen"), [("1/10", True), ("1/5", True), ("21/100", False)])
 def test_rule_holds_until_exit_level_is_passed(left: str, frozen: bool) -> None:
     fresh = decided(events_with_left(Fraction(left)), FREEZE)
-    assert fresh.outcome is not Outcome.FROZEN
+    assert fresh.outcome is not GateOutcome.FROZEN
     again = decided(events_with_left(Fraction(left)), FREEZE, before=PolicyState(("spent",), Action.FREEZE, AT - DAY))
-    assert (again.outcome is Outcome.FROZEN) is frozen
+    assert (again.outcome is GateOutcome.FROZEN) is frozen
     assert again.state.blocked_since == (AT - DAY if frozen else None)
 
 
@@ -80,21 +85,23 @@ def test_cool_down_keeps_block_after_recovery() -> None:
         return decided(events_with_left(Fraction(1)), FREEZE, before=state, cool_down=6 * HOUR)
 
     kept = after(5)
-    assert (kept.outcome, kept.state.blocked_since) == (Outcome.FROZEN, AT - 5 * HOUR)
+    assert (kept.outcome, kept.state.blocked_since) == (GateOutcome.FROZEN, AT - 5 * HOUR)
     assert "cool-down" in kept.reasons[0]
-    assert (after(6).outcome, after(6).state) == (Outcome.ALLOWED, PolicyState())
+    assert (after(6).outcome, after(6).state) == (GateOutcome.ALLOWED, PolicyState())
 
 
 def test_strictest_rule_decides() -> None:
     alert = PolicyRule("low", Action.ALERT, Signal.REMAINING_BUDGET, "lt", Fraction(1), Fraction(1))
     degrade = PolicyRule("lower", Action.DEGRADE, Signal.REMAINING_BUDGET, "lt", Fraction(9, 10), Fraction(9, 10))
     found = decided(events_with_left(Fraction(1, 2)), alert, degrade, FREEZE)
-    assert (found.action, found.outcome, found.state.holding) == (Action.DEGRADE, Outcome.WARNING, ("low", "lower"))
+    assert (found.action, found.outcome, found.state.holding) == (Action.DEGRADE, GateOutcome.WARNING, ("low", "lower"))
     assert found.reasons == ("rule lower: 50 % of the error budget is left",)
 
 
-@pytest.mark.parametrize(("action", "outcome"), [(a, Outcome.FROZEN if a.blocks else Outcome.WARNING) for a in list(Action)[1:]])
-def test_action_determines_outcome(action: Action, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("action", "outcome"), [(a, GateOutcome.FROZEN if a.blocks else GateOutcome.WARNING) for a in list(Action)[1:]]
+)
+def test_action_determines_outcome(action: Action, outcome: GateOutcome) -> None:
     rule = PolicyRule("r", action, Signal.REMAINING_BUDGET, "lte", Fraction(3, 4), Fraction(3, 4))
     assert decided(events_with_left(Fraction(1, 2)), rule).outcome is outcome
 
@@ -103,83 +110,85 @@ def test_burn_rate_drop_and_exhaustion_rules() -> None:
     burning = [*events_with_left(Fraction(1, 2)), (MINUTE, 50, 50)]  # burn 5 over the last hour
     window = parse_duration("1h")
 
-    def outcome(signal: Signal, op: str, level: Fraction, **fields: Any) -> Outcome:
+    def outcome(signal: Signal, op: str, level: Fraction, **fields: Any) -> GateOutcome:
         return decided(burning, PolicyRule("r", Action.FREEZE, signal, op, level, level, **fields)).outcome
 
-    assert outcome(Signal.BURN_RATE, "gt", Fraction(49, 10), window=window) is Outcome.FROZEN
-    assert outcome(Signal.BURN_RATE, "gt", Fraction(5), window=window) is not Outcome.FROZEN
+    assert outcome(Signal.BURN_RATE, "gt", Fraction(49, 10), window=window) is GateOutcome.FROZEN
+    assert outcome(Signal.BURN_RATE, "gt", Fraction(5), window=window) is not GateOutcome.FROZEN
     spent = Fraction(5, 720)  # of the budget, in that hour
-    assert outcome(Signal.BUDGET_DROP, "gte", spent, window=window) is Outcome.FROZEN
-    assert outcome(Signal.BUDGET_DROP, "gt", spent, window=window) is not Outcome.FROZEN
+    assert outcome(Signal.BUDGET_DROP, "gte", spent, window=window) is GateOutcome.FROZEN
+    assert outcome(Signal.BUDGET_DROP, "gt", spent, window=window) is not GateOutcome.FROZEN
     left = int(timedelta(days=3).total_seconds())  # half of 30 days, at five times the rate
-    assert outcome(Signal.TIME_TO_EXHAUSTION, "lt", Fraction(left + 3600)) is Outcome.FROZEN
-    assert outcome(Signal.TIME_TO_EXHAUSTION, "lt", Fraction(left - 3600)) is not Outcome.FROZEN
+    assert outcome(Signal.TIME_TO_EXHAUSTION, "lt", Fraction(left + 3600)) is GateOutcome.FROZEN
+    assert outcome(Signal.TIME_TO_EXHAUSTION, "lt", Fraction(left - 3600)) is not GateOutcome.FROZEN
     calm = PolicyRule("r", Action.FREEZE, Signal.TIME_TO_EXHAUSTION, "lt", Fraction(10**9), Fraction(10**9))
-    assert decided([(MINUTE, 10, 0)], calm).outcome is Outcome.ALLOWED  # does not burn: lasts for ever
+    assert decided([(MINUTE, 10, 0)], calm).outcome is GateOutcome.ALLOWED  # does not burn: lasts for ever
 
 
 def test_burn_window_without_events_keeps_previous_state() -> None:
     rule = PolicyRule("r", Action.FREEZE, Signal.BURN_RATE, "gt", Fraction(1), Fraction(1), parse_duration("1h"))
-    assert decided(events_with_left(Fraction(1)), rule).outcome is Outcome.ALLOWED
+    assert decided(events_with_left(Fraction(1)), rule).outcome is GateOutcome.ALLOWED
     before = PolicyState(("r",), Action.FREEZE, AT - HOUR)
-    assert decided(events_with_left(Fraction(1)), rule, before=before).outcome is Outcome.FROZEN
+    assert decided(events_with_left(Fraction(1)), rule, before=before).outcome is GateOutcome.FROZEN
 
 
 def test_low_traffic_keeps_previous_state() -> None:
     few: Events = [(HOUR, 0, 5)]
     fresh = decided(few, FREEZE, options={"min_events": 10})
-    assert (fresh.report.status, fresh.outcome) == (Status.LOW_TRAFFIC, Outcome.WARNING)
+    assert (fresh.report.status, fresh.outcome) == (Status.LOW_TRAFFIC, GateOutcome.WARNING)
     before = PolicyState(("spent",), Action.FREEZE, AT - HOUR)
     kept = decided([(HOUR, 5, 0)], FREEZE, options={"min_events": 10}, before=before)
-    assert (kept.outcome, kept.state) == (Outcome.FROZEN, before)
+    assert (kept.outcome, kept.state) == (GateOutcome.FROZEN, before)
     strict = PolicyRule("quiet", Action.ESCALATE, Signal.LOW_TRAFFIC)
     assert decided(few, FREEZE, strict, options={"min_events": 10}).action is Action.ESCALATE
 
 
 def test_low_coverage_neither_freezes_nor_allows() -> None:
     found = decided([(MINUTE, 0, 100)], FREEZE, coverage=Fraction(1, 1000))
-    assert found.outcome is Outcome.UNKNOWN
+    assert found.outcome is GateOutcome.UNKNOWN
     assert "only 0.1 % of the window holds data" in found.reasons[0]
     assert found.state.blocked_since is None
-    assert decided([(MINUTE, 0, 100)], FREEZE, coverage=Fraction(1, 10)).outcome is Outcome.FROZEN
+    assert decided([(MINUTE, 0, 100)], FREEZE, coverage=Fraction(1, 10)).outcome is GateOutcome.FROZEN
     # A burn rate over the last hour needs no month of history.
     fast = PolicyRule("fast", Action.FREEZE, Signal.BURN_RATE, "gt", Fraction(5), Fraction(5), parse_duration("1h"))
-    assert decided([(MINUTE, 0, 100)], FREEZE, fast, coverage=Fraction(1, 1000)).outcome is Outcome.FROZEN
+    assert decided([(MINUTE, 0, 100)], FREEZE, fast, coverage=Fraction(1, 1000)).outcome is GateOutcome.FROZEN
 
 
 @pytest.mark.parametrize("left", ["-1", "0.1", "1"])
 def test_freeze_with_lost_history_stays_frozen(left: str) -> None:
     before = PolicyState(("spent",), Action.FREEZE, AT - DAY)
     kept = decided(events_with_left(Fraction(left)), FREEZE, coverage=Fraction(1, 1000), before=before)
-    assert (kept.outcome, kept.action, kept.state) == (Outcome.FROZEN, Action.FREEZE, before)
+    assert (kept.outcome, kept.action, kept.state) == (GateOutcome.FROZEN, Action.FREEZE, before)
     assert "too little of the window holds data to clear it" in kept.reasons[0]
     later = decided(events_with_left(Fraction("0.1")), FREEZE, coverage=Fraction(1), before=kept.state)
-    assert later.outcome is Outcome.FROZEN, "its exit level is a fifth"
-    assert decided(events_with_left(Fraction("0.3")), FREEZE, coverage=Fraction(1), before=kept.state).outcome is Outcome.ALLOWED
+    assert later.outcome is GateOutcome.FROZEN, "its exit level is a fifth"
+    assert (
+        decided(events_with_left(Fraction("0.3")), FREEZE, coverage=Fraction(1), before=kept.state).outcome is GateOutcome.ALLOWED
+    )
 
 
 @pytest.mark.parametrize("error", [LOST, EMPTY])
 def test_unknown_status_blocks_unless_policy_allows(error: Any) -> None:
-    assert decided(error, FREEZE).outcome is Outcome.UNKNOWN
+    assert decided(error, FREEZE).outcome is GateOutcome.UNKNOWN
     field = "on_no_data" if error is EMPTY else "on_error"
-    assert decided(error, FREEZE, **{field: OnUnknown.WARN}).outcome is Outcome.WARNING
-    assert decided(error, FREEZE, **{field: OnUnknown.ALLOW}).outcome is Outcome.ALLOWED
+    assert decided(error, FREEZE, **{field: OnUnknown.WARN}).outcome is GateOutcome.WARNING
+    assert decided(error, FREEZE, **{field: OnUnknown.ALLOW}).outcome is GateOutcome.ALLOWED
     other = "on_error" if error is EMPTY else "on_no_data"
-    assert decided(error, FREEZE, **{other: OnUnknown.ALLOW}).outcome is Outcome.UNKNOWN
+    assert decided(error, FREEZE, **{other: OnUnknown.ALLOW}).outcome is GateOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize("error", [LOST, EMPTY])
 def test_freeze_with_missing_data_stays_frozen(error: Any) -> None:
     before = PolicyState(("spent",), Action.FREEZE, AT - DAY)
     found = decided(error, FREEZE, before=before, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW)
-    assert (found.outcome, found.action, found.state) == (Outcome.FROZEN, Action.FREEZE, before)
+    assert (found.outcome, found.action, found.state) == (GateOutcome.FROZEN, Action.FREEZE, before)
 
 
 def test_no_data_rule_applies_stricter_action() -> None:
     rule = PolicyRule("gone", Action.FREEZE, Signal.NO_DATA)
-    assert decided(EMPTY, rule).outcome is Outcome.FROZEN
-    assert decided(LOST, rule).outcome is Outcome.UNKNOWN
-    assert decided(events_with_left(Fraction(1)), rule).outcome is Outcome.ALLOWED
+    assert decided(EMPTY, rule).outcome is GateOutcome.FROZEN
+    assert decided(LOST, rule).outcome is GateOutcome.UNKNOWN
+    assert decided(events_with_left(Fraction(1)), rule).outcome is GateOutcome.ALLOWED
 
 
 def test_override_applies_until_its_end_with_reason() -> None:
@@ -188,13 +197,13 @@ def test_override_applies_until_its_end_with_reason() -> None:
         return decided(events_with_left(Fraction(-1)), FREEZE, overrides=(override,))
 
     held = with_override(MINUTE)
-    assert (held.outcome, held.action) == (Outcome.WARNING, Action.ALERT)
+    assert (held.outcome, held.action) == (GateOutcome.WARNING, Action.ALERT)
     assert "override by Ada until 2026-11-01 00:01:00 UTC: the fix itself must go out" in held.reasons
     assert held.state.action is Action.FREEZE  # what comes after the override must know of the freeze
-    assert with_override(timedelta(0)).outcome is Outcome.FROZEN
-    assert with_override(MINUTE, slos=("another",)).outcome is Outcome.FROZEN
+    assert with_override(timedelta(0)).outcome is GateOutcome.FROZEN
+    assert with_override(MINUTE, slos=("another",)).outcome is GateOutcome.FROZEN
     unknown = decided(LOST, FREEZE, overrides=(Override(Action.ALLOW, AT + DAY, "why not"),))
-    assert unknown.outcome is Outcome.UNKNOWN  # an override is about what is known
+    assert unknown.outcome is GateOutcome.UNKNOWN  # an override is about what is known
 
 
 def test_worst_gating_objective_decides() -> None:
@@ -205,10 +214,10 @@ def test_worst_gating_objective_decides() -> None:
     def outcome(*names: str) -> Decision:
         return decide([reports[name] for name in names], documents)
 
-    assert outcome("good", "noise").outcome is Outcome.ALLOWED
-    assert outcome("good", "lost").outcome is Outcome.UNKNOWN
+    assert outcome("good", "noise").outcome is GateOutcome.ALLOWED
+    assert outcome("good", "lost").outcome is GateOutcome.UNKNOWN
     both = outcome("good", "lost", "spent", "noise")
-    assert (both.outcome, both.action) == (Outcome.FROZEN, Action.FREEZE)
+    assert (both.outcome, both.action) == (GateOutcome.FROZEN, Action.FREEZE)
     assert both.reasons[0].startswith("spent: ")
     assert [one.gates for one in both.slos] == [True, True, True, False]
 
@@ -217,7 +226,7 @@ def test_decide_without_gating_reports_is_unknown() -> None:
     documents = catalog(slo("noise", tier="informational"))
     reports = SLOMonitor(documents, MemorySource(noise=steady(0))).evaluate(AT)
     for found in (decide(reports, documents), decide([], documents)):
-        assert (found.outcome, found.allowed) == (Outcome.UNKNOWN, False)
+        assert (found.outcome, found.allowed) == (GateOutcome.UNKNOWN, False)
 
 
 rules = st.builds(
@@ -249,7 +258,7 @@ def test_any_policy_with_defaults_blocks_unknown(
 ) -> None:
     unique = [replace(rule, name=f"{rule.name}{number}") for number, rule in enumerate(policy)]
     found = decided(error, *unique, before=before, overrides=override)
-    assert found.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)
+    assert found.outcome in (GateOutcome.UNKNOWN, GateOutcome.FROZEN)
 
 
 @given(policy=st.lists(rules, max_size=4), before=states, left=st.fractions(-2, 1, max_denominator=50))
@@ -258,8 +267,8 @@ def test_held_blocking_rule_always_freezes(policy: list[PolicyRule], before: Pol
     found = decided(events_with_left(left), *unique, before=before)
     held = {rule.name: rule.action for rule in unique if rule.name in found.state.holding}
     if any(action.blocks for action in held.values()):
-        assert found.outcome is Outcome.FROZEN
-    if found.outcome is Outcome.ALLOWED:
+        assert found.outcome is GateOutcome.FROZEN
+    if found.outcome is GateOutcome.ALLOWED:
         assert found.report.status is Status.HEALTHY
 
 
@@ -267,24 +276,24 @@ def test_held_blocking_rule_always_freezes(policy: list[PolicyRule], before: Pol
 def test_freeze_override_without_measurement_freezes(events: Any) -> None:
     ordered = Override(Action.FREEZE, AT + DAY, "the audit")
     found = decided(events, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW, overrides=(ordered,))
-    assert (found.outcome, found.action) == (Outcome.FROZEN, Action.FREEZE)
+    assert (found.outcome, found.action) == (GateOutcome.FROZEN, Action.FREEZE)
     assert any("the audit" in reason for reason in found.reasons)
-    assert decided(events, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW).outcome is Outcome.ALLOWED
+    assert decided(events, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW).outcome is GateOutcome.ALLOWED
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_strictest_of_several_overrides_applies(turned: bool) -> None:
     both = (Override(Action.ALLOW, AT + DAY, "a waiver for all"), Override(Action.FREEZE, AT + DAY, "the audit", "", ("api",)))
     found = decided(steady(0), FREEZE, overrides=both[::-1] if turned else both)
-    assert (found.outcome, found.reasons[0].endswith("the audit")) == (Outcome.FROZEN, True)
+    assert (found.outcome, found.reasons[0].endswith("the audit")) == (GateOutcome.FROZEN, True)
 
 
 def test_failed_coverage_keeps_freeze() -> None:
     held = PolicyState(("spent",), Action.FREEZE, AT - 10 * DAY)
-    assert decided(steady(0), FREEZE, before=held, coverage=Fraction(1)).outcome is Outcome.ALLOWED
+    assert decided(steady(0), FREEZE, before=held, coverage=Fraction(1)).outcome is GateOutcome.ALLOWED
     for answer in (Fraction(1, 100), LOST):
         found = decided(steady(0), FREEZE, before=held, coverage=answer)
-        assert (found.outcome, found.state.holding) == (Outcome.FROZEN, ("spent",)), answer
+        assert (found.outcome, found.state.holding) == (GateOutcome.FROZEN, ("spent",)), answer
     assert any("it is unknown whether enough of the window holds data" in reason for reason in found.reasons)
     no_answer = MeasurementError("an aggregate does not say", reason="coverage_unknown")
-    assert decided(steady(0), FREEZE, before=held, coverage=no_answer).outcome is Outcome.ALLOWED
+    assert decided(steady(0), FREEZE, before=held, coverage=no_answer).outcome is GateOutcome.ALLOWED

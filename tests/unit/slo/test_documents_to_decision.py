@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
-from airflow_slo_provider.slo import Decision, Outcome, PolicyState, SLOMonitor, decide, load
+from airflow_slo_provider.slo import Decision, GateOutcome, PolicyState, SLOMonitor, decide, load
 from airflow_slo_provider.slo.policy.error_budget_policy import Action
 from tests.support import REPO
 from tests.unit.slo.documents import changed
@@ -66,34 +66,35 @@ def bad_share(thousandth: int) -> Events:
 
 
 @pytest.mark.parametrize(
-    ("thousandth", "outcome"), [(0, Outcome.ALLOWED), (4, Outcome.ALLOWED), (10, Outcome.FROZEN), (11, Outcome.FROZEN)]
+    ("thousandth", "outcome"),
+    [(0, GateOutcome.ALLOWED), (4, GateOutcome.ALLOWED), (10, GateOutcome.FROZEN), (11, GateOutcome.FROZEN)],
 )
-def test_decision_with_spent_budget_freezes(thousandth: int, outcome: Outcome) -> None:
+def test_decision_with_spent_budget_freezes(thousandth: int, outcome: GateOutcome) -> None:
     assert decision(TEXT, bad_share(thousandth)).outcome is outcome
 
 
 def test_freeze_ends_only_past_exit_level() -> None:
     frozen = decision(TEXT, bad_share(10))
     held = {one.report.name: one.state for one in frozen.slos}
-    assert decision(TEXT, bad_share(6), held).outcome is Outcome.FROZEN
-    assert decision(TEXT, bad_share(6)).outcome is not Outcome.FROZEN
-    assert decision(TEXT, bad_share(4), held).outcome is Outcome.ALLOWED
+    assert decision(TEXT, bad_share(6), held).outcome is GateOutcome.FROZEN
+    assert decision(TEXT, bad_share(6)).outcome is not GateOutcome.FROZEN
+    assert decision(TEXT, bad_share(4), held).outcome is GateOutcome.ALLOWED
 
 
 def test_burn_rate_rule_uses_documents_window() -> None:
     events = [*steady(0, until=HOUR), (HOUR / 2, 70, 30)]
     found = decision(TEXT, events)
-    assert (found.outcome, found.action) == (Outcome.FROZEN, Action.ESCALATE)
+    assert (found.outcome, found.action) == (GateOutcome.FROZEN, Action.ESCALATE)
     assert any("rule burns" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize(
     ("word", "outcome"),
-    [(None, Outcome.UNKNOWN), ("block", Outcome.UNKNOWN), ("warn", Outcome.WARNING), ("allow", Outcome.ALLOWED)],
+    [(None, GateOutcome.UNKNOWN), ("block", GateOutcome.UNKNOWN), ("warn", GateOutcome.WARNING), ("allow", GateOutcome.ALLOWED)],
 )
 @pytest.mark.parametrize(("key", "events"), [("onNoData", []), ("onError", QueryError("refused"))])
 def test_failed_query_follows_on_error_of_document(
-    word: str | None, outcome: Outcome, key: str, events: Events | MeasurementError
+    word: str | None, outcome: GateOutcome, key: str, events: Events | MeasurementError
 ) -> None:
     text = TEXT if word is None else changed(TEXT, "  rules:\n", f"  {key}: {word}\n  rules:\n")
     assert decision(text, events).outcome is outcome
@@ -103,22 +104,22 @@ def test_override_applies_to_named_slos_until_its_end() -> None:
     until = (AT + timedelta(minutes=1)).isoformat()
     override = f"  overrides:\n    - {{action: allow, until: '{until}', reason: The fix must go out., slos: [answers]}}\n"
     found = decision(TEXT + override, bad_share(20))
-    assert found.outcome is Outcome.ALLOWED
+    assert found.outcome is GateOutcome.ALLOWED
     assert any("The fix must go out." in reason for reason in found.reasons)
-    assert decision(TEXT + override.replace(until, AT.isoformat()), bad_share(20)).outcome is Outcome.FROZEN
-    assert decision(TEXT + override.replace("[answers]", "[other]"), bad_share(20)).outcome is Outcome.FROZEN
+    assert decision(TEXT + override.replace(until, AT.isoformat()), bad_share(20)).outcome is GateOutcome.FROZEN
+    assert decision(TEXT + override.replace("[answers]", "[other]"), bad_share(20)).outcome is GateOutcome.FROZEN
 
 
 def test_default_policy_freezes_spent_and_blocks_no_data() -> None:
     text = changed(TEXT[: TEXT.index("---")], "    airflow-slo/error-budget-policy: gate\n", "")
-    assert decision(text, bad_share(10)).outcome is Outcome.FROZEN
-    assert decision(text, bad_share(0)).outcome is Outcome.ALLOWED
-    assert decision(text, []).outcome is Outcome.UNKNOWN
+    assert decision(text, bad_share(10)).outcome is GateOutcome.FROZEN
+    assert decision(text, bad_share(0)).outcome is GateOutcome.ALLOWED
+    assert decision(text, []).outcome is GateOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize("directory", ["slos", "slos_prometheus"])
-@pytest.mark.parametrize(("bad", "outcome"), [(0, Outcome.ALLOWED), (1, Outcome.FROZEN), (20, Outcome.FROZEN)])
-def test_demo_documents_load(directory: str, bad: int, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("bad", "outcome"), [(0, GateOutcome.ALLOWED), (1, GateOutcome.FROZEN), (20, GateOutcome.FROZEN)])
+def test_demo_documents_load(directory: str, bad: int, outcome: GateOutcome) -> None:
     """Out of 100: 0 failing is promoted, 1 of the 1 % promised is the whole budget."""
     catalog = load(REPO / "demo" / directory)
     queries = {one.indicator.metric.sources[0].query for one in catalog if one.indicator}

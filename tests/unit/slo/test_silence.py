@@ -16,7 +16,7 @@ from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.slo.budget.ledger_records import slo_checks, summary
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-from airflow_slo_provider.slo.budget.reports import Outcome, SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import GateOutcome, SLOReport, Status
 from airflow_slo_provider.slo.budget.text_table import table
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, ThresholdMetric
@@ -49,7 +49,7 @@ class TestMonitor:
     def test_decision_beyond_max_silence_is_unknown(self, more: dict) -> None:
         slos = catalog(slo("api", max_silence=6 * HOUR, missing_slices=_ignored(more), **more))
         decision = decide(SLOMonitor(slos, MemorySource(api=STOPPED)).evaluate(AT), slos)
-        assert decision.outcome is Outcome.UNKNOWN
+        assert decision.outcome is GateOutcome.UNKNOWN
         assert not decision.allowed
 
     def test_silence_without_limit_is_shown_in_table(self, more: dict) -> None:

@@ -19,7 +19,7 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
 from airflow_slo_provider.slo.budget.indicator_source import MAX_EVENTS, Measurement
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-from airflow_slo_provider.slo.budget.reports import Outcome, PolicyState
+from airflow_slo_provider.slo.budget.reports import GateOutcome, PolicyState
 from airflow_slo_provider.slo.budget.windows import span_at
 from airflow_slo_provider.slo.model import BudgetingMethod, TimeWindow
 from airflow_slo_provider.slo.policy.decisions import decide
@@ -160,11 +160,11 @@ def test_freeze_ends_only_with_a_measurement(
         decision = decide(SLOMonitor(documents, source).evaluate(AT), documents, previous={"api": state})
         (one,) = decision.slos
         if not known:
-            assert decision.allowed is (missing is OnUnknown.ALLOW and one.outcome is not Outcome.FROZEN)
+            assert decision.allowed is (missing is OnUnknown.ALLOW and one.outcome is not GateOutcome.FROZEN)
             assert not (frozen and decision.allowed), "thawed by what is not known"
             assert one.state == state, "what is not known is remembered as something"
         # A noData rule freezes while there is no data, and leaves nothing behind: an error after it is for onError to judge.
-        frozen = one.outcome is Outcome.FROZEN if known else frozen
+        frozen = one.outcome is GateOutcome.FROZEN if known else frozen
         state = PolicyState.from_dict(json.loads(json.dumps(one.state.to_dict())))
         assert state == one.state
 
@@ -172,7 +172,7 @@ def test_freeze_ends_only_with_a_measurement(
 @given(gating=st.lists(seen, min_size=1, max_size=3), informational=st.lists(seen, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_informational_objectives_never_change_outcome(gating: list[Any], informational: list[Any]) -> None:
-    def decision(count: int) -> tuple[Outcome, Action]:
+    def decision(count: int) -> tuple[GateOutcome, Action]:
         names = [f"key{number}" for number in range(len(gating))] + [f"info{number}" for number in range(count)]
         slos = [slo(name, target="0.9", tier="informational" if name.startswith("info") else "key") for name in names]
         looks = [*gating, *informational][: len(names)]
