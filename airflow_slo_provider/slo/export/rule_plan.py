@@ -71,7 +71,7 @@ class RulePlan:
 
 
 def plan_rules(slo: SLO, objective: Objective) -> RulePlan:
-    """RulePlan the rules of one objective.
+    """Plan the rules of one objective.
 
     :param slo: the SLO
     :param objective: one of its objectives
