@@ -126,7 +126,7 @@ class TestRecreatedRun:
         request_log.write(5000, 0)
         late = run_task(operator, connections=request_log.connection)
         assert late.state == "failed"
-        assert "a try that was started later has recorded its own" in str(late.error)
+        assert "a later try has recorded its own result" in str(late.error)
         assert history(ledger_file) == [(0, 1, "frozen")]
 
 

@@ -140,7 +140,7 @@ def test_invalid_answer_follows_if_unknown_or_fails_without_retry(mode: str, led
         (prometheus_documents("nowhere"), {}, "connection nowhere"),
         (prometheus_documents(), {}, "prometheus_default"),
         (policy() + data_source("SQL", None) + slo(), {}, "connectionDetails.airflowConnId"),
-        (policy() + data_source("SQL", "web") + slo(), {"web": {"conn_type": "prometheus", "host": "x"}}, "no SQL database"),
+        (policy() + data_source("SQL", "web") + slo(), {"web": {"conn_type": "prometheus", "host": "x"}}, "not a SQL database"),
         (policy() + data_source("SQL", "odd") + slo(), {"odd": {"conn_type": "nonsense", "host": "x"}}, "odd"),
         (policy() + data_source("Datadog", None) + slo(), {}, "Datadog"),
         (
