@@ -32,7 +32,7 @@ MOVED: Mapping[str, tuple[str, str]] = {
     "report_style": ("charts.report_page", "charts"),
     "slo.arithmetic": ("slo.budget.error_budgets", "slo"),
     "slo.decisions": ("slo.policy.decisions", "slo"),
-    "slo.loading": ("slo.documents.loading", "slo"),
+    "slo.loading": ("slo.documents.document_files", "slo"),
     "slo.monitor": ("slo.budget.monitor", "slo"),
     "slo.reports": ("slo.budget.reports", "slo"),
     "slo.rules": ("slo.export.prometheus_rules", "slo"),
@@ -41,7 +41,7 @@ MOVED: Mapping[str, tuple[str, str]] = {
     "tracing.comparison": ("tracing.analysis.comparison", "tracing"),
     "tracing.configuration": ("tracing.recording.configuration", "tracing"),
     "tracing.exemplars": ("tracing.recording.exemplars", "tracing"),
-    "tracing.request": ("tracing.recording.request", "tracing"),
+    "tracing.request": ("tracing.recording.request_tracer", "tracing"),
 }
 
 

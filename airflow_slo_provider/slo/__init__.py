@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.budget.windows import WindowSpan, span_at
     from airflow_slo_provider.slo.catalog import Service, SLOCatalog
     from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
-    from airflow_slo_provider.slo.documents.loading import Reading, load, read
+    from airflow_slo_provider.slo.documents.document_files import Reading, load, read
     from airflow_slo_provider.slo.export.prometheus_rules import rules
     from airflow_slo_provider.slo.model import (
         SLO,
@@ -88,7 +88,7 @@ __getattr__ = offer(
         "slo.code_first": "SLIDefinition SLIType SLOConfig",
         "slo.policy.decisions": "decide",
         "documents.durations": "Duration parse_duration",
-        "slo.documents.loading": "Reading load read",
+        "slo.documents.document_files": "Reading load read",
         "slo.budget.indicator_source": "IndicatorSource MeasureRequest Measurement Slices",
         "slo.model": (
             "AlertCondition AlertPolicy BudgetingMethod CalendarDenominator DataSource Indicator MetricSource MissingSlices "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.tracing.recording import exemplars
     from airflow_slo_provider.tracing.recording.asgi import TracingMiddleware
     from airflow_slo_provider.tracing.recording.configuration import configure, flush, shutdown
-    from airflow_slo_provider.tracing.recording.request import MLRequestTracer, TracingUnavailable
+    from airflow_slo_provider.tracing.recording.request_tracer import MLRequestTracer, TracingUnavailable
     from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
@@ -33,7 +33,7 @@ __getattr__ = offer(
         "tracing.analysis.breakdown": "LatencyBreakdown SpanStats breakdown",
         "tracing.analysis.comparison": "SpanChange VersionComparison compare",
         "tracing.recording.configuration": "configure flush shutdown",
-        "tracing.recording.request": "MLRequestTracer TracingUnavailable",
+        "tracing.recording.request_tracer": "MLRequestTracer TracingUnavailable",
         "tracing.spans": "Span SpanStream",
     },
     modules={"exemplars": "tracing.recording.exemplars", "prediction_log": "tracing.prediction_log"},

@@ -16,7 +16,7 @@ from airflow_slo_provider.slo.budget.indicator_source import Measurement, Measur
 from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.documents.loading import read
+from airflow_slo_provider.slo.documents.document_files import read
 from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 from airflow_slo_provider.slo.export.prometheus_rules import rules
 from airflow_slo_provider.slo.policy.decisions import decide

@@ -327,7 +327,7 @@ def test_time_slices_are_evaluated_separately(
     ],
 )
 def test_rules_of_published_documents_pass_promtool(tmp_path: Path, parts: tuple[str, ...], groups: int) -> None:
-    from airflow_slo_provider.slo.documents.loading import load
+    from airflow_slo_provider.slo.documents.document_files import load
 
     (tmp_path / "rules.yml").write_text(rules(load(str(acceptance("slo", *parts)))))
     check(tmp_path / "rules.yml")
@@ -335,7 +335,7 @@ def test_rules_of_published_documents_pass_promtool(tmp_path: Path, parts: tuple
 
 
 def test_imported_sloth_document_fires_like_sloth(tmp_path: Path) -> None:
-    from airflow_slo_provider.slo.documents.loading import load
+    from airflow_slo_provider.slo.documents.document_files import load
 
     imported = load(str(acceptance("slo", "sloth", "getting-started.yml")))
     labels = LABELS | {"owner": "myteam", "repo": "myorg/myservice", "tier": "2", "slo": imported.slos[0].name}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import DocumentError, Fault, QueryError
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.slo.documents.loading import DocumentText
+    from airflow_slo_provider.slo.documents.document_files import DocumentText
 
 
 def resolve_paths(source: Any, folder: str) -> Any:
@@ -33,7 +33,7 @@ def resolve_paths(source: Any, folder: str) -> Any:
 
 def is_relative_path(source: Any) -> bool:
     """Return whether a value is a relative path."""
-    from airflow_slo_provider.slo.documents.loading import is_path
+    from airflow_slo_provider.slo.documents.document_files import is_path
 
     return is_path(source) and not is_uri(source) and not os.path.isabs(os.fspath(source))
 
@@ -89,7 +89,7 @@ def _read_uri(uri: str) -> list[DocumentText]:
     from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.runtime.files.object_storage import object_path
     from airflow_slo_provider.runtime.secret_masks import masked
-    from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, decode_text
+    from airflow_slo_provider.slo.documents.document_files import MAX_BYTES, MAX_FILES, SUFFIXES, decode_text
 
     shown = public_url(uri)
     try:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.tracing.analysis.assessed_version import describe_concurrent_versions, version_to_assess
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, SpanStats
 from airflow_slo_provider.tracing.analysis.collector import RowKey
 from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
-from airflow_slo_provider.tracing.analysis.request_share import describe_concurrent_versions, version_to_assess
 from airflow_slo_provider.tracing.analysis.samples import SECOND
 from airflow_slo_provider.tracing.analysis.symptoms import Symptom, diagnose
 
@@ -136,7 +136,7 @@ def assess(
     :param not_compared: why a requested comparison is missing; the comparison's check is then UNKNOWN
     :param version: the model version to assess; by default the one that was compared, else the newest. If it is not named and
         other versions served after it or at the same time, the verdict is UNKNOWN, see
-        :func:`~.request_share.describe_concurrent_versions`
+        :func:`~.assessed_version.describe_concurrent_versions`
     :param baseline: the version it is compared with, if named; that version may serve at the same time
     :param interval: start and end of the data interval, for the checks
     :param evidence: further evidence, added to every check

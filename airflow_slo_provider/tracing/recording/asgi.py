@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from airflow_slo_provider.tracing.recording.failure_log import log_failure
-from airflow_slo_provider.tracing.recording.request import MLRequestTracer
+from airflow_slo_provider.tracing.recording.request_tracer import MLRequestTracer
 
 _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.tracing.recording.request import TracingUnavailable
+from airflow_slo_provider.tracing.recording.request_tracer import TracingUnavailable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from airflow_slo_provider.tracing.recording.failure_log import log_failure
-from airflow_slo_provider.tracing.recording.request import MLRequestTracer
+from airflow_slo_provider.tracing.recording.request_tracer import MLRequestTracer
 
 #: Maximum number of characters in an exemplar's label names and values together, by the OpenMetrics specification.
 MAX_LENGTH = 128

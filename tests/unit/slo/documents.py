@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.documents.loading import read
+from airflow_slo_provider.slo.documents.document_files import read
 
 SLO_TEXT = """\
 apiVersion: openslo/v1

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.documents.loading import read
+from airflow_slo_provider.slo.documents.document_files import read
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
 from tests.unit.slo.documents import (
     ALERTS_TEXT,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.documents.nodes import compose, plain_value
-from airflow_slo_provider.slo.documents.loading import read
+from airflow_slo_provider.slo.documents.document_files import read
 from airflow_slo_provider.slo.documents.policy_reader import __doc__ as POLICY_DOC
 from airflow_slo_provider.slo.export.prometheus_rules import rules
 from tests.unit.slo import documents, test_slo_generator, test_sloth

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from airflow_slo_provider.slo.documents.loading import load, read
+from airflow_slo_provider.slo.documents.document_files import load, read
 from airflow_slo_provider.slo.model import BudgetingMethod, RatioMetric
 from tests.support import acceptance
 from tests.unit.slo.documents import POLICY_TEXT, SLO_TEXT, catalog_of, changed, faults, joined, warnings

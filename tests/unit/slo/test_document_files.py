@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import DocumentError
-from airflow_slo_provider.slo.documents import loading
-from airflow_slo_provider.slo.documents.loading import load, read
+from airflow_slo_provider.slo.documents import document_files as loading
+from airflow_slo_provider.slo.documents.document_files import load, read
 from tests.unit.slo.documents import POLICY_TEXT, SERVICE_TEXT, SLO_TEXT, changed, joined
 
 WHOLE = joined(SLO_TEXT, SERVICE_TEXT)
