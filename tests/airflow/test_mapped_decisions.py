@@ -57,7 +57,7 @@ def test_pages_show_index_and_label(gate_runs: list[Ran], ledger_file: LedgerFil
             assert said in text
         assert "<b>us</b>" not in text
         page = client.get("/slo/run?dag_id=a_dag&run_id=a_run&task_id=gate&map_index=1", headers=as_user("admin")).text
-        assert "What gate[1] of a_dag found" in page
+        assert "Checks of gate[1] of a_dag" in page
         assert "a_dag.gate[1 eu]</a>" in page
         assert "a_dag.gate[0]" not in page
 

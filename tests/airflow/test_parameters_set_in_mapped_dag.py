@@ -61,7 +61,7 @@ def test_mapped_parameter_of_none_fails(kind: Any, more: dict[str, Any], name: s
 
 @pytest.mark.parametrize("by_rows", [True, False])
 def test_mapped_evaluation_and_champion_of_none_fail(by_rows: bool):
-    for name, said in (("evaluation", "its evaluation is not there"), ("expected_champion", "expected_champion is set")):
+    for name, said in (("evaluation", "its evaluation is missing"), ("expected_champion", "expected_champion is set")):
         found = run_mapped(PromoteModelOperator, {name: None}, by_rows=by_rows, **PROMOTE)
         assert (found.state, said in str(found.error)) == ("failed", True), found.error
 
