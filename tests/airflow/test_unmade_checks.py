@@ -95,7 +95,7 @@ def test_later_try_with_other_check_names_removes_the_unknown_row(ledger, monkey
     def execute(self: Any, context: Any) -> None:
         if broken["on"]:
             raise OSError("no cluster")
-        self.left = serialise([CheckResult(kind="error_budget", name="checkout", verdict=Verdict.PASS)])
+        self.xcom = serialise([CheckResult(kind="error_budget", name="checkout", verdict=Verdict.PASS)])
 
     monkeypatch.setattr(KubernetesPodOperator, "execute", execute)
     operator = pod(kind="slo", spec={"documents": "/slos"})
@@ -150,7 +150,7 @@ def test_deferral_is_not_recorded(ledger, monkeypatch):
         self.defer(trigger=DateTimeTrigger(moment=datetime.now(UTC) + HOUR), method_name="trigger_reentry")
 
     def reentry(self: Any, context: Any, event: Any) -> None:
-        self.left = serialise([CheckResult(kind="golden_set", name="fraud", verdict=Verdict.PASS)])
+        self.xcom = serialise([CheckResult(kind="golden_set", name="fraud", verdict=Verdict.PASS)])
 
     monkeypatch.setattr(KubernetesPodOperator, "execute", execute)
     monkeypatch.setattr(KubernetesPodOperator, "trigger_reentry", reentry)

@@ -21,7 +21,7 @@ from airflow_slo_provider.runtime import executors as execution
 from airflow_slo_provider.runtime.recording import ledger_connection as ledger_hook
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, unshared_ledger
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
-from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, PollResult
+from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, WatchPoll
 from tests.airflow.gate_tasks import counts, gate
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
 from tests.airflow.task_runs import in_dag, run_task
@@ -174,7 +174,7 @@ def test_watch_with_unshared_ledger_reports_that_it_cannot_store_its_state(sever
     async def first() -> dict[str, object]:
         async def looks():  # type: ignore[no-untyped-def]
             for _ in range(2):
-                yield PollResult(datetime.now(UTC))
+                yield WatchPoll(datetime.now(UTC))
 
         watch = Watch(name="w", poll_interval=1, cool_down=0, blind_after=0)
         async for event in watch.events(looks()):
