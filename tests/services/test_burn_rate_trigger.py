@@ -341,8 +341,8 @@ def test_poll_does_not_block_event_loop(own_ledger: Path, prometheus: int, monke
 
         monkeypatch.setattr(owner, name, call)
 
-    noted(burn_watch.BurnWatch, "look")
+    noted(burn_watch.BurnWatch, "poll")
     noted(ledger_hook, "open_default_ledger")
     asyncio.run(collect_incidents(burning(), 5))
-    assert {name for name, _ in threads} == {"look", "open_default_ledger"}
+    assert {name for name, _ in threads} == {"poll", "open_default_ledger"}
     assert threading.get_ident() not in {thread for _, thread in threads}
