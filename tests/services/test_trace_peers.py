@@ -20,7 +20,7 @@ from airflow_slo_provider import tracing
 from airflow_slo_provider.tracing.stores import MlflowStore, PhoenixStore, TraceStore
 from demo import processes
 from tests.peers import peer
-from tests.services.test_trace_stores import SERVICE, same, span_times
+from tests.services.test_trace_stores import SERVICE, assert_equal_breakdowns, span_times
 from tests.services.trace_replay import recorded, truth, truth_by_trace
 
 
@@ -112,7 +112,7 @@ def test_mlflow_is_exact_to_the_nanosecond(mlflow):
     told = truth()
     spans = wait_for(store, SERVICE, told["start_ns"], told["end_ns"], 240)
     assert span_times(spans) == truth_by_trace()
-    same(tracing.breakdown(spans), tracing.breakdown(recorded("otlp")))
+    assert_equal_breakdowns(tracing.breakdown(spans), tracing.breakdown(recorded("otlp")))
     cut = tracing.breakdown(store.spans(SERVICE, told["start_ns"], told["end_ns"], {"model_version": "v2"}, 20))
     assert (cut.traces, cut.truncated, cut.versions) == (20, True, ("v2",))
     assert list(store.spans("nobody", told["start_ns"], told["end_ns"])) == []
