@@ -46,7 +46,7 @@ _ENVIRONMENT_COMMANDS = (
         name="adopt",
         help="Move the rows of the unnamed environment to a named one",
         description=(
-            "Moves what was recorded before [slo] environment was set: freezes, checks, incidents, promotions. All or none; a "
+            "Moves what was recorded before the environment was set: freezes, checks, incidents, promotions. All or none; a "
             "second run moves nothing more. Rows of task instances that already have rows in the environment are not moved; "
             "their number is reported."
         ),

@@ -50,7 +50,7 @@ def adopt(args: Namespace) -> None:
     own = environment()
     if args.name != own:
         # Gates read only the rows of their own environment: under another name they would miss recorded freezes.
-        exit_with(2, f"this Airflow's [slo] environment is {own or 'not set'}, and not {args.name}: set it to {args.name} first")
+        exit_with(2, f"this Airflow's [slo] environment is {own or 'not set'}; set it to {args.name} first")
     with exit_on_error(), open_ledger(default_ledger_url(), environment=args.name) as ledger:
         moved = adopt_rows(ledger)
     print(f"{moved.checks} rows and {moved.corrections} corrections moved to environment {args.name}")

@@ -58,12 +58,15 @@ def forget() -> None:
 
 
 def public_url(url: str) -> str:
-    """Return a URL without user info, query and fragment, for messages."""
+    """Return a URL, or a reference relative to one, without user info, query and fragment, for messages."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "an address that cannot be read"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+    if not parts.netloc:
+        return parts.path
+    scheme = f"{parts.scheme}:" if parts.scheme else ""
+    return f"{scheme}//{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
 
 
 def user_info(url: str) -> tuple[str, str] | None:

@@ -55,7 +55,7 @@ class PrometheusHook(BaseHook):
         return self._client
 
     async def aclient(self) -> AsyncPrometheusClient:
-        """Return an asynchronous client for a trigger; use it with ``async with``.
+        """Return an asynchronous client for a trigger; use it as ``async with await hook.aclient() as client``.
 
         :raises QueryError: reason ``bad_connection``
         """

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.http.bodies import Body
-from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, request_error
+from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, is_redirect, request_error
+from airflow_slo_provider.http.libraries import IMPORT_LOCK, import_libraries
 from airflow_slo_provider.http.retries import HttpAnswer, retry_arguments
 from airflow_slo_provider.http.settings import HttpSettings
 
@@ -53,6 +54,7 @@ class AsyncHttpClient:
         query: str | None = None,
     ) -> HttpAnswer:
         """Send a request; parameters, return value and errors are those of :meth:`.client.HttpClient.request`."""
+        import_libraries()
         from tenacity import AsyncRetrying
 
         content = {"params": params, "data": form, "json": json, "headers": headers}
@@ -61,7 +63,9 @@ class AsyncHttpClient:
         return answer
 
     def _open(self) -> httpx.AsyncClient:
-        import httpx
+        import_libraries()
+        with IMPORT_LOCK:
+            import httpx
         from requests.utils import get_environ_proxies, select_proxy
 
         settings = self.settings
@@ -82,17 +86,18 @@ class AsyncHttpClient:
 
         if self._http is None:
             raise RuntimeError(f"use {type(self).__name__} as `async with`")
-        settings, status, seconds = self.settings, None, sum(self.settings.timeout)
-        loop = asyncio.get_running_loop()
+        settings, status, loop = self.settings, None, asyncio.get_running_loop()
+        start = loop.time()
         try:
-            async with asyncio.timeout(seconds) as limit, self._http.stream(method, url, **content) as response:
+            async with asyncio.timeout(sum(settings.timeout)) as limit, self._http.stream(method, url, **content) as response:
                 status, began = response.status_code, datetime.now(UTC)
+                if is_redirect(status):
+                    return HttpAnswer(status, response.headers, b"", began)
                 if settings.max_seconds is not None:
-                    seconds = settings.max_seconds
-                    limit.reschedule(loop.time() + seconds)
+                    limit.reschedule(loop.time() + settings.max_seconds)
                 return HttpAnswer(status, response.headers, await self._read(response), began)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, *UNANSWERED) as error:
-            late = TimeLimitExceeded(seconds) if type(error) is TimeoutError else None
+            late = TimeLimitExceeded(loop.time() - start) if type(error) is TimeoutError else None
             raise request_error(late or error, query=query, status=status, source=settings.address) from None
 
     async def _read(self, response: httpx.Response) -> bytes:

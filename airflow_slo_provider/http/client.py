@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.http.bodies import Body
-from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, request_error
+from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, is_redirect, request_error
+from airflow_slo_provider.http.libraries import import_libraries
 from airflow_slo_provider.http.retries import HttpAnswer, retry_arguments
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.http.time_limits import Watchdog, at_most
@@ -31,7 +32,7 @@ class HttpClient:
 
     def __init__(self, settings: HttpSettings, *, session: requests.Session | None = None) -> None:
         self.settings = settings
-        self._set_in_dag = session
+        self._existing = session
         self._local, self._lock = threading.local(), threading.Lock()
         self._sessions: list[requests.Session] = []
         self._prepared = False
@@ -63,6 +64,7 @@ class HttpClient:
         :return: the answer, whatever its status
         :raises QueryError: when no complete answer arrived
         """
+        import_libraries()
         from tenacity import Retrying
 
         content = {"params": params, "data": form if form is not None else body, "json": json, "headers": headers}
@@ -75,11 +77,9 @@ class HttpClient:
 
         :raises QueryError: reason ``tls``, for a certificate file that is missing or cannot be used
         """
-        import requests
-        import tenacity
-
+        import_libraries()
         if not self._prepared:
-            self._prepared = bool(requests and tenacity and self.settings.tls_context())
+            self._prepared = bool(self.settings.tls_context())
 
     def close(self) -> None:
         """Close the open connections."""
@@ -110,11 +110,13 @@ class HttpClient:
                 )  # fmt: skip
                 with response:
                     status, began = response.status_code, datetime.now(UTC)
+                    if is_redirect(status):
+                        return HttpAnswer(status, response.headers, b"", began)
                     if settings.max_seconds is not None:
                         watchdog.extend(at_most(settings.max_seconds))
                     return HttpAnswer(status, response.headers, self._read(response, watchdog), began)
             except (RequestException, HTTPError, OSError, ValueError, *UNANSWERED) as error:
-                late = TimeLimitExceeded(watchdog.seconds) if watchdog.check() else None
+                late = TimeLimitExceeded(watchdog.elapsed) if watchdog.check() else None
                 # `from None`: the library's own text holds the requested URL with its user info.
                 raise request_error(late or error, query=query, status=status, source=settings.address) from None
 
@@ -127,7 +129,7 @@ class HttpClient:
             while part := response.raw.read1(_CHUNK, decode_content=False):
                 body.feed(part)
                 if watchdog.check():
-                    raise TimeLimitExceeded(watchdog.seconds)
+                    raise TimeLimitExceeded(watchdog.elapsed)
         except ReadTimeoutError:
             raise
         except (HTTPError, OSError) as error:
@@ -135,7 +137,7 @@ class HttpClient:
         if response.raw.length_remaining:
             raise TruncatedAnswer(f"the answer broke off after {body.size} bytes")
         if watchdog.check():
-            raise TimeLimitExceeded(watchdog.seconds)
+            raise TimeLimitExceeded(watchdog.elapsed)
         return body.content()
 
     def _session(self) -> requests.Session:
@@ -144,7 +146,7 @@ class HttpClient:
             from airflow_slo_provider.http.sessions import open_session
 
             self.prepare()
-            session = self._local.session = open_session(self.settings, self._set_in_dag)
+            session = self._local.session = open_session(self.settings, self._existing)
             with self._lock:
                 self._sessions.append(session)
         return session

@@ -56,11 +56,11 @@ class TruncatedAnswer(Exception):
 class TimeLimitExceeded(Exception):
     """The exchange took longer than its limit.
 
-    :param seconds: the limit
+    :param seconds: seconds since the exchange began
     """
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the answer was not complete after {seconds:.3g} s")
+        super().__init__(f"the answer was not complete after {seconds:.1f} s")
 
 
 class AnswerTooLarge(Exception):
@@ -131,9 +131,14 @@ def request_error(error: BaseException, *, query: str | None, status: int | None
     return QueryError(message, reason=reason, transient=transient, query=query, http_status=shown, source=source)
 
 
+def is_redirect(status: int) -> bool:
+    """Return whether an HTTP status redirects. The clients do not follow, and do not read the body of such an answer."""
+    return 300 <= status < 400
+
+
 def status_reason(status: int) -> str:
     """Return the reason of an HTTP status that is not a success."""
-    if 300 <= status < 400:
+    if is_redirect(status):
         return "redirected"
     return _STATUS_REASONS.get(status, "server_error" if status >= 500 else "http_error")
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.faults import REPEATED, REPEATED_STATUSES
 from airflow_slo_provider.http.settings import HttpSettings
-from airflow_slo_provider.http.time_limits import at_most, time_is_up
+from airflow_slo_provider.http.time_limits import has_time_for
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -56,7 +56,7 @@ def retry_arguments(settings: HttpSettings, *, repeat: bool) -> dict[str, Any]:
             _LOG.warning("the request to %s failed (%s); retrying, at most %d times", server, _failure_text(state), retries)
 
     return {
-        "stop": lambda state: state.attempt_number > retries or time_is_up(),
+        "stop": lambda state: state.attempt_number > retries or not has_time_for(_pause_seconds(state)),
         "wait": _pause_seconds,
         "retry": tenacity.retry_if_exception(_is_repeatable)
         | tenacity.retry_if_result(lambda answer: answer.status in REPEATED_STATUSES),
@@ -76,7 +76,7 @@ def _pause_seconds(state: RetryCallState) -> float:
         retry_after = str(outcome.result().headers.get("Retry-After") or "").strip()
         if retry_after.isascii() and retry_after.isdecimal():  # a date is left to Airflow's own retries
             seconds = min(float(retry_after), RETRY_AFTER_CAP)
-    return at_most(seconds)
+    return seconds
 
 
 def _failure_text(state: RetryCallState) -> str:

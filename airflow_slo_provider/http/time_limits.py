@@ -46,9 +46,9 @@ def at_most(seconds: float) -> float:
     return seconds if _THREAD.seconds_left is None else max(0.001, min(seconds, _THREAD.seconds_left()))
 
 
-def time_is_up() -> bool:
-    """Return whether the thread's limit has expired."""
-    return _THREAD.seconds_left is not None and _THREAD.seconds_left() <= 0
+def has_time_for(seconds: float) -> bool:
+    """Return whether more than this number of seconds is left of the thread's limit."""
+    return _THREAD.seconds_left is None or _THREAD.seconds_left() > seconds
 
 
 class Watchdog:
@@ -58,16 +58,16 @@ class Watchdog:
     """
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
         self.expired = False
         self._socket: Any = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
-        self._ends = 0.0
+        self._seconds = seconds
+        self._began = self._ends = time.monotonic()
 
     def __enter__(self) -> Watchdog:
         _THREAD.watchdog = self
-        self.extend(self.seconds)
+        self.extend(self._seconds)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -79,10 +79,15 @@ class Watchdog:
         """Restart the timer with this number of seconds."""
         if self._timer is not None:
             self._timer.cancel()
-        self.seconds, self._ends = seconds, time.monotonic() + seconds
+        self._ends = time.monotonic() + seconds
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._timer.start()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the exchange began."""
+        return time.monotonic() - self._began
 
     def check(self) -> bool:
         """Return whether the time is over, also if the timer has not run yet."""

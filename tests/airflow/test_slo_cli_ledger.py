@@ -75,7 +75,7 @@ class TestEnvironments:
         counts(request_log, "frozen")
         run_task(gate(FROZEN), connections=request_log.connection)
         code, _, message = slo_command("environment", "adopt", "production")
-        assert (code, "[slo] environment is not set, and not production" in message) == (2, True), message
+        assert (code, "[slo] environment is not set; set it to production first" in message) == (2, True), message
         monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         assert slo_command("environment", "adopt", "prodction")[0] == 2
         assert slo_command("environment", "adopt", "production")[:2] == (

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.libraries import IMPORT_LOCK
 from airflow_slo_provider.http.time_limits import at_most
 from airflow_slo_provider.indicators.prometheus import answers
 from airflow_slo_provider.indicators.prometheus.answer_checks import VerifiedAnswer, read_answer
@@ -32,19 +33,20 @@ class PrometheusClient:
     def __init__(self, url: str, *, session: requests.Session | None = None, **settings: Any) -> None:
         self.settings = Settings(url=url, **settings)
         self.url = self.settings.address
-        self._set_in_dag = session
+        self._existing = session
         self._connect: PrometheusConnect | None = None
 
     @property
     def connect(self) -> PrometheusConnect:
         """The connection of prometheus-api-client over our session. Its other calls are limited and verified as well."""
         if self._connect is None:
-            from prometheus_api_client import PrometheusConnect
+            with IMPORT_LOCK:
+                from prometheus_api_client import PrometheusConnect
 
             from airflow_slo_provider.http.client import HttpClient
             from airflow_slo_provider.indicators.prometheus.session import PrometheusSession
 
-            http = HttpClient(self.settings, session=self._set_in_dag)
+            http = HttpClient(self.settings, session=self._existing)
             http.prepare()
             session = PrometheusSession(http, form=self.settings.server_params)
             self._connect = PrometheusConnect(self.url, session=session, method=self.settings.method)

@@ -47,7 +47,7 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
     report every verdict.
 
     All other parameters are those of :class:`DriftOperator`, and of :class:`.DriftDataFields`
-    (``airflow_slo_provider.operators.drift.data_parameters``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
+    (``airflow_slo_provider.operators.drift.data_parameters``): ``columns``, ``engine``, ``name`` and others.
 
     :param if_drift: ids of tasks or task groups to follow if there is drift
     :param if_ok: ids to follow if there is no drift; none by default

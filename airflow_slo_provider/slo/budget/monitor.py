@@ -32,7 +32,7 @@ class SLOMonitor:
         (``Prometheus``, ``SQL``, ``Ledger``) to source, or one source for everything. For an ``SLOConfig`` also a Prometheus
         client: its URL, a ``PrometheusHook``, or prometheus-api-client's ``PrometheusConnect``.
     :param deadline: seconds one evaluation may take over all its sources: the limits of single queries shrink to the time left.
-        An objective that is not measured by then gets the status QUERY_ERROR; a source that did not answer in time is not
+        An objective not measured by the deadline gets the status QUERY_ERROR; a source that did not answer in time is not
         queried again in that evaluation.
     :raises ValueError: for a deadline that is not a positive number
     """

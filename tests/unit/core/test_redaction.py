@@ -75,3 +75,11 @@ def test_collect_secrets_headers_are_chosen_by_name() -> None:
 
 def test_collect_secrets_shorter_than_the_minimum_are_ignored() -> None:
     assert collect_secrets(basic=("a", "it"), bearer="on") == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [("/api/v1/query?token=x", "/api/v1/query"), ("//me:secret@host/path", "//host/path"), ("login#part", "login")],
+)
+def test_public_url_of_relative_reference_has_no_scheme(reference: str, shown: str) -> None:
+    assert public_url(reference) == shown

@@ -1,16 +1,21 @@
-"""The log of retried requests: one short warning per request."""
+"""Retried requests: one short warning per request, and no attempt beyond a deadline."""
 
 from __future__ import annotations
 
 import logging
 import socket
+import time
 
 import pytest
 
 from airflow_slo_provider.deployment.registries.history import RegistryError
 from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.client import HttpClient
+from airflow_slo_provider.http.settings import HttpSettings
+from airflow_slo_provider.http.time_limits import within
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from tests.unit.http.faulty_server import FaultyServer, answer
 
 
 @pytest.fixture
@@ -43,3 +48,12 @@ def test_retry_log_of_mlflow_registry(refusing_address: str, caplog: pytest.LogC
     with pytest.raises(RegistryError, match="refused the connection"):
         MlflowRegistry(refusing_address, retries=2).alias("fraud", "champion")
     assert warnings(caplog) == [expected_warning(refusing_address)]
+
+
+def test_retry_whose_pause_exceeds_the_deadline_is_not_made() -> None:
+    end = time.monotonic() + 3
+    with FaultyServer(answer(503, b"busy", {"Retry-After": "100"})) as server, within(lambda: end - time.monotonic()):
+        client = HttpClient(HttpSettings(url=f"http://{server.address}", retries=2))
+        found = client.request("GET", "/")
+        assert (found.status, server.connections) == (503, 1)
+        assert end - time.monotonic() > 1, "it waited for an attempt that cannot be made"

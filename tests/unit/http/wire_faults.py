@@ -23,6 +23,8 @@ DEEP = b"[" * 5_000 + b"]" * 5_000
 
 _NOT_FOUND = answer(404)
 _OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+_REDIRECT = b"HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: https://login.example/\r\n"
+_CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
 _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -135,7 +137,14 @@ FAULTS = (
           serve=answer(200, b"{}", {"Content-Encoding": "br"})),
     Fault(name="larger_than_the_limit", reason="too_large", transient=False, serve=answer(200, b" " * (2 * MAX_BYTES))),
     Fault(name="endless", reason="too_large", transient=False,
-          serve=lambda exchange: exchange.pour(_CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n")),
+          serve=lambda exchange: exchange.pour(_CHUNKED, _CHUNK)),
+    # A redirect: its body says nothing that its address does not, and is not read
+    Fault(name="redirect_endless", reason="redirected", transient=False,
+          serve=lambda exchange: exchange.pour(_REDIRECT + b"Transfer-Encoding: chunked\r\n\r\n", _CHUNK)),
+    Fault(name="redirect_dripped", reason="redirected", transient=False,
+          serve=lambda exchange: exchange.drip(_REDIRECT + b"Content-Length: 100000\r\n\r\n", b" ")),
+    Fault(name="redirect_cut", reason="redirected", transient=False,
+          serve=lambda exchange: exchange.send(_REDIRECT + b"Content-Length: 100000\r\n\r\n")),
     # JSON
     Fault(name="json_never_closed", reason="too_deep", transient=False, in_json=True, serve=answer(200, b"[" * 100_000)),
     Fault(name="json_5000_deep", reason="too_deep", transient=False, in_json=True, serve=answer(200, DEEP)),
