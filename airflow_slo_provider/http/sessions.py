@@ -72,7 +72,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-class _Session(requests.Session):
+class _SessionWithoutRedirects(requests.Session):
     """A session that follows no redirect. Without this, requests reads the whole body of a redirect to find the next request."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -85,7 +85,7 @@ def open_session(settings: HttpSettings, existing: requests.Session | None = Non
     :param settings: address, credentials and limits of the server
     :param existing: an existing session; see :class:`~airflow_slo_provider.http.client.HttpClient`
     """
-    session = _Session()
+    session = _SessionWithoutRedirects()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter())
     session.verify, session.cert, session.auth = settings.authorities, settings.cert, settings.login or _NoAuth()
