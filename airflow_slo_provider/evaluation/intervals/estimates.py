@@ -43,10 +43,10 @@ class Estimate:
     """
 
     metric: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
     confidence: float = 0.95
     method: str = "none"
     status: str = "ok"

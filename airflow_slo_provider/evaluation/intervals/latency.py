@@ -23,14 +23,18 @@ def estimate_latency(metric: Metric, predictions: Predictions, confidence: float
     """
     from scipy.special import bdtr
 
-    estimate = Estimate(metric=metric.name, confidence=confidence, higher_is_better=metric.higher_is_better)
+    undefined = Estimate(
+        metric=metric.name, value=None, low=None, high=None, n=0, confidence=confidence, status="insufficient_data",
+        reason="stored predictions have no measured time", higher_is_better=metric.higher_is_better,
+    )  # fmt: skip
+    estimate = replace(undefined, status="ok", reason="")
     if metric.base == "throughput" and predictions.seconds:
         n = len(predictions.ids)
         rate = n / predictions.seconds
         reason = "one measurement of the whole run: no interval"
         return replace(estimate, value=rate, low=rate, high=rate, n=n, method="exact", reason=reason)
     if metric.base == "throughput" or predictions.latencies is None or not len(predictions.latencies):
-        return replace(estimate, status="insufficient_data", reason="stored predictions have no measured time")
+        return undefined
     share = QUANTILES[metric.base]
     ordered = np.sort(predictions.latencies)
     n = len(ordered)

@@ -109,8 +109,8 @@ def estimate_metrics(
                 raise UndefinedMetric(f"{metric.name} is {value}", "invalid")
         except UndefinedMetric as error:
             estimates[metric.name] = Estimate(
-                metric=metric.name, n=sample.n, confidence=confidence, status=error.status, reason=error.reason,
-                higher_is_better=metric.higher_is_better,
+                metric=metric.name, value=None, low=None, high=None, n=sample.n, confidence=confidence, status=error.status,
+                reason=error.reason, higher_is_better=metric.higher_is_better,
             )  # fmt: skip
             continue
         closed = None if method == "bootstrap" else closed_form_interval(statistic, sample, confidence, method)
