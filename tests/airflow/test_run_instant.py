@@ -14,7 +14,7 @@ from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gates import DAY, MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.task_runs import Ran, run_task
 
-#: The execution API of Airflow 3.2 tells the key of a partition, and not its date.
+#: The execution API of Airflow 3.2 returns the key of a partition, but not its date.
 KNOWS_PARTITION_DATES = "partition_date" in DagRun.model_fields
 DAYS_AGO = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - 3 * DAY
 
@@ -60,7 +60,7 @@ def test_gate_in_backfill_without_interval_fails(spent_now: RequestLog):
 
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill", "manual", "asset_triggered"])
-@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 tells no partition_date")
+@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 has no partition_date")
 def test_gate_in_partitioned_run_evaluates_partition(spent_now: RequestLog, run_type: str):
     ran = gate(spent_now, run_type=run_type, partition=("2026-11-20", DAYS_AGO))
     decision = ran.xcoms["decision"]
@@ -68,7 +68,7 @@ def test_gate_in_partitioned_run_evaluates_partition(spent_now: RequestLog, run_
     assert f"Judged at {DAYS_AGO.isoformat()}: the start of this run's partition 2026-11-20" in ran.log
 
 
-@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 tells no partition_date")
+@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 has no partition_date")
 def test_gate_in_run_of_future_partition_fails(spent_now: RequestLog):
     ran = gate(spent_now, run_type="scheduled", partition=("later", datetime.now(UTC) + DAY))
     assert (ran.state, "partition_date" in str(ran.error)) == ("failed", True)
@@ -95,7 +95,7 @@ def test_gate_in_run_on_time_logs_now(spent_now: RequestLog):
     assert ": now\n" in gate(spent_now).log
 
 
-@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 tells no partition_date")
+@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 has no partition_date")
 def test_sensor_in_partitioned_run_does_not_wait(spent_now: RequestLog):
     spent_now.write(900, 100, at=DAYS_AGO - 60 * MINUTE)
     sensor = ErrorBudgetSensor(task_id="wait", slos=sql_documents())
@@ -103,7 +103,7 @@ def test_sensor_in_partitioned_run_does_not_wait(spent_now: RequestLog):
     assert (ran.state, "a past budget cannot recover" in str(ran.error)) == ("failed", True)
 
 
-@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 tells no partition_date")
+@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 has no partition_date")
 def test_policy_decision_of_partition_is_written_while_valid(spent_now: RequestLog, tmp_path: Path):
     """What was decided for a partition of days ago has expired by now: nothing serves by it."""
     for name, date, written in (("old", DAYS_AGO, False), ("new", datetime.now(UTC) - MINUTE, True)):

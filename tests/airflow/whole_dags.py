@@ -154,7 +154,7 @@ def nobody_answering(task_id: str) -> Iterator[Callable[[DAG], None]]:
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 
     if not hasattr(SchedulerJobRunner, "check_awaiting_input_timeouts"):
-        pytest.skip("Airflow 3.2 leaves overdue approvals to a trigger, which cannot ask for them in `dag.test()`")
+        pytest.skip("Airflow 3.2 ends overdue approvals in a trigger, which cannot read them in `dag.test()`")
     _make_database()
     scheduler, over = SchedulerJobRunner(Job()), threading.Event()
 
