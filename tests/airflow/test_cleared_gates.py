@@ -140,7 +140,7 @@ class TestUnknownDecisionReplaced:
             retries=retries,
         )
         in_dag(operator, ["promote", "look"])
-        extra = {"connect_timeout": 0.5, "read_timeout": 0.5, "max_seconds": 1, "retries": 0}
+        extra = {"retries": 0}
         with FaultyPrometheus(mode) as server:
             connection = {"conn_type": "prometheus", "host": server.url, "extra": extra}
             return run_task(operator, connections={"prometheus_default": connection}, try_number=number)

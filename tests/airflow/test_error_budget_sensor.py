@@ -92,7 +92,7 @@ class TestUnknownBudgets:
     def test_unknown_budget_keeps_waiting(self, ledger_file: LedgerFile, mode: str) -> None:
         operator = sensor(prometheus_documents(), deferrable=True, timeout=60)
         with FaultyPrometheus(mode) as server:
-            extra = {"retries": 0, "read_timeout": 1}
+            extra = {"retries": 0}
             ran = run_task(
                 operator, connections={"prometheus_default": {"conn_type": "prometheus", "host": server.url, "extra": extra}}
             )
