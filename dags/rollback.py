@@ -8,7 +8,7 @@ the budget no longer burns, and writes the post-mortem. The steps are those of t
 |---|---|---|
 | `roll_back_model`, `recovered`, `post_mortem` succeed | rolled back, verified, documented | success |
 | `approve`: rejected, or no answer | nothing is moved; `recovered` waits half an hour for a manual fix | by `recovered` |
-| `culprit` is skipped | no single version fails: nothing is moved, the incident needs a manual analysis | by `recovered` |
+| `culprit` is skipped | no single version is known to fail: nothing is moved, analyse the incident by hand | by `recovered` |
 | `roll_back_model` fails | another version serves by now, or there is no previous version | failed |
 | `open` skips everything | another run handles this incident | success |
 | `open` skips all but `post_mortem` | the budget could not be measured for an hour | failed |

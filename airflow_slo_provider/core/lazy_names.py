@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
@@ -11,13 +12,20 @@ from typing import Any
 _ROOT = __name__.partition(".")[0]
 
 
-def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+def offer(
+    package: str,
+    holds: Mapping[str, str],
+    *,
+    modules: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
+) -> Callable[[str], Any]:
     """Offer names of other modules as lazy attributes of a package.
 
     :param package: ``__name__`` of the package
     :param holds: module -> names in it, separated by blanks, e.g. ``{"slo.budget.windows": "WindowSpan span_at"}``
     :param modules: name -> module, for modules that are offered under another name, e.g. ``{"exemplars":
         "tracing.recording.exemplars"}``
+    :param renamed: name of the previous release -> its name now; the old one works, with a warning
     :return: the package's ``__getattr__``
     """
     module_of = {name: f"{_ROOT}.{module}" for module, names in holds.items() for name in names.split()}
@@ -42,6 +50,13 @@ def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] 
     def load(name: str) -> Any:
         if name in submodules:
             return import_module(submodules[name])
+        if renamed and name in renamed:
+            warnings.warn(
+                f"{package}.{name} is now {renamed[name]}, and its old name will be removed in the next release",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return load(renamed[name])
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(module_of[name]), name)

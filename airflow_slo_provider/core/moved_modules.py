@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 _ROOT = __name__.partition(".")[0]
 
@@ -59,16 +60,20 @@ class MovedModules(MetaPathFinder):
             DeprecationWarning,
             stacklevel=2,
         )
-        return ModuleSpec(fullname, _StandIn(f"{_ROOT}.{new}"))
+        return ModuleSpec(fullname, _StandIn(f"{_ROOT}.{new}", f"{_ROOT}.{public}"))
 
 
 class _StandIn(Loader):
-    def __init__(self, new: str) -> None:
-        self._new = new
+    def __init__(self, new: str, public: str) -> None:
+        self._new, self._public = new, public
 
     def exec_module(self, module: ModuleType) -> None:
-        new = self._new
-        module.__dict__.update(__getattr__=lambda name: getattr(import_module(new), name), __doc__=f"Moved to {new}.")
+        def load(name: str) -> Any:
+            home = import_module(self._new)
+            # The public package also knows names that were changed.
+            return getattr(home, name) if hasattr(home, name) else getattr(import_module(self._public), name)
+
+        module.__dict__.update(__getattr__=load, __doc__=f"Moved to {self._new}.")
 
 
 def install() -> None:

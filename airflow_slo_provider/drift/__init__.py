@@ -25,4 +25,4 @@ _HOLDS = {
 }
 
 __all__ = sorted(name for names in _HOLDS.values() for name in names.split())
-__getattr__ = offer(__name__, _HOLDS)
+__getattr__ = offer(__name__, _HOLDS, renamed={"State": "DriftState"})

@@ -23,4 +23,5 @@ __getattr__ = offer(
         "evaluation.intervals.metric_estimates": "evaluate",
         "evaluation.verdict.outcomes": "ModelVerdict",
     },
+    renamed={"Outcome": "ModelVerdict"},
 )

@@ -92,10 +92,12 @@ class ModelRegistryHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Test the connection by requesting a model that does not exist; a working registry answers "not found"."""
+        from airflow_slo_provider.deployment.registries.history import RegistryError
+
         try:
             self.get_conn().get("airflow-slo-connection-test", "1")
         except Exception as error:  # every error is shown in the UI
-            if getattr(error, "reason", None) != "not_found":
+            if not (isinstance(error, RegistryError) and error.reason == "not_found"):
                 return False, str(error)
         return True, "The registry answers"
 

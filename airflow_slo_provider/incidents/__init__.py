@@ -42,4 +42,5 @@ __getattr__ = offer(
         "incidents.playbook_library": "IncidentPlaybook shipped_playbook shipped_playbooks",
         "incidents.timeline": "Entry StepState StepRecord timeline",
     },
+    renamed={"State": "StepState"},
 )

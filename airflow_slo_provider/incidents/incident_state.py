@@ -167,7 +167,7 @@ def blind_incident(
         return {}, None
     since = min(state.unknown_since for state in lost.values() if state.unknown_since is not None)
     reasons = dict.fromkeys(state.reason for state in lost.values() if state.reason)
-    named = ", ".join(sorted(name for name in lost if name)) or "anything"
+    named = ", ".join(sorted(name for name in lost if name)) or watch
     event = Incident(
         id=incident_id(f"blind-{watch}", since),
         kind=BLIND,

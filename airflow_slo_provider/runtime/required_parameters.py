@@ -111,7 +111,7 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
             f"{name} is the text of a list or mapping, {value[:200]!r}: pass the XCom itself (task.output), "
             "or set render_template_as_native_obj=True"
         )
-    if isinstance(value, Mapping) or not isinstance(value, Real | Iterable):
+    if isinstance(value, Mapping | bytes) or not isinstance(value, Real | Iterable):
         _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
     return tuple(_text(name, item) for item in text_list((value,) if isinstance(value, Real) else value))
 

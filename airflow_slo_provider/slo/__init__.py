@@ -100,4 +100,5 @@ __getattr__ = offer(
         "slo.export.prometheus_rules": "rules",
         "slo.budget.windows": "WindowSpan span_at",
     },
+    renamed={"Outcome": "GateOutcome", "Span": "WindowSpan"},
 )

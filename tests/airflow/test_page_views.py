@@ -129,6 +129,15 @@ class TestAge:
         assert "last known 99.99" in render("overview.html", **values)
         assert found.slos[1].exhausted_in is None
 
+    @pytest.mark.parametrize(("value", "shown"), [(None, "returned no value"), (0.97, "is unknown")])
+    def test_unknown_slo_tells_whether_a_value_was_returned(self, ledger: Ledger, value: float | None, shown: str) -> None:
+        ledger.record([slo_check("a", "NO_DATA", "unknown", None, value, NOW)], RunKey("d", "r", "t"))
+        view = read_slo(ledger, EVERYTHING, "a", now=NOW)
+        assert view is not None
+        text = render("slo.html", view=view)
+        assert shown in text and "No earlier value is known." in text
+        assert ("returned no value" in text) is (value is None)
+
     @pytest.mark.parametrize("window", ["1h", "1d"])
     def test_check_of_a_late_daily_dag_is_not_stale(self, ledger: Ledger, window: str) -> None:
         self.record(ledger, timedelta(hours=24, minutes=50), window=window)

@@ -143,6 +143,15 @@ def test_list_parameter_accepts_text_list_and_rendered_list(kind, more, name):
     assert rendered_value(kind, more, params={"x": {"a": 1}}, **{name: "{{ params.x }}"}).state == "failed"
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, b"ab", True])
+def test_list_parameter_of_invalid_type_fails_without_retry(value):
+    with dag():
+        operator = DriftOperator(task_id="t", reference="/r", current="/c", columns=value, retries=3)
+    ran = run_task(operator)
+    assert (ran.state, type(ran.error).__name__) == ("failed", "AirflowFailException")
+    assert f"columns is {value!r}, a {type(value).__name__}: write a text" in str(ran.error)
+
+
 def test_rendered_list_without_native_rendering_fails_with_a_remedy():
     with dag(native=False):
         operator = DriftOperator(

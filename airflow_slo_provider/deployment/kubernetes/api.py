@@ -191,7 +191,7 @@ class Cluster:
         :param name: name of the Deployment
         :param operations: operations of the JSON Patch
         :param dry_run: validate on the server without storing the change
-        :raises Conflict: when the resourceVersion in the patch is no longer current
+        :raises PatchConflict: when the resourceVersion in the patch is no longer current
         :raises DeploymentError: for any other failure
         """
         request = KubernetesRequest("patch", "deployments", namespace, name)

@@ -50,7 +50,7 @@ class DirectoryRegistry:
         :param model: name of the model
         :param version: name of the version
         :param source: directory (or one file) with the model
-        :raises Conflict: when the version exists with other files, since versions are immutable
+        :raises AliasConflict: when the version exists with other files, since versions are immutable
         """
         target = self._version(model, version)
         files = _files(source)

@@ -102,7 +102,7 @@ class ModelRegistry(Protocol):
 
         :param model: name of the model
         :param request: the requested move
-        :raises Conflict: when the alias names another version than expected, or this key moved it to another version before
+        :raises AliasConflict: when the alias names another version than expected, or this key moved it to another version before
         :raises RegistryError: when the registry cannot be reached, or there is no such version or predecessor
         """
         ...
@@ -115,7 +115,7 @@ def decide_move(model: str, state: AliasState, request: MoveRequest, *, now: dat
     :param state: state of the alias
     :param request: the requested move
     :param now: time of the move (aware); by default the current time
-    :raises Conflict: when the alias names another version than expected, or this key moved it to another version before
+    :raises AliasConflict: when the alias names another version than expected, or this key moved it to another version before
     :raises RegistryError: reason ``no_predecessor``
     """
     name = f"{model}@{request.alias}"
@@ -195,7 +195,7 @@ def _rolled_back_since(state: AliasState, request: MoveRequest) -> Move | None:
 def _require_same_target(before: Move, request: MoveRequest, name: str, did: str) -> None:
     """Check that a key requests the same move as before; it differs if a run was cleared and trained another version.
 
-    :raises Conflict: when it differs, since the earlier move would otherwise be reported as the requested one
+    :raises AliasConflict: when it differs, since the earlier move would otherwise be reported as the requested one
     """
     if request.to is not None and request.to != before.after:
         raise AliasConflict(

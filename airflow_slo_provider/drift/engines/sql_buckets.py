@@ -18,6 +18,7 @@ from airflow_slo_provider.drift.engines.sql_queries import (
     split_batches,
 )
 from airflow_slo_provider.drift.profiles.grid import Array, code_value
+from airflow_slo_provider.exceptions import InvalidMeasurement
 
 #: Kind, codes and closed flags of the edges to count at.
 Edges = tuple[str, Array, Array]
@@ -51,6 +52,8 @@ def count_rows(
                 sums += cut_sums(column, dialect, kind, codes, closed)
         (row,) = query(f"SELECT COUNT(*), {', '.join(sums)} {table.text}")[1]
         total, *answers = row
+        if len(answers) != len(sums):
+            raise InvalidMeasurement(f"the database returned {len(answers)} counts where {len(sums)} were requested")
         for column in batch:
             kind, codes, closed = edge_lists[column.name]
             if single:  # DuckDB's bins are keyed by their upper ends

@@ -141,7 +141,7 @@ class ColumnProfile:
         """
         first = other if self.kind == "empty" else self
         problem = self.problem or other.problem
-        if problem is None and other.kind not in (first.kind, "empty"):
+        if not problem and other.kind not in (first.kind, "empty"):
             problem = f"column {self.name} is {self.kind} ({self.dtype}) in one part and {other.kind} ({other.dtype}) in another"
         sums = {name: getattr(self, name) + getattr(other, name) for name in (*ROW_COUNTS, "unlisted")}
         merged = replace(first, problem=problem, **sums)

@@ -144,11 +144,11 @@ def _split(golden: GoldenSet, rule: SegmentRule) -> Iterator[tuple[str, NDArray[
 def _judge(shown: Sequence[Segment], rule: SegmentRule, confidence: float) -> tuple[Segment, ...]:
     compared = [(segment, segment.comparison) for segment in shown if segment.comparison is not None]
     # The comparison tests whether the candidate is good enough; a segment fails only if it is significantly too bad.
-    tested = [comparison for _, comparison in compared if comparison.pvalue is not None]
+    tested = [comparison for _, comparison in compared if _is_tested(comparison)]
     adjusted = iter(holm([_one_sided_pvalue(comparison, rule.margin) for comparison in tested]))
     judged = []
     for segment, comparison in compared:
-        if comparison.pvalue is None or comparison.delta is None:
+        if not _is_tested(comparison) or comparison.delta is None:
             judged.append(replace(segment, verdict=ModelVerdict.UNKNOWN, why=comparison.reason))
             continue
         pvalue, delta = next(adjusted), comparison.delta
@@ -159,6 +159,10 @@ def _judge(shown: Sequence[Segment], rule: SegmentRule, confidence: float) -> tu
         why = f"{segment.metric} {delta:+.4g} on {segment.rows} rows, margin {rule.margin:g}, p {pvalue:.3g} after Holm"
         judged.append(replace(segment, pvalue=pvalue, verdict=verdict, why=why))
     return tuple(judged)
+
+
+def _is_tested(comparison: Comparison) -> bool:
+    return comparison.pvalue is not None and comparison.delta is not None
 
 
 def _one_sided_pvalue(comparison: Comparison, margin: float) -> float:

@@ -32,22 +32,21 @@ def read_threshold(value: Any, metric: Metric) -> Threshold:
     """
     check_direction(metric)
     name = f"threshold of {metric.name}"
+    levels = value
     if isinstance(value, Threshold):
-        threshold = value
-    elif isinstance(value, Mapping):
-        if set(value) - {"fail", "warn"} or "fail" not in value:
-            raise ValueError(f"{name}: {dict(value)}; write a number, or {{'fail': ..., 'warn': ...}}")
-        warn = value.get("warn")
-        threshold = Threshold(_to_finite(value["fail"], name), None if warn is None else _to_finite(warn, name))
-    else:
-        threshold = Threshold(_to_finite(value, name))
-    for level in (threshold.fail, threshold.warn):
+        levels = {"fail": value.fail, "warn": value.warn}
+    elif not isinstance(value, Mapping):
+        levels = {"fail": value}
+    elif set(value) - {"fail", "warn"} or "fail" not in value:
+        raise ValueError(f"{name}: {dict(value)}; write a number, or {{'fail': ..., 'warn': ...}}")
+    fail = _to_finite(levels["fail"], name)
+    warn = None if levels.get("warn") is None else _to_finite(levels["warn"], name)
+    for level in (fail, warn):
         if metric.bounded and level is not None and not 0 <= level <= 1:
             raise ValueError(f"{name} is {level:g}; write a number from 0 to 1")
-    fail, warn = threshold.fail, threshold.warn
     if warn is not None and (warn < fail if metric.higher_is_better else warn > fail):
         raise ValueError(f"{name}: warn {warn:g} must lie {'above' if metric.higher_is_better else 'below'} fail {fail:g}")
-    return threshold
+    return Threshold(fail, warn)
 
 
 def read_margin(value: Any) -> float | dict[str, float]:

@@ -175,11 +175,11 @@ class SpanScope:
         try:
             from airflow_slo_provider.tracing.recording import request_spans as recording
 
-            tracer = self._tracer
+            request = self._tracer._request
             if self._is_request:
-                tracer._request = recording.RequestSpans(self._name, self._attributes, self._headers)
-            self._request = recording.SpansOutsideRequest() if tracer._request is None else tracer._request
-            self._open = self._request.enter(self._name, self._attributes, is_request=self._is_request)
+                self._tracer._request = request = recording.RequestSpans(self._name, self._attributes, self._headers)
+            self._request = request = request or recording.SpansOutsideRequest()
+            self._open = request.enter(self._name, self._attributes, is_request=self._is_request)
             return self._open[0]
         except Exception as error:
             log_failure(self._name, error)

@@ -47,6 +47,28 @@ def test_lazy_names_unknown_name_raises_attribute_error(face: str) -> None:
         _ = package(face).Nothing
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("slo.Outcome", "slo.GateOutcome"),
+        ("slo.Span", "slo.WindowSpan"),
+        ("slo.decisions.Outcome", "slo.GateOutcome"),
+        ("evaluation.Outcome", "evaluation.ModelVerdict"),
+        ("evaluation.comparing.Outcome", "evaluation.ModelVerdict"),
+        ("drift.State", "drift.DriftState"),
+        ("drift.results.State", "drift.DriftState"),
+        ("incidents.State", "incidents.StepState"),
+        ("incidents.model.State", "incidents.StepState"),
+    ],
+)
+def test_renamed_enum_works_under_its_old_name_with_a_warning(old: str, new: str) -> None:
+    (old_module, old_name), (new_module, new_name) = old.rsplit(".", 1), new.rsplit(".", 1)
+    said = rf"airflow_slo_provider[.]{new_module}[.]{old_name} is now {new_name}, and its old name will be removed"
+    with pytest.warns(DeprecationWarning, match=said):
+        found = getattr(package(old_module), old_name)
+    assert found is getattr(package(new_module), new_name)
+
+
 @pytest.mark.parametrize(("face", "name"), [("slo", "rules"), ("incidents", "timeline")])
 def test_lazy_names_function_survives_import_of_module_of_same_name(face: str, name: str) -> None:
     program = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from airflow_slo_provider import drift
 from airflow_slo_provider.drift import SQLData
 from airflow_slo_provider.drift.engines import sql
+from airflow_slo_provider.drift.engines.sql_buckets import count_rows
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
 from airflow_slo_provider.drift.engines.sql_queries import (
     SQLColumn,
@@ -196,3 +198,9 @@ def test_database_interrupted_while_fetching_raises_transient_error() -> None:
     with pytest.raises(QueryError, match=r"interrupted; query: SELECT .*; asked: numbers on disk") as caught:
         SQLData.of(connection, "SELECT x, reached(x) AS y FROM numbers", name="numbers on disk").profile()
     assert (caught.value.reason, caught.value.transient) == ("timeout", True)
+
+
+def test_row_with_too_few_counts_is_invalid() -> None:
+    edges = {"amount": ("float", np.array([1, 2]), np.array([True, True]))}
+    with pytest.raises(InvalidMeasurement, match="returned 1 counts where 2 were requested"):
+        list(count_rows(lambda text: (["n", "a"], [(10, 4)]), ROWS, DIALECTS["sqlite"], [AMOUNT], edges))

@@ -79,6 +79,10 @@ def test_threshold_written_in_a_dag_is_read_or_rejected() -> None:
     for value in ("much", True, float("nan"), {"warn": 1}, {"fail": 1, "wran": 2}, {"fail": 0.9, "warn": 0.8}):
         with pytest.raises(ValueError, match="accuracy"):
             read_threshold(value, find_metric("accuracy"))
+    for value in (Threshold(float("nan")), Threshold(0.9, float("nan")), Threshold(float("inf"))):
+        for metric in ("accuracy", "rmse"):
+            with pytest.raises(ValueError, match=f"threshold of {metric} is (nan|inf), not a number"):
+                read_threshold(value, find_metric(metric))
     for metric, value in (("brier", 20), ("roc_auc", -1), ("ndcg@10", 1.5), ("recall", {"fail": 0.9, "warn": 90})):
         with pytest.raises(ValueError, match="write a number from 0 to 1"):
             read_threshold(value, find_metric(metric))

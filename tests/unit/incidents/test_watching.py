@@ -114,6 +114,11 @@ class TestBlind:
         assert (event.kind, event.evidence["subjects"], event.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
         assert blind_incident(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
 
+    def test_blind_incident_without_named_subject_names_the_watch(self):
+        _, event = blind_incident(self.states("", minutes="c??????"), T0 + 6 * MINUTE, LIMITS, watch="latency of checkout")
+        assert event is not None
+        assert event.message.startswith("latency of checkout could not be measured for 5 min")
+
     def test_blind_incident_is_sent_again_after_a_measurement(self):
         state, _ = run_polls("c??????")
         ((_, state),) = blind_incident({"a": state}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
