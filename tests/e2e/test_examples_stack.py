@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.ledger import RunKey, open_ledger
+from airflow_slo_provider.results import CheckResult
 from tests.e2e.approvals import answer, pause
 
 pytestmark = pytest.mark.e2e
@@ -104,6 +106,12 @@ def test_rollback_example_reverts_and_documents_a_bad_release(airflow_stack, rol
 
     # The same incident, triggered manually and rejected: nothing is moved.
     incident = {**client.xcom("rollback", run_id, "playbook.open", key="incident"), "id": "by-hand"}
+    # New failures, since those of the rehearsal leave the short windows after five minutes, which ends the wait as recovered.
+    failing = CheckResult(
+        kind="requests", name="recommender/requests", verdict="pass", good=0, total=2000, model_version=moves[1].after
+    )
+    with open_ledger(f"sqlite:///{airflow_stack.home / 'slo_ledger.db'}") as ledger:
+        ledger.record([failing], RunKey("test", "by-hand", "requests"))
     run_id = client.trigger("rollback", conf={"incident": incident})
     answer(client, "rollback", run_id, "playbook.approve", "Reject")
     client.wait_for_task("rollback", run_id, "playbook.recovered", states=("running", "up_for_reschedule"), timeout=60)
