@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.incidents import Incident, PlaybookStep, StepRecord, StepState
 from airflow_slo_provider.incidents.playbook import Kind
@@ -183,6 +184,31 @@ class TestPostMortem:
         ran, text = self.run_post_mortem(tmp_path)
         assert isinstance(ran.error, AirflowFailException) and "Roll back: failed no such version" in str(ran.error)
         assert "Roll back: failed; do it manually" in text
+
+    @pytest.mark.parametrize(
+        ("phase", "state", "ends"),
+        [
+            ("resolution", "failed", "failed"),
+            ("mitigation", "failed", "failed"),
+            ("diagnosis", "failed", "success"),
+            ("resolution", "skipped", "success"),
+            ("resolution", "success", "success"),
+        ],
+    )
+    def test_step_that_failed_without_a_record_fails_post_mortem(
+        self, ledger_file: LedgerFile, tmp_path: Path, phase: str, state: str, ends: str
+    ):
+        """Its worker was killed, or it was marked as failed, before it began: Airflow knows that, and the ledger does not."""
+        step = Returns(task_id="wait")
+        StepRecorder(PlaybookStep(phase=phase, action="Wait", id="wait", kind=Kind.OPERATOR)).attach(step)
+        task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
+        in_dag(task)
+        task.dag.add_task(step)
+        step >> task
+        answers = {comms.GetTaskStates: comms.TaskStatesResult(task_states={"r": {"wait": state}})}
+        ran = run_task(task, conf=conf(incident()), run_id="r", answers=answers)
+        assert ran.state == ends, ran.error
+        assert ("Wait: failed its task failed before it could record anything" in str(ran.error)) is (ends == "failed")
 
     def test_unreached_mitigation_after_failed_diagnosis_fails_post_mortem(self, ledger_file: LedgerFile, tmp_path: Path):
         """The rollback waits for the culprit: Airflow calls it upstream_failed, and there is no record of it."""

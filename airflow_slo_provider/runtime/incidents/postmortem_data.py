@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.incidents.incident import Incident
@@ -39,6 +39,7 @@ def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Doc
         for step in facts.get("steps", ())
         if isinstance(step, Mapping) and "id" in step
     ]
+    steps |= {step.step_id: step for step in _lost_steps(context, steps)}
     order = {step: number for number, (step, _, _) in enumerate(planned)}
     found = [*steps.values(), *unreached_steps(planned, steps)]
     ordered = sorted(found, key=lambda step: order.get(step.step_id, len(order)))
@@ -54,6 +55,33 @@ def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Doc
         run=f"{run.dag_id} / {run.run_id}",
         opened=bool(own),
     )
+
+
+def _lost_steps(context: Mapping[str, Any], recorded: Container[str]) -> list[StepRecord]:
+    """Return the steps whose tasks failed without a record, e.g. because a worker was killed before the task began.
+
+    :param context: Airflow's task context
+    :param recorded: ids of the steps that have a record
+    """
+    from airflow_slo_provider.runtime.gates.gate_instances import instance_states
+
+    upstream = context["task"].get_flat_relatives(upstream=True)
+    unknown = {
+        task.task_id: task.incident_step
+        for task in upstream
+        if hasattr(task, "incident_step") and task.incident_step.id not in recorded
+    }
+    return [
+        StepRecord(
+            step_id=step.id,
+            phase=str(step.phase),
+            action=step.action,
+            state=StepState.FAILED,
+            message="its task failed before it could record anything",
+        )
+        for task_id, step in sorted(unknown.items())
+        if "failed" in instance_states(task_id, context).values()
+    ]
 
 
 def record_incident_end(context: Mapping[str, Any], postmortem: PostMortem, files: Mapping[str, str]) -> None:

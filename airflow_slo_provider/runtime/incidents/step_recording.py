@@ -44,6 +44,7 @@ class StepRecorder:
                 hook(context, result)
             self.done(context, result)
 
+        task.incident_step = self.step  # type: ignore[attr-defined]  # read by the post-mortem
         # Recorded before the task succeeds, because downstream tasks read the record.
         task._post_execute_hook = after
         task.on_execute_callback = [*task.on_execute_callback, self.began]
