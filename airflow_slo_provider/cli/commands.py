@@ -14,23 +14,45 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.cli.server_check import ServerReport
     from airflow_slo_provider.slo.budget.reports import SLOReport
     from airflow_slo_provider.slo.catalog import SLOCatalog
+    from airflow_slo_provider.slo.documents.document_files import Reading
 
 
 def validate(args: Namespace) -> None:
-    """Print every error and warning of SLO documents; exit with 1 if there is an error."""
-    from airflow_slo_provider.slo import read
-
-    reading = read(args.path)
-    for error in reading.faults:
+    """Print every error and warning of SLO documents; exit with 1 if there is an error, with 2 if the server fails."""
+    reading = _read(args.path, args.sloth_period, exit_code=1)
+    errors, warnings = reading.faults, reading.warnings
+    if args.against and reading.catalog is not None:
+        on_server = _check_on_server(reading.catalog, args.against)
+        print("\n".join(on_server.lines))
+        errors, warnings = [*errors, *on_server.errors], [*warnings, *on_server.warnings]
+    for error in errors:
         print(f"error: {error}")
-    for warning in reading.warnings:
+    for warning in warnings:
         print(f"warning: {warning}")
-    counts = f"{_count(reading.faults, 'error')}, {_count(reading.warnings, 'warning')}"
-    if reading.catalog is None:
+    counts = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    if reading.catalog is None or errors:
         exit_with(1, counts)
     print(f"{_count(reading.catalog.slos, 'SLO')}, {counts}")
+
+
+def _check_on_server(catalog: SLOCatalog, conn_id: str) -> ServerReport:
+    """Check the Prometheus queries on the server of a connection; exit with 2 if the server or the connection fails."""
+    from airflow_slo_provider.cli.server_check import check_on_server
+    from airflow_slo_provider.exceptions import MeasurementError
+    from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
+    from airflow_slo_provider.runtime.error_budget.indicator_sources import source_for
+    from airflow_slo_provider.slo.model import DataSource
+
+    read_connections_from_database()
+    try:
+        source = source_for("Prometheus", DataSource("--against", "Prometheus", {"airflowConnId": conn_id}))
+        assert isinstance(source, PrometheusSource)
+        return check_on_server(catalog, source, datetime.now(UTC))
+    except MeasurementError as error:
+        exit_with(2, str(error))
 
 
 def status(args: Namespace) -> None:
@@ -39,7 +61,7 @@ def status(args: Namespace) -> None:
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
     from airflow_slo_provider.slo.budget.evaluation_time import read_evaluation_time
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
-    from airflow_slo_provider.slo.budget.reports import Status
+    from airflow_slo_provider.slo.budget.reports import Status, report_titles
     from airflow_slo_provider.slo.budget.text_table import table
 
     catalog = load_documents(args.path, exit_code=2)
@@ -52,9 +74,9 @@ def status(args: Namespace) -> None:
         print(json.dumps({"at": at.astimezone(UTC).isoformat(), "slos": [_report_json(report) for report in reports]}, indent=2))
     else:
         print(table(reports))
-        for report in reports:
-            if report.status is not Status.HEALTHY:
-                print(f"{report.name}: {report.error or report.message}")
+        for title, report in zip(report_titles(reports), reports, strict=True):
+            if report.status is not Status.HEALTHY or report.declaration:
+                print(f"{title}: {report.error or report.message}")
     if any(report.status.is_unknown for report in reports):
         sys.exit(2)
     if any(report.remaining is not None and report.remaining <= 0 for report in reports):
@@ -66,7 +88,7 @@ def rules(args: Namespace) -> None:
     from airflow_slo_provider.slo import rules as write_rules
     from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 
-    catalog = load_documents(args.path, exit_code=1)
+    catalog = load_documents(args.path, exit_code=1, sloth_period=args.sloth_period)
     with exit_on_error(1):
         text = write_rules(catalog, select=args.select, interval=args.interval, extra_labels=_parse_labels(args.label))
         selected = replace(catalog, slos=catalog.select(args.select)) if args.select else catalog
@@ -79,15 +101,14 @@ def rules(args: Namespace) -> None:
             Path(args.grafana).write_text(json.dumps(dashboard, indent=2) + "\n", encoding="utf-8")
 
 
-def load_documents(paths: Sequence[str], *, exit_code: int) -> SLOCatalog:
+def load_documents(paths: Sequence[str], *, exit_code: int, sloth_period: str | None = None) -> SLOCatalog:
     """Read SLO documents and print warnings on standard error; exit if the documents have errors.
 
     :param paths: files and directories
     :param exit_code: the exit code if the documents have errors
+    :param sloth_period: time window of sloth's SLOs; ``[slo] sloth_period`` by default
     """
-    from airflow_slo_provider.slo import read
-
-    reading = read(paths)
+    reading = _read(paths, sloth_period, exit_code=exit_code)
     for warning in reading.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if reading.catalog is None:
@@ -95,6 +116,14 @@ def load_documents(paths: Sequence[str], *, exit_code: int) -> SLOCatalog:
             print(f"error: {error}", file=sys.stderr)
         exit_with(exit_code, f"{_count(reading.faults, 'error')} in the documents; correct them first")
     return reading.catalog
+
+
+def _read(paths: Sequence[str], sloth_period: str | None, *, exit_code: int) -> Reading:
+    from airflow_slo_provider.runtime.error_budget.sloth_period import configured_sloth_period
+    from airflow_slo_provider.slo import read
+
+    with exit_on_error(exit_code):
+        return read(paths, sloth_period=sloth_period or configured_sloth_period())
 
 
 def _report_json(report: SLOReport) -> dict[str, Any]:

@@ -11,7 +11,17 @@ _HISTORY = "airflow_slo_provider.cli.history"
 _LEDGER = "airflow_slo_provider.cli.ledger"
 
 ARG_PATH = Arg(("path",), metavar="PATH", nargs="+", help="SLO documents: files, or directories that hold *.yaml and *.yml files")
-ARG_SELECT = Arg(("--select",), metavar="NAME", action="append", help="Only the SLO of this name; may be set several times")
+ARG_AGAINST = Arg(
+    ("--against",),
+    metavar="CONNECTION",
+    help="Also check the Prometheus queries on the server of this Airflow connection: their series, and how long they take",
+)
+ARG_SELECT = Arg(
+    ("--select",),
+    metavar="NAME",
+    action="append",
+    help="Only the SLO of this name, or SERVICE/NAME if services share it; may be set several times",
+)
 ARG_AT = Arg(("--at",), metavar="ISO", help="The time to evaluate, e.g. 2026-11-24T05:00:00+00:00 (default: now)")
 ARG_OUTPUT = Arg(("-o", "--output"), choices=("table", "json"), default="table", help="Output format (default: table)")
 ARG_OUTPUT_FILE = Arg(("--output-file",), metavar="FILE", help="Write the rules here (default: to standard output)")
@@ -20,6 +30,9 @@ ARG_INTERVAL = Arg(
 )
 ARG_LABEL = Arg(("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be set several times")
 ARG_GRAFANA = Arg(("--grafana",), metavar="FILE", help="Also write a Grafana dashboard over the recorded series, as JSON")
+ARG_SLOTH_PERIOD = Arg(
+    ("--sloth-period",), metavar="DURATION", help="Time window of sloth's SLOs, e.g. 28d (default: [slo] sloth_period, else 30d)"
+)
 ARG_SINCE = Arg(("--since",), metavar="ISO", help="Start of the time range (report: 30 days before the end; decisions: no limit)")
 ARG_UNTIL = Arg(("--until",), metavar="ISO", help="End of the time range (default: now)")
 ARG_LIMIT = Arg(("--limit",), metavar="N", type=int, default=20, help="Show at most N, newest first (default: 20)")
@@ -61,10 +74,11 @@ SLO_COMMANDS = (
         help="Check SLO documents: list every error with its file and line",
         description=(
             "Reads the documents together and lists every error and every warning with file, line and path in the document. "
-            "Exits with 1 if there is an error, else with 0."
+            "With --against, each Prometheus indicator is also measured over its SLO's window on that server, and a metric "
+            "without series is an error. Exits with 1 if there is an error, with 2 if the server fails, else with 0."
         ),
         func=lazy_load_command(f"{_MODULE}.validate"),
-        args=(ARG_PATH,),
+        args=(ARG_PATH, ARG_AGAINST, ARG_SLOTH_PERIOD),
     ),
     ActionCommand(
         name="status",
@@ -117,7 +131,7 @@ SLO_COMMANDS = (
             "multi-window, multi-burn-rate alerts. Exits with 1 if the documents have errors."
         ),
         func=lazy_load_command(f"{_MODULE}.rules"),
-        args=(ARG_PATH, ARG_SELECT, ARG_OUTPUT_FILE, ARG_INTERVAL, ARG_LABEL, ARG_GRAFANA),
+        args=(ARG_PATH, ARG_SELECT, ARG_OUTPUT_FILE, ARG_INTERVAL, ARG_LABEL, ARG_GRAFANA, ARG_SLOTH_PERIOD),
     ),
     GroupCommand(
         name="environment",

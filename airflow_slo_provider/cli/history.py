@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.cli.commands import exit_on_error, exit_with, load_documents, read_connections_from_database
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.ledger.queries.changes import HistoryEntry
     from airflow_slo_provider.results import CheckResult
@@ -27,7 +28,7 @@ _COLUMN_NAMES = ("when (UTC)", "what", "outcome", "version", "DAG run", "why")
 
 def report(args: Namespace) -> None:
     """Print the history of error budgets from the recorded checks; exit with 2 if an SLO has no recorded check."""
-    from airflow_slo_provider.core.slo_key import SLOKey
+    from airflow_slo_provider.core.slo_key import SLOKey, display_names
     from airflow_slo_provider.ledger.queries import checks as check_queries
     from airflow_slo_provider.slo.budget.history import format_history_table, summarise_history
 
@@ -36,12 +37,14 @@ def report(args: Namespace) -> None:
     with _open_ledger(args) as ledger:
         until = _read_time(args.until) or datetime.now(UTC)
         since = _read_time(args.since) or until - timedelta(days=30)
-        slos = {SLOKey(slo.service, name) for slo in catalog.select(args.select) for name, _ in slo.parts()}
+        parts = [(SLOKey(slo.service, name), slo) for slo in catalog.select(args.select) for name, _ in slo.parts()]
+        slos = dict(parts)
         source, hint = _describe(ledger), _other_rows(ledger)
-        for slo in slos:
+        for slo, document in slos.items():
             rows = check_queries.stream(ledger, "slo", slo.name, since=since, until=until)
             # An SLO of another service may have the same name.
-            checks += [_without_unused_evidence(row.result) for row in rows if SLOKey.of(row.result) == slo]
+            grouped = bool(document.options.group_by)
+            checks += [_without_unused_evidence(row.result) for row in rows if _is_about(row.result, slo, grouped=grouped)]
     histories = summarise_history(checks)
     if args.output == "json":
         print(json.dumps([asdict(history) for history in histories], indent=2, default=datetime.isoformat))
@@ -50,7 +53,9 @@ def report(args: Namespace) -> None:
         print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded{suffix}")
         print(f"{source}\n")
         print(format_history_table(histories))
-    missing = sorted({slo.name for slo in slos} - {history.name for history in histories})
+    shown = display_names(slos)
+    recorded = {SLOKey.of(check)._replace(labels="") for check in checks}
+    missing = sorted(shown[slo] for slo in slos.keys() - recorded)
     if missing:
         exit_with(2, f"no check recorded in this time range: {', '.join(missing)} ({source}){hint}")
 
@@ -63,6 +68,12 @@ def _open_ledger(args: Namespace) -> Iterator[Ledger]:
     read_connections_from_database()
     with exit_on_error(), open_default_ledger(for_display=True) as ledger:
         yield ledger.seen_by_tests() if args.test_runs else ledger
+
+
+def _is_about(check: CheckResult, slo: SLOKey, *, grouped: bool) -> bool:
+    """Return whether a check is about an SLO, or one of its groups."""
+    key = type(slo).of(check)
+    return (key._replace(labels="") if grouped else key) == slo
 
 
 def _without_unused_evidence(check: CheckResult) -> CheckResult:
@@ -148,6 +159,7 @@ def backfill(args: Namespace) -> None:
     from airflow_slo_provider.runtime.error_budget.decision import evaluate
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
     from airflow_slo_provider.slo.budget.ledger_records import slo_checks
+    from airflow_slo_provider.slo.budget.reports import report_titles
 
     catalog = load_documents(args.path, exit_code=2)
     read_connections_from_database()
@@ -165,7 +177,8 @@ def backfill(args: Namespace) -> None:
                     # services by then. SLOs of different services may have the same name.
                     task_id = f"backfill-{sha256(service.encode()).hexdigest()[:12]}"
                     ledger.record(checks, RunKey(BACKFILL, at.isoformat(), task_id))
-                statuses = ", ".join(f"{report.name} {report.status}" for report in decision.reports)
+                found = zip(report_titles(decision.reports), decision.reports, strict=True)
+                statuses = ", ".join(f"{title} {report.status}" for title, report in found)
                 print(f"{at:%Y-%m-%d %H:%M} UTC  {statuses}", flush=True)
                 unknown += any(report.status.is_unknown for report in decision.reports)
     print(f"{len(times)} times recorded, {unknown} of them with an SLO that could not be measured")

@@ -17,6 +17,8 @@ from airflow_slo_provider.exceptions import Fault
 _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200
 #: Limits of the spelling suggestions, beyond which they are too slow; there are about 600 time zones.
 _MAX_KNOWN, _MAX_WORD = 700, 100
+#: Similarity from which a name is suggested, see ``difflib.get_close_matches``.
+_SIMILAR = 0.6
 _MAX_MESSAGE, _MAX_LABEL = 600, 150
 N = TypeVar("N", ScalarNode, SequenceNode, MappingNode)
 
@@ -70,7 +72,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     if len(by_lower) > _MAX_KNOWN or len(word) > _MAX_WORD:
         return ""
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    lower = word.lower()
+    letters = set(lower)
+    # Letters of the word that a name does not have cannot match: this leaves out most names, ten times faster than difflib.
+    possible = [
+        name for name in by_lower if 2 * (len(lower) - len(letters.difference(name))) >= _SIMILAR * (len(lower) + len(name))
+    ]
+    close = difflib.get_close_matches(lower, possible, n=1, cutoff=_SIMILAR)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
 
 

@@ -76,6 +76,12 @@ class Incident:
         values |= {key: writable(value) for key, value in values.items() if isinstance(value, str)}
         return cls(**values)
 
+    @property
+    def slo(self) -> str:
+        """The SLO, as ``service/name`` if the incident names the service; empty if it names no SLO."""
+        name, service = self.value_at("slo"), self.evidence.get("slo_service")
+        return f"{service}/{name}" if name and service else str(name or "")
+
     def value_at(self, path: str) -> Any:
         """Return a field of the incident, or of its evidence by a dotted path; None if it is missing.
 

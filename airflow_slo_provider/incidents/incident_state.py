@@ -7,7 +7,7 @@ cool-down. Flapping in the meantime belongs to the same incident. Unknown never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,6 +39,7 @@ class PollResult:
     :param message: one sentence; the cause, if it is unknown
     :param since: when it began, if the source reports it
     :param evidence: JSON-serialisable
+    :param earlier_subjects: subjects that the same SLO or alert may have had before, with or without its service
     """
 
     subject: str
@@ -47,6 +48,7 @@ class PollResult:
     message: str = ""
     since: datetime | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    earlier_subjects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,40 @@ class WatchState:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not the state of a watch: {str(data)[:200]}") from error
+
+
+def renamed_states(states: Mapping[str, WatchState], seen: Iterable[PollResult]) -> dict[str, WatchState]:
+    """Return the states to change because the service of their incident is not that of the subject.
+
+    An open incident follows its SLO when the subject gets the service (a second service uses the name) or loses it. Of a subject
+    that is now the SLO of another service, the incident is dropped: it would hide an incident of the new one.
+
+    :param states: states by subject
+    :param seen: the results of the poll
+    """
+    changed: dict[str, WatchState] = {}
+    for result in seen:
+        service = _service(result.evidence)
+        if not service:
+            continue
+        incident = states.get(result.subject, WatchState()).incident
+        if incident is not None and _service(incident.evidence) not in ("", service):
+            changed.setdefault(result.subject, WatchState())
+        elif incident is None:
+            for earlier in result.earlier_subjects:
+                moved = states.get(earlier, WatchState())
+                if moved.incident is not None and _service(moved.incident.evidence) == service:
+                    changed |= {result.subject: moved, earlier: WatchState()}
+    return changed
+
+
+def _service(evidence: Mapping[str, Any]) -> str:
+    """Return the service of the SLO in the evidence of an incident; empty if it is not known."""
+    labels = evidence.get("labels")
+    names, values = ("slo_service", "service"), evidence
+    if isinstance(labels, Mapping):  # of an alert, whose label service need not be the service of the SLO
+        names, values = ("slo_service", "sloth_service"), labels
+    return next((str(values[name]) for name in names if values.get(name)), "")
 
 
 def next_watch_state(

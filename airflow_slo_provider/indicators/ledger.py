@@ -32,7 +32,8 @@ from airflow_slo_provider.ledger.store import Ledger
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
-from airflow_slo_provider.slo.model import Indicator, RatioMetric, ThresholdMetric
+from airflow_slo_provider.slo.ledger_metric import find_ledger_problem
+from airflow_slo_provider.slo.model import Indicator, ThresholdMetric
 
 MOST_POINTS = 1_000_000
 _OWN_KINDS = ("slo", "decision")
@@ -172,27 +173,12 @@ def _read_indicator(indicator: Indicator) -> _CheckIndicator:
     sources = indicator.metric.sources
     name, spec = sources[0].query.strip(), sources[0].spec
     kind, service = spec.get("kind"), spec.get("service")
-    unknown, events = spec.get("unknown", "bad"), spec.get("events", False)
-    keys = ("kind", "service", "unknown", "events")
-    selections = [(source.query.strip(), *(source.spec.get(key) for key in keys)) for source in sources]
-    problem = None
-    if selections.count(selections[0]) < len(selections):
-        problem = "good and total name different checks; a ledger ratio is the share of one check that passed"
-    elif not name:
-        problem = "the query is empty; write the name of a check"
-    elif service is not None and (kind != "slo" or not service):
-        problem = f"metricSource.spec.service {service!r} belongs to kind: slo, and names one"
-    elif unknown not in ("bad", "ignore"):
-        problem = f"metricSource.spec.unknown {unknown!r} is neither bad nor ignore"
-    elif not isinstance(events, bool):
-        problem = f"metricSource.spec.events {events!r} is neither true nor false"
-    elif isinstance(indicator.metric, RatioMetric) and indicator.metric.raw_type == "failure":
-        problem = "a raw ratio of type failure is not defined for checks; use good and total"
-    elif isinstance(indicator.metric, ThresholdMetric) and events:
-        problem = "metricSource.spec.events belongs to a ratio metric; a threshold metric compares each check's value"
+    problem = find_ledger_problem(indicator)
     if problem:
         raise QueryError(problem, reason="bad_query", query=f"ledger: {kind or '*'}/{name}")
-    return _CheckIndicator(_CheckName(name, None if kind is None else str(kind), service), unknown == "ignore", events)
+    return _CheckIndicator(
+        _CheckName(name, None if kind is None else str(kind), service), spec.get("unknown") == "ignore", spec.get("events", False)
+    )
 
 
 def _between(points: Sequence[Point], start: datetime, end: datetime) -> Sequence[Point]:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _BATCH = 5_000
 #: Columns that a row's identity is computed from.
-_CHECK_KEY = ("kind", "name", "labels", "dag_id", "run_id", "task_id", "map_index", "attempt", "test_run")
+_CHECK_KEY = (
+    "identity", "kind", "name", "service", "labels", "dag_id", "run_id", "task_id", "map_index", "attempt", "test_run",
+)  # fmt: skip
 _CORRECTION_KEY = ("service", "name", "labels", "starts")
 
 
@@ -71,7 +73,8 @@ def adopt(ledger: Ledger) -> Adopted:
 
     def check_key(row: Any) -> str:
         key = RunKey(row.dag_id, row.run_id, row.task_id, row.map_index, attempt=row.attempt, test_run=bool(row.test_run))
-        return replace(key, environment=name).identity(row.kind, row.name, row.labels)
+        has_service = row.identity != key.identity(row.kind, row.name, row.labels)
+        return replace(key, environment=name).identity(row.kind, row.name, row.labels, row.service if has_service else "")
 
     def correction_key(row: Any) -> str:
         return correction_identity(name, row.service, row.name, row.labels, row.starts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.slo_key import group_text
+
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.records import Recorded, RunKey
 
@@ -26,6 +28,7 @@ def index_text(key: RunKey, evidence: Mapping[str, Any] | None = None) -> str:
 
 
 def shown_name(row: Recorded) -> str:
-    """Return the name of a recorded check, with the map index if the check is named after its mapped task."""
+    """Return the name of a recorded check, with its group, and with the map index if it is named after its mapped task."""
     own = row.result.name == f"{row.key.dag_id}.{row.key.task_id}"
-    return row.result.name + (index_text(row.key, row.result.evidence) if own else "")
+    index = index_text(row.key, row.result.evidence) if own else ""
+    return f"{row.result.name}{group_text(row.result.labels)}{index}"

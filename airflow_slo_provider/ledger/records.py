@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -56,17 +56,20 @@ class RunKey:
     test_run: bool = False
     instance: str = field(default="", compare=False)
 
-    def identity(self, kind: str, name: str, labels: str = "") -> str:
+    def identity(self, kind: str, name: str, labels: str = "", service: str = "") -> str:
         """Return the unique key of this task instance's row for a check: a digest, which fits any database's index.
 
         :param kind: kind of the check
         :param name: name of the check
         :param labels: labels of the check, as written by :func:`.labels_text`
+        :param service: service of the check, if the task instance records checks of several services under this name
         """
         parts: list[Any] = [self.dag_id, self.run_id, self.task_id, self.map_index, kind, name]
         more = [self.environment, labels, self.attempt, int(self.test_run)]
-        if any(more):  # rows of older releases without these fields keep the digest that they were written with
+        if any(more) or service:  # rows of older releases without these fields keep the digest that they were written with
             parts += more
+        if service:
+            parts.append(service)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -78,17 +81,20 @@ class Recorded:
     """One recorded check: a row of the ledger.
 
     :param number: the database's row number: of two rows, the later written one has the greater number, regardless of clocks
+    :param stored_identity: the row's key as stored; empty if the record was not read from a ledger
     """
 
     result: CheckResult
     key: RunKey
     recorded_at: datetime
     number: int = field(default=0, compare=False)
+    stored_identity: str = field(default="", compare=False)
 
     @property
     def identity(self) -> str:
         """The row's key, see :meth:`RunKey.identity`."""
-        return self.key.identity(self.result.kind, self.result.name, labels_text(self.result.labels))
+        computed = self.key.identity(self.result.kind, self.result.name, labels_text(self.result.labels))
+        return self.stored_identity or computed
 
 
 class Point(NamedTuple):
@@ -116,6 +122,27 @@ def microseconds(time: datetime, *, what: str = "time") -> int:
 def from_microseconds(value: int) -> datetime:
     """Convert microseconds since 1970 back to an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=value)
+
+
+def to_rows(results: Iterable[CheckResult], key: RunKey, *, recorded_at: int) -> list[dict[str, Any]]:
+    """Convert the checks of a task instance to rows; of two with the same identity the last one is kept.
+
+    SLOs of several services may have the same name; only their rows have the service in their identity, so that all other rows
+    keep the identity of older releases.
+
+    :param results: the check results
+    :param key: the task instance that recorded them
+    :param recorded_at: microseconds since 1970
+    :raises LedgerError: when an id or a name is longer than the ledger can index
+    """
+    rows = [to_row(result, key, recorded_at=recorded_at) for result in results]
+    services: dict[str, set[str]] = {}
+    for row in rows:
+        services.setdefault(row["identity"], set()).add(row["service"])
+    for row in rows:
+        if len(services[row["identity"]]) > 1:
+            row["identity"] = key.identity(row["kind"], row["name"], row["labels"], row["service"])
+    return list({row["identity"]: row for row in rows}.values())
 
 
 def to_row(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, Any]:
@@ -170,7 +197,7 @@ def from_row(row: Mapping[str, Any]) -> Recorded:
         schema_version=row["result_version"],
     )
     key = RunKey(**{**{name: row[name] for name in _KEY_FIELDS}, "test_run": bool(row["test_run"])})
-    return Recorded(result, key, from_microseconds(row["recorded_at"]), row["id"])
+    return Recorded(result, key, from_microseconds(row["recorded_at"]), row["id"], row["identity"])
 
 
 def _to_number(value: Any) -> float | None:

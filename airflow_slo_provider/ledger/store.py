@@ -16,7 +16,7 @@ from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import row_writer
 from airflow_slo_provider.ledger.engine import describe, make_engine, parse_url, transaction
 from airflow_slo_provider.ledger.reader import MOST_ROWS, LedgerReader
-from airflow_slo_provider.ledger.records import Recorded, RunKey, from_row, to_row
+from airflow_slo_provider.ledger.records import Recorded, RunKey, from_row, to_row, to_rows
 from airflow_slo_provider.ledger.schema.migrations import check_version, migrate, newest_schema, version_of
 from airflow_slo_provider.ledger.schema.tables import COLUMNS, checks
 from airflow_slo_provider.results import CheckResult
@@ -120,7 +120,7 @@ class Ledger(LedgerReader):
 
         A row already written by a later try is kept: a try that was considered dead must not overwrite its successor.
 
-        :param results: the check results; of two with the same kind, name and labels the last one is written
+        :param results: the check results; of two with the same kind, name, service and labels the last one is written
         :param key: the task instance that recorded them
         """
         results = list(results)
@@ -177,9 +177,8 @@ class Ledger(LedgerReader):
 
     def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey, *, replaces: bool = False) -> None:
         own, now = self._own(key), time.time_ns() // 1000
-        rows = {row["identity"]: row for row in (to_row(result, own, recorded_at=now) for result in results)}
         # All writers lock rows in the same order, to avoid deadlocks.
-        ordered = [rows[identity] for identity in sorted(rows)]
+        ordered = sorted(to_rows(results, own, recorded_at=now), key=lambda row: str(row["identity"]))
         if replaces and ordered:
             row_writer.delete_replaced(connection, ordered, own)
         if ordered and connection.dialect.name in row_writer.UPSERTS:

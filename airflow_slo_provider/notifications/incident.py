@@ -170,6 +170,7 @@ class IncidentNotifier(BaseNotifier):
             requests.append((self.webhook_conn_id, "", dict(message)))
         if self.alertmanager_conn_id:
             labels = {"alertname": "SLOIncident", "slo": str(message["slo"]), "severity": str(message["severity"])}
+            labels["slo_service"] = str((message["incident"].get("evidence") or {}).get("slo_service") or "")
             labels["incident"] = str(message["incident"].get("id", ""))
             annotations = {"summary": message["title"], "description": message["text"]}
             annotations |= {"runbook_url": self.playbook_url} if self.playbook_url else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,21 +21,30 @@ if TYPE_CHECKING:
 class _ErrorBudgetOperator(DocumentFields):
     """Common base class of both gates."""
 
-    template_fields: Sequence[str] = (*DocumentFields.template_fields, "at")
+    template_fields: Sequence[str] = (*DocumentFields.template_fields, "group", "at")
     #: The operator pushes the XCom ``decision``, so it may be the ``gate=`` of an operator that changes something.
     leaves_decision: ClassVar[bool] = True
 
-    def __init__(self, *, at: datetime | str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, group: Mapping[str, str] | None = None, at: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.group = group
         self.at = at
-        self._set_in_dag |= set_in_dag(self, "at")
+        self._set_in_dag |= set_in_dag(self, "group", "at")
 
     def _decide(self, context: Context) -> Decision:
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate
 
         require(self, self._set_in_dag)
         accepts = getattr(self, "if_unknown", None) is not None
-        return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log, accepts_unknown=accepts)
+        return evaluate_gate(
+            context,
+            slos=self.slos,
+            select=self.select,
+            group=self.group,
+            at=self.at,
+            log=self.log,
+            accepts_unknown=accepts,
+        )
 
 
 class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
@@ -89,6 +98,8 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
         (templated)
     :param select: names of the SLOs to evaluate, or a function that returns for each SLO whether it is selected; all by
         default. (templated)
+    :param group: evaluate only the groups with these values of labels, e.g. ``{"model_version": "{{ params.version }}"}``, of
+        SLOs with ``airflow-slo/group-by``. A group without data is unknown. By default all groups are evaluated. (templated)
     :param follow_task_ids_if_allowed: ids of tasks or task groups to follow if the deployment is allowed
     :param if_warning: ids to follow if the budget is low or burns too fast
     :param if_frozen: ids to follow if the policy stops deployments
@@ -186,6 +197,8 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
     :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
         list. (templated)
     :param select: names of the SLOs to evaluate, or a function that selects them; all by default. (templated)
+    :param group: evaluate only the groups with these values of labels, of SLOs with ``airflow-slo/group-by``. A group without
+        data is unknown. By default all groups are evaluated. (templated)
     :param at: evaluation timestamp; by default now, and in a backfill run the end of its data interval. (templated)
     :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, regardless of
         trigger rules; False skips the direct downstream tasks and leaves all others to their trigger rules

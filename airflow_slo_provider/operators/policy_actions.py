@@ -201,6 +201,7 @@ class PolicyDecisionOperator(DocumentFields, _DecisionWriter):
         :return: a summary of the decision
         """
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_unless_acceptable
+        from airflow_slo_provider.slo.budget.ledger_records import statuses
         from airflow_slo_provider.slo.budget.reports import GateOutcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
@@ -215,7 +216,7 @@ class PolicyDecisionOperator(DocumentFields, _DecisionWriter):
             action=action.value,
             reasons=decision.reasons or ("all budgets are healthy",),
             valid_for=min([self.valid_for, *self._time_of_overrides(decision)]),
-            slos={slo.report.name: slo.report.status.value for slo in decision.slos},
+            slos=statuses(decision),
             held_by=f"{context['ti'].dag_id}.{self.task_id}{_map_index_suffix(context['ti'])}",
             at=decision.at,
         )
@@ -230,7 +231,7 @@ class PolicyDecisionOperator(DocumentFields, _DecisionWriter):
             override.until - decision.at
             for slo in slos
             for override in catalog.policy_of(slo).overrides
-            if decision.at < override.until and (not override.slos or slo.name in override.slos)
+            if decision.at < override.until and override.covers(slo.key)
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -56,6 +57,8 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
     :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
         list. (templated)
     :param select: names of the SLOs to evaluate, or a function that selects them; all by default. (templated)
+    :param group: evaluate only the groups with these values of labels, of SLOs with ``airflow-slo/group-by``; all by default.
+        (templated)
     :param min_remaining: share of each error budget that must be left in addition to an allowing outcome; from 0 to 1, as text
         for an exact value: ``"0.1"``. Informational SLOs are ignored. None by default: the outcome decides.
     :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``
@@ -68,20 +71,23 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
     ``max_wait`` are those of every Airflow sensor.
     """
 
+    template_fields: Sequence[str] = (*DocumentFields.template_fields, "group")
     #: The sensor pushes the XCom ``decision``, so it may be the ``gate=`` of an operator that changes something.
     leaves_decision: ClassVar[bool] = True
 
     def __init__(
         self,
         *,
+        group: Mapping[str, str] | None = None,
         min_remaining: str | float | Decimal | Fraction | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.group = group
         self.min_remaining = min_remaining
         self.deferrable = deferrable
-        self._set_in_dag |= set_in_dag(self, "min_remaining")
+        self._set_in_dag |= set_in_dag(self, "group", "min_remaining")
         _read_share(min_remaining)
 
     @classmethod
@@ -118,6 +124,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             context,
             slos=self.slos,
             select=self.select,
+            group=self.group,
             log=self.log,
             include_own=True,
             satisfied=lambda decision: not self._unmet(decision),
@@ -176,17 +183,18 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
     def _unmet(self, decision: Decision) -> str:
         """Return why the sensor must go on waiting; empty if the budget has recovered."""
         from airflow_slo_provider.core.exact_numbers import percent
+        from airflow_slo_provider.slo.budget.reports import report_titles
 
         if not decision.allowed:
             return f"the decision is {decision.outcome}: {'; '.join(decision.reasons)}"
         required = _read_share(self.min_remaining)
         if required is None:
             return ""
-        for slo in decision.slos:
+        for slo, title in zip(decision.slos, report_titles(decision.reports), strict=True):
             left = slo.report.remaining
             if slo.gates and (left is None or left < required):
                 found = "its budget is unknown" if left is None else f"{percent(left)} of its budget is left"
-                return f"{slo.report.name}: {found}, and {percent(required)} is required"
+                return f"{title}: {found}, and {percent(required)} is required"
         return ""
 
 

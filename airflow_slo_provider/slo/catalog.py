@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from airflow_slo_provider.core.slo_key import SLOKey, ambiguous_name, display_names, find_keys
 from airflow_slo_provider.documents.fields import did_you_mean
 from airflow_slo_provider.exceptions import Fault
-from airflow_slo_provider.slo.model import SLO, DataSource, Indicator, Location
+from airflow_slo_provider.slo.model import SLO, DataSource, Indicator, Location, Objective
 from airflow_slo_provider.slo.policy.error_budget_policy import DEFAULT_POLICY, ErrorBudgetPolicy
 
 #: Selects SLOs: names, or a predicate.
@@ -54,21 +55,47 @@ class SLOCatalog:
         return len(self.slos)
 
     def __getitem__(self, name: str) -> SLO:
-        for slo in self.slos:
-            if slo.name == name:
-                return slo
-        names = [slo.name for slo in self.slos]
+        by_key = {slo.key: slo for slo in self.slos}
+        found = find_keys(name, by_key)
+        if len(found) == 1:
+            return by_key[found[0]]
+        if found:
+            raise KeyError(ambiguous_name(name, found))
         whole = next((slo.name for slo in self.slos for part, _ in slo.parts() if part == name), None)
         if whole is not None:
             raise KeyError(f"{name!r} is one objective of the SLO {whole!r}; name the SLO: all of its objectives are evaluated")
+        names = list(display_names(by_key).values())
         raise KeyError(f"there is no SLO named {name!r}{did_you_mean(name, names) or f'; there are {names}'}")
+
+    def part(self, name: str) -> tuple[SLO, str, Objective]:
+        """Return the SLO, name and objective that a report has under a name.
+
+        :param name: ``name`` or ``service/name``; of an SLO with several objectives ``name[1]`` and so on, with the group of one
+            that is evaluated by labels
+        :raises ValueError: for a name that is unknown, used by several services, or that of an SLO with several objectives
+        """
+        parts = {SLOKey(slo.service, part): (slo, part, objective) for slo in self.slos for part, objective in slo.parts()}
+        name, brace, group = name.partition("{")
+        found = find_keys(name, parts)
+        if len(found) == 1:
+            slo, part, objective = parts[found[0]]
+            return slo, f"{part}{brace}{group}", objective
+        wholes = find_keys(name, (slo.key for slo in self.slos))
+        if len(found) > 1 or len(wholes) > 1:
+            raise ValueError(ambiguous_name(name, found or wholes))
+        if not wholes:
+            raise ValueError(f"there is no SLO {name!r} in these documents")
+        named = ", ".join(part for slo, part, _ in parts.values() if slo.key == wholes[0])
+        raise ValueError(f"the SLO {name!r} has several objectives; name one of {named}")
 
     def select(self, select: Selection | None = None) -> tuple[SLO, ...]:
         """Select SLOs.
 
-        :param select: a name, several names, or a predicate; None for all
+        :param select: a name, several names, or a predicate; None for all. A name that several services use is written
+            ``service/name``
         :return: the SLOs, in the order of the catalog
-        :raises ValueError: for an unknown name, and when no SLO is selected: a gate without SLOs would always be open
+        :raises ValueError: for a name that is unknown or ambiguous, and when no SLO is selected: a gate without SLOs would
+            always be open
         :raises TypeError: when ``select`` is of another type
         """
         chosen = self.matching(select)
@@ -87,10 +114,10 @@ class SLOCatalog:
             raise TypeError(f"select is {select!r}; write the name of an SLO, several names, or a function that chooses them")
         wanted = [select] if isinstance(select, str) else list(select)
         try:
-            chosen = {self[name].name for name in wanted}
+            chosen = {self[name].key for name in wanted}
         except KeyError as error:
             raise ValueError(error.args[0]) from None
-        return tuple(slo for slo in self.slos if slo.name in chosen)
+        return tuple(slo for slo in self.slos if slo.key in chosen)
 
     def policy_of(self, slo: SLO) -> ErrorBudgetPolicy:
         """Return the policy that an SLO names, or the default policy.

@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Any
 
 from airflow_slo_provider.core.exact_numbers import Number, exact
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.documents.durations import Duration, format_seconds
 from airflow_slo_provider.slo.budget.error_budgets import budget_share
 from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
@@ -133,7 +134,11 @@ class SLOConfig:
             raise ValueError(f"SLO config {self.name}: two SLIs are named {', '.join(twice)}")
         policy, now = self.policy(), datetime.now(UTC)
         problems = [f"until {error}" for override in policy.overrides if (error := expiry_error(override.until, now))]
-        problems += [idle.problem for idle in idle_overrides(policy, dict.fromkeys(names, policy.name), now) if idle.opens]
+        problems += [
+            idle.problem
+            for idle in idle_overrides(policy, dict.fromkeys((SLOKey(self.name, name) for name in names), policy.name), now)
+            if idle.opens
+        ]
         if problems:
             raise ValueError(f"SLO config {self.name}: an override {problems[0]}")
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.core.slo_key import SLOKey, group_text
 from airflow_slo_provider.documents.durations import Duration
 
 
@@ -38,10 +39,18 @@ class CalendarDenominator(StrEnum):
 
 @dataclass(frozen=True)
 class Location:
-    """Location of a document: file and 1-based line."""
+    """Location of a document, or of a field in it.
+
+    :param file: the file that contains it
+    :param line: 1-based line
+    :param document: kind and name of the document, e.g. ``SLO/checkout``; set for a field
+    :param path: path of the field within the document
+    """
 
     file: str = "<text>"
     line: int = 0
+    document: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +83,14 @@ class MetricSource:
     :param ref: name of the DataSource, None for the only one of that type
     :param query: query text; may hold ``{{.window}}`` (Prometheus) or ``:date_from``, ``:date_to`` (SQL)
     :param spec: the whole ``metricSource.spec`` mapping
+    :param location: file, line and path of the query
     """
 
     type: str
     ref: str | None
     query: str
     spec: Mapping[str, Any] = field(default_factory=dict)
+    location: Location = field(default_factory=Location, compare=False)
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class RatioMetric:
     :param raw: query for a ratio
     :param counter: True when the queries read monotonic counters, False for values that are counts themselves
     :param raw_type: whether the raw ratio is the share of ``success`` or of ``failure``
+    :param declares_events: whether the author declares that queries that cannot be parsed count events
     """
 
     good: MetricSource | None = None
@@ -103,11 +115,17 @@ class RatioMetric:
     raw: MetricSource | None = None
     raw_type: str | None = None
     counter: bool = False
+    declares_events: bool = False
+
+    @property
+    def by_role(self) -> Mapping[str, MetricSource]:
+        """The queries that are set, by role."""
+        return {role: source for role in ("good", "bad", "total", "raw") if (source := getattr(self, role)) is not None}
 
     @property
     def sources(self) -> tuple[MetricSource, ...]:
         """The queries that are set."""
-        return tuple(source for source in (self.good, self.bad, self.total, self.raw) if source is not None)
+        return tuple(self.by_role.values())
 
 
 @dataclass(frozen=True)
@@ -244,8 +262,14 @@ class Options:
     :param calendar_denominator: denominator of a calendar window's budget
     :param maturity_lag: delay with which data arrives; windows end this much earlier
     :param max_silence: without an event for longer than this at the window's end the status is NO_DATA; None for no limit
+    :param split_window: windows longer than this are measured in parts; None to measure every window at once
     :param error_budget_policy: name of the ErrorBudgetPolicy document
     :param tier: an ``informational`` SLO is reported but never blocks; every other tier can block
+    :param group_by: labels; the SLO is evaluated separately for each combination of their values
+    :param expected_groups: the combinations that must exist, as values of ``group_by``; without them, every combination with
+        events in the window must still exist
+    :param max_groups: maximum number of combinations; more of them are an error
+    :param counts: ``events`` declares that Prometheus queries that cannot be parsed (MetricsQL) count events; None otherwise
     """
 
     min_events: int = 0
@@ -255,8 +279,13 @@ class Options:
     calendar_denominator: CalendarDenominator = CalendarDenominator.ELAPSED
     maturity_lag: timedelta = timedelta(0)
     max_silence: timedelta | None = None
+    split_window: timedelta | None = None
     error_budget_policy: str | None = None
     tier: str = "key"
+    group_by: tuple[str, ...] = ()
+    expected_groups: tuple[tuple[str, ...], ...] = ()
+    max_groups: int = 50
+    counts: str | None = None
 
     @property
     def gates(self) -> bool:
@@ -266,7 +295,7 @@ class Options:
 
 @dataclass(frozen=True)
 class SLO:
-    """A service level objective.
+    """A service level objective. Service and name identify it: the name alone may be used by several services.
 
     :param name: its name
     :param service: name of the service that it measures
@@ -281,6 +310,7 @@ class SLO:
     :param annotations: annotations
     :param options: this provider's options, read from the annotations
     :param location: file and line of the document
+    :param group: the values of ``options.group_by`` that it is evaluated for; empty for the SLO as its document describes it
     """
 
     name: str
@@ -296,6 +326,17 @@ class SLO:
     annotations: Mapping[str, str] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
     location: Location = field(default_factory=Location, compare=False)
+    group: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def group_text(self) -> str:
+        """The group as a suffix of names, e.g. ``{model_version="v2"}``; empty without a group."""
+        return group_text(self.group)
+
+    @property
+    def key(self) -> SLOKey:
+        """The identity of the SLO: its service and its name."""
+        return SLOKey(self.service, self.name)
 
     def indicator_of(self, objective: Objective) -> Indicator:
         """Return the indicator of an objective: its own, or that of the SLO.
@@ -309,12 +350,13 @@ class SLO:
         return indicator
 
     def parts(self) -> Iterator[tuple[str, Objective]]:
-        """Yield ``(unique name, objective)``; the name is the SLO's own if there is only one objective."""
+        """Yield ``(unique name, objective)``; the name is the SLO's own if there is only one objective and no group."""
         for number, objective in enumerate(self.objectives, start=1):
-            yield (self.name if len(self.objectives) == 1 else self.part_name(number)), objective
+            name = self.name if len(self.objectives) == 1 else self.part_name(number)
+            yield name + self.group_text, objective
 
     def part_name(self, number: int) -> str:
-        """Return the unique name of an objective of several, counted from 1.
+        """Return the unique name of an objective of several, counted from 1, without a group.
 
         :param number: position of the objective, from 1
         """

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -48,7 +49,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
 
     :param slos: SLO documents: absolute path of a file or a directory (on the triggerer), a URI such as ``s3://bucket/slos``, the
         text itself, or a list of paths
-    :param select: names of SLOs; all by default
+    :param select: names of SLOs, ``service/name`` where services share a name; all by default
     :param severity: the lowest severity that starts an incident: ``page`` or ``ticket``
     :param poll_interval: seconds between two polls
     :param rearm: share of a rule's factor, from 0 to 1, at or below which a burn rate is calm
@@ -136,30 +137,35 @@ class BurnRateTrigger(IncidentWatchTrigger):
                 yield event
 
     async def _polls(self, stream: AsyncIterator[Any]) -> AsyncIterator[WatchPoll]:
-        from airflow_slo_provider.runtime.error_budget.burn_watch import poll_result
+        from airflow_slo_provider.core.slo_key import display_names
+        from airflow_slo_provider.runtime.error_budget.burn_watch import poll_result, selected_reports
 
         rearm = Fraction(str(self.rearm))
         async for at, found in stream:
             if isinstance(found, Exception):
                 yield WatchPoll(at, problem=f"{type(found).__name__}: {server_text(found, limit=1000)}")
                 continue
-            known = {report.slo.name for report in found} | {report.name for report in found}
-            missing = [name for name in self.select or () if name not in known]
-            if missing:
-                yield WatchPoll(
-                    at, problem=f"there is no SLO {missing[0]!r} in the documents, only {', '.join(sorted(known))}"[:1000]
-                )
+            try:
+                selected = selected_reports(found, self.select)
+            except ValueError as error:
+                yield WatchPoll(at, problem=str(error)[:1000])
                 continue
-            selected = [report for report in found if self.select is None or {report.name, report.slo.name} & set(self.select)]
-            yield WatchPoll(at, [poll_result(report, severity=self.severity, rearm=rearm) for report in selected])
+            subjects = display_names(report.key for report in found)
+            results = []
+            for report in selected:
+                subject, names = subjects[report.key], {report.key.name, report.key.qualified}
+                result = poll_result(report, severity=self.severity, rearm=rearm)
+                results.append(replace(result, subject=subject, earlier_subjects=tuple(names - {subject})))
+            yield WatchPoll(at, results)
 
 
 class AlertmanagerTrigger(IncidentWatchTrigger):
     """Fire when alerts start to fire in an Alertmanager, once per incident; for teams that already have alert rules.
 
-    Alerts with the same values of the ``group_by`` labels are one incident. It is over when none of them has fired for the
-    whole ``cool_down``. An Alertmanager that does not answer is not treated as "no alert fires": after ``blind_after`` an event
-    of kind ``blind`` reports it.
+    Alerts with the same values of the ``group_by`` labels are one incident; alerts about SLOs of different services are not, also
+    if the SLOs have one name. It is over when none of them has fired for the whole ``cool_down``. The alerts that ``airflow slo
+    rules`` writes have the burn-rate rules of the gates, see :func:`~airflow_slo_provider.slo.burn_rate_rules`. An Alertmanager
+    that does not answer is not treated as "no alert fires": after ``blind_after`` an event of kind ``blind`` reports it.
 
     The event's payload is that of :class:`BurnRateTrigger`; ``evidence`` holds the labels and annotations of the alerts.
 
@@ -242,9 +248,9 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
     def _sightings(self, alerts: Sequence[Any]) -> list[PollResult]:
         groups: dict[tuple[str, ...], list[Any]] = {}
         for alert in alerts:
-            groups.setdefault(tuple(alert.labels.get(label, "") for label in self.group_by), []).append(alert)
+            groups.setdefault((*self._group(alert.labels), self._service(alert.labels)), []).append(alert)
         found = []
-        for values, members in groups.items():
+        for (*values, service), members in groups.items():
             worst = max(members, key=lambda alert: severity_rank(alert.labels.get(self.severity_label, "")))
             slo = worst.labels.get(self.slo_label) or worst.labels.get("sloth_slo", "")
             message = (
@@ -252,13 +258,15 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
             )
             found.append(
                 PollResult(
-                    subject="/".join(value for value in values if value) or worst.fingerprint,
+                    subject="/".join(value for value in (*values, service) if value) or worst.fingerprint,
+                    earlier_subjects=("/".join(value for value in values if value),) if service else (),
                     state=BurnState.BURNING,
                     severity=worst.labels.get(self.severity_label, ""),
                     message=message[:500],
                     since=min(alert.starts_at for alert in members),
                     evidence={
                         **({"slo": slo} if slo else {}),
+                        **({"slo_service": service} if slo and service else {}),
                         **{name: worst.labels[name] for name in ("service", "model_version") if name in worst.labels},
                         "labels": worst.labels,
                         "annotations": worst.annotations,
@@ -268,6 +276,16 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
                 )
             )
         return found
+
+    def _group(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(labels.get(label, "") for label in self.group_by)
+
+    def _service(self, labels: Mapping[str, str]) -> str:
+        """Return the service of an alert's SLO; empty if alerts are not grouped by SLO, or already by service."""
+        names = ("slo_service", "sloth_service")
+        if not {self.slo_label, "sloth_slo"} & set(self.group_by) or set(names) & set(self.group_by):
+            return ""
+        return next((labels[name] for name in names if labels.get(name)), "")
 
 
 def _state_name(kind: str, parts: Any) -> str:

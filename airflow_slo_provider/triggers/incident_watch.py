@@ -19,6 +19,7 @@ from airflow_slo_provider.incidents.incident_state import (
     WatchState,
     blind_incident,
     next_watch_state,
+    renamed_states,
 )
 
 T = TypeVar("T")
@@ -139,6 +140,7 @@ class IncidentWatchTrigger(BaseEventTrigger):
                 for subject in (TRIGGER_SUBJECT, *self._states)
             }
         else:
+            self._set_states(renamed_states(self._states, poll.seen))
             seen = {subject: PollResult(subject, BurnState.CALM) for subject in (TRIGGER_SUBJECT, *self._states)}
             seen |= {result.subject: result for result in poll.seen}
         begun, now = [], asyncio.get_running_loop().time()

@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.incidents.incident_state import BurnState
 from airflow_slo_provider.runtime.error_budget import decision as gate
 from airflow_slo_provider.runtime.error_budget import indicator_sources as sources
-from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch
+from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch, poll_result
 from airflow_slo_provider.slo.budget import monitor
+from airflow_slo_provider.slo.model import BudgetingMethod
+from tests.unit.slo.monitor_builders import AT, MemorySource, catalog, slo, steady
 
 
 class HangingSources:
@@ -76,3 +81,15 @@ def test_polls_share_open_sources_until_close(monkeypatch):
     watch.close()
     watch.close()
     assert hanging.open == 0
+
+
+def test_slo_of_time_slices_longer_than_a_short_window_becomes_calm():
+    """No rule uses the five minutes that are shorter than a slice; their burn rate is never known."""
+    sliced = slo(
+        target="0.9", window="7d", method=BudgetingMethod.TIMESLICES,
+        time_slice_window=parse_duration("30m"), time_slice_target=Fraction(1, 2),
+    )  # fmt: skip
+    events = [(ago, good, bad) for ago, good, bad in steady(0, days=8)]
+    events += [(ago + parse_duration("30m").timedelta, good, bad) for ago, good, bad in events]
+    (report,) = monitor.SLOMonitor(catalog(sliced), {"SQL": MemorySource(api=events)}).evaluate(AT)
+    assert poll_result(report, severity="ticket", rearm=Fraction(1, 2)).state is BurnState.CALM

@@ -311,7 +311,7 @@ class TestParameters:
         assert "if_frozen names 'hodl'" in str(ran.error)
 
     def test_templated_fields(self) -> None:
-        assert set(ErrorBudgetBranchOperator.template_fields) == {"slos", "select", "at"}
+        assert set(ErrorBudgetBranchOperator.template_fields) == {"slos", "select", "group", "at"}
 
 
 def _key(one: Any) -> bool:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger
 
+from airflow_slo_provider.indicators.alertmanager import Alert
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
+from airflow_slo_provider.triggers.incident_watch import WatchPoll
+from tests.unit.slo.monitor_builders import AT, MemorySource, steady
+from tests.unit.slo.test_names_by_service import two
 
 MADE = [
     BurnRateTrigger(slos="/opt/slos"),
@@ -60,3 +68,49 @@ def test_invalid_arguments_are_rejected_at_parse_time(arguments: dict[str, Any],
 def test_alertmanager_trigger_requires_matchers_and_group_by(arguments: dict[str, Any]):
     with pytest.raises(ValueError, match="is empty"):
         AlertmanagerTrigger(**arguments)
+
+
+def alert(slo: str, **labels: str) -> Alert:
+    labels = {"alertname": "Burns", "slo": slo, "severity": "page", **labels}
+    return Alert(str(labels), labels, {}, datetime(2026, 11, 1, tzinfo=UTC))
+
+
+def test_alerts_about_slos_of_two_services_are_two_incidents():
+    trigger = AlertmanagerTrigger(matchers=["severity=page"])
+    alerts = [alert("availability", slo_service=service) for service in ("cart", "pay", "pay")]
+    found = trigger._sightings([*alerts, alert("availability")])
+    assert {(one.subject, one.evidence["alerts"], one.evidence.get("slo_service")) for one in found} == {
+        ("Burns/availability/cart", 1, "cart"),
+        ("Burns/availability/pay", 2, "pay"),
+        ("Burns/availability", 1, None),
+    }
+    assert {one.earlier_subjects for one in found} == {("Burns/availability",), ()}
+
+
+@pytest.mark.parametrize("group_by", [["alertname"], ["alertname", "slo", "slo_service"], ["sloth_slo", "sloth_service"]])
+def test_alerts_are_not_split_by_service_beyond_group_by(group_by: list[str]):
+    trigger = AlertmanagerTrigger(matchers=["severity=page"], group_by=group_by)
+    sloth = {"sloth_slo": "availability", "sloth_service": "cart"}
+    found = trigger._sightings([alert("availability", slo_service="cart", **sloth)])
+    assert [one.earlier_subjects for one in found] == [()]
+
+
+def test_burn_rate_trigger_distinguishes_services():
+    reports = SLOMonitor(two(), MemorySource(cart=steady(0), pay=steady(0))).evaluate(AT)
+
+    async def polls(select: list[str] | None) -> list[WatchPoll]:
+        async def stream() -> AsyncIterator[Any]:
+            yield AT, reports
+
+        trigger = BurnRateTrigger(slos="/opt/slos", select=select)
+        return [poll async for poll in trigger._polls(stream())]
+
+    (poll,) = asyncio.run(polls(None))
+    assert [(one.subject, one.earlier_subjects) for one in poll.seen] == [
+        ("cart/availability", ("availability",)),
+        ("pay/availability", ("availability",)),
+    ]
+    (poll,) = asyncio.run(polls(["pay/availability"]))
+    assert [one.subject for one in poll.seen] == ["pay/availability"]
+    (poll,) = asyncio.run(polls(["availability"]))
+    assert "write one of 'cart/availability', 'pay/availability'" in poll.problem

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,3 +91,49 @@ def test_metrics_of_two_services_with_one_name_are_separate_series(teams: TestCl
     assert 'airflow_slo_error_budget_remaining_ratio{slo="availability",service="search"} 1.0' in lines
     assert 'airflow_slo_check_verdict{kind="slo",name="availability",service="checkout",verdict="fail"} 1.0' in lines
     assert 'airflow_slo_check_verdict{kind="slo",name="availability",service="search",verdict="fail"} 0.0' in lines
+
+
+def test_service_and_name_open_the_slo_as_decisions_and_incidents_write_it(teams: TestClient) -> None:
+    found = teams.get("/slo/data/slo?name=search/availability", headers=as_user("admin")).json()
+    assert (found["service"], found["name"]) == ("search", "availability")
+    assert teams.get("/slo/data/slo?name=nobody/availability", headers=as_user("admin")).status_code == 404
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """An SLO that is evaluated by version, of which one is retired."""
+    now = datetime.now(UTC)
+    states = {"v1": ("HEALTHY", "pass", 1.0), "v/2": ("EXHAUSTED", "fail", -9.0), "v0": ("NO_DATA", "unknown", None)}
+    with open_ledger(f"sqlite:///{tmp_path_factory.mktemp('versions') / 'ledger.db'}") as ledger:
+        for day in range(3, -1, -1):
+            for version, (status, verdict, left) in states.items():
+                at = now - timedelta(days=day, minutes=2)
+                found = slo_check("answered", status, verdict, left, left, at, service="shop", retired=version == "v0")
+                labelled = replace(found, labels={"model_version": version})
+                ledger.record([labelled], RunKey("team_a", f"{day}", "gate"))
+        with pages(ledger) as made:
+            yield made
+
+
+def test_groups_of_an_slo_are_listed_worst_first_with_links(versions: TestClient) -> None:
+    page = versions.get("/slo/overview", headers=as_user("admin")).text
+    names = ['answered{model_version="v/2"}', 'answered{model_version="v1"}']
+    assert [html.unescape(name) for name in re.findall(r'data-v="(answered[^>]*)">', page)] == names, (
+        "a retired one is not listed"
+    )
+    links = re.findall(r'href="(slo\?name=answered[^"]*)"', page)
+    for link, name in zip(links, names, strict=True):
+        shown = versions.get(f"/slo/{html.unescape(link)}", headers=as_user("admin"))
+        assert f"<h1>{html.escape(name)}" in shown.text or f"<h1>{name}" in html.unescape(shown.text)
+    found = versions.get("/slo/data/slos", headers=as_user("admin")).json()["slos"]
+    assert [one["group"] for one in found] == [{"model_version": "v/2"}, {"model_version": "v1"}]
+
+
+def test_history_of_a_group_excludes_other_groups(versions: TestClient) -> None:
+    for version, left in (("v/2", -9.0), ("v1", 1.0)):
+        query = {"name": "answered", "service": "shop", "group": json.dumps({"model_version": version}, separators=(",", ":"))}
+        found = versions.get("/slo/data/slo", params=query, headers=as_user("admin")).json()
+        assert {point["remaining"] for point in found["history"]} == {left}
+    answer = versions.get("/slo/data/slo?name=answered", headers=as_user("admin"))
+    assert answer.status_code == 409
+    assert "name the group too" in answer.json()["detail"]

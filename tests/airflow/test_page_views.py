@@ -129,6 +129,23 @@ class TestAge:
         assert "last known 99.99" in render("overview.html", **values)
         assert found.slos[1].exhausted_in is None
 
+    @pytest.mark.parametrize(
+        ("window", "slice_", "rule", "note"),
+        [
+            ("1d", "", "page when 5m and 1h are above 1.0", "no ticket alert over 3d: it is not shorter than the window 1d"),
+            ("1M", "", "page when 5m and 1h are above 14.4", ""),
+            ("7d", "10m", "page when 30m and 6h are above 1.4", "the short window is shorter than a time slice (10m)"),
+        ],
+    )
+    def test_alert_rules_are_those_of_the_gate(self, ledger: Ledger, window: str, slice_: str, rule: str, note: str) -> None:
+        rates = {"5m": 0.3, "30m": 0.3, "1h": 0.3, "6h": 0.3}
+        check = slo_check("a", "HEALTHY", "pass", 0.7, 0.9997, NOW, window=window, time_slice=slice_, burn_rates=rates)
+        ledger.record([check], RunKey("d", "r", "t"))
+        text = render("slo.html", view=read_slo(ledger, EVERYTHING, "a", now=NOW))
+        assert rule in text
+        assert note in text
+        assert ("page when 5m and 1h" in text) is (slice_ == "")
+
     @pytest.mark.parametrize(("value", "shown"), [(None, "returned no value"), (0.97, "is unknown")])
     def test_unknown_slo_tells_whether_a_value_was_returned(self, ledger: Ledger, value: float | None, shown: str) -> None:
         ledger.record([slo_check("a", "NO_DATA", "unknown", None, value, NOW)], RunKey("d", "r", "t"))

@@ -15,9 +15,11 @@ import pytest
 import yaml
 
 from airflow_slo_provider.ledger import RunKey
+from airflow_slo_provider.runtime.error_budget.decision import read_documents
 from tests.airflow.gates import DAY, POLICY, SERVICE, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
 from tests.airflow.page_data import slo_check
 from tests.services.faulty_prometheus import FaultyPrometheus
+from tests.services.prometheus_server import running_prometheus
 from tests.support import REPO, need
 
 END = datetime(2025, 3, 2, tzinfo=UTC)
@@ -53,10 +55,73 @@ class TestValidate:
             assert f"error: {path}:{line}: SLO/answered" in out
         assert err == "2 errors, no warnings\n"
 
+    def test_sloth_period_is_an_option_and_a_configuration(
+        self, slo_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "sloth.yml"
+        queries = 'error_query: "sum(rate(e_total[{{.window}}]))", total_query: "sum(rate(r_total[{{.window}}]))"'
+        slos = f"[{{name: requests, objective: 99, sli: {{events: {{{queries}}}}}}}]"
+        path.write_text(f"version: prometheus/v1\nservice: shop\nslos: {slos}\n")
+
+        def period(*arguments: str) -> str:
+            code, out, err = slo_command("rules", path, *arguments)
+            assert code == 0, err
+            return next(text for text in ("30d", "28d", "21d") if f"99 % over {text}," in out)
+
+        assert period() == "30d" and period("--sloth-period", "28d") == "28d"
+        monkeypatch.setenv("AIRFLOW__SLO__SLOTH_PERIOD", "21d")
+        assert period() == "21d" and period("--sloth-period", "28d") == "28d"
+        (slo,) = read_documents(str(path)).slos
+        assert slo.window.duration.text == "21d"
+        monkeypatch.setenv("AIRFLOW__SLO__SLOTH_PERIOD", "monthly")
+        code, _, err = slo_command("validate", path)
+        assert (code, err) == (1, "[slo] sloth_period is 'monthly'; write a fixed duration, e.g. 28d\n")
+
     def test_validate_missing_file_exits_1(self, slo_command: Any, tmp_path: Path) -> None:
         code, out, _ = slo_command("validate", tmp_path / "nothing.yaml", tmp_path / "nor.yaml")
         assert code == 1
         assert len([line for line in out.splitlines() if line.startswith("error: ")]) == 2
+
+    def test_validate_against_a_server_reports_metrics_without_series(
+        self, slo_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, now = tmp_path / "prom.yaml", int(datetime.now(UTC).timestamp())
+        samples = (f'http_requests_total{{code="200"}} {60 - ago} {now - 60 * ago}\n' for ago in range(60, -1, -1))
+        blocks = ["# TYPE http_requests counter\n", *samples, "# EOF\n"]
+        with running_prometheus(tmp_path / "prometheus", blocks=blocks) as url:
+            monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "prometheus", "host": url}))
+            path.write_text(prometheus_documents())
+            code, out, err = slo_command("validate", path, "--against", "shop")
+            assert (code, err) == (0, "")
+            assert "answered: total selects 1 series of http_requests_total\n" in out
+            assert out.endswith("1 SLO, no errors, no warnings\n")
+            path.write_text(prometheus_documents().replace("http_requests", "htp_requests"))
+            code, out, err = slo_command("validate", path, "--against", "shop")
+        assert (code, err) == (1, "3 errors, no warnings\n")
+        line = next(number for number, one in enumerate(path.read_text().splitlines(), start=1) if "htp_requests" in one)
+        assert f"error: {path}:{line}: SLO/answered spec.indicator.spec.ratioMetric.good.metricSource.spec.query: " in out
+
+    def test_validate_against_a_faulty_server_exits_2(
+        self, slo_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "prom.yaml"
+        path.write_text(prometheus_documents())
+        with FaultyPrometheus("503") as server:
+            connection = {"conn_type": "prometheus", "host": server.url, "extra": {"retries": 0}}
+            monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps(connection))
+            code, _, err = slo_command("validate", path, "--against", "shop")
+        assert code == 2
+        assert "HTTP 503" in err
+        code, _, err = slo_command("validate", path, "--against", "nowhere")
+        assert code == 2
+        assert "connection nowhere cannot be used" in err
+
+    def test_validate_invalid_documents_asks_no_server(self, slo_command: Any, tmp_path: Path) -> None:
+        path = tmp_path / "prom.yaml"
+        path.write_text(prometheus_documents().replace("[{{.window}}]", "[5m]"))
+        code, out, _ = slo_command("validate", path, "--against", "nowhere")
+        assert code == 1
+        assert out.count("error: ") == 2
 
 
 class TestStatus:

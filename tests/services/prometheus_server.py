@@ -46,7 +46,12 @@ def create_blocks(openmetrics: Path | Iterable[str], data: Path) -> None:
 
 @contextlib.contextmanager
 def running_prometheus(
-    directory: Path, *, blocks: Path | Iterable[str] | None = None, config: str = "", port: int | None = None
+    directory: Path,
+    *,
+    blocks: Path | Iterable[str] | None = None,
+    config: str = "",
+    port: int | None = None,
+    flags: Iterable[str] = (),
 ) -> Iterator[str]:
     """Run a server in a directory and yield its base URL; stop it at the end.
 
@@ -54,6 +59,7 @@ def running_prometheus(
     :param blocks: OpenMetrics text, or a file of it, to load first
     :param config: its configuration file; by default it scrapes nothing
     :param port: where it listens; any free port by default
+    :param flags: further command-line flags
     """
     server = need("prometheus")
     directory.mkdir(parents=True, exist_ok=True)
@@ -69,6 +75,7 @@ def running_prometheus(
         "--storage.tsdb.retention.time=10y",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
+        *flags,
     ]
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:

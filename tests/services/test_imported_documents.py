@@ -62,14 +62,16 @@ def test_imported_slos_measure_two_percent_failures(tmp_path: Path, form: str) -
     run(tmp_path, slo.rules(slo.load(FORMS[form])), case)
 
 
-def test_missing_good_or_bad_series_counts_as_zero(tmp_path: Path) -> None:
+def test_empty_good_or_bad_counts_as_zero_only_if_its_metric_exists(tmp_path: Path) -> None:
     def case(expected: list[dict[str, object]], **values: str) -> dict[str, object]:
         return {"interval": "1m", "input_series": series(**values), "promql_expr_test": expected}
 
     run(
         tmp_path,
         slo.rules(slo.load(GOOD_BAD)),
-        case([equals(RATIO, 0, "2h")], ok_total="0+98x120"),
-        case([equals(RATIO, 1, "2h")], failed_total="0+2x120"),
+        case([equals(RATIO, 0, "2h")], ok_total="0+98x120", failed_total="0+0x120"),
+        case([equals(RATIO, 1, "2h")], ok_total="0+0x120", failed_total="0+2x120"),
+        case([nothing(RATIO, "2h")], ok_total="0+98x120"),
+        case([nothing(RATIO, "2h")], failed_total="0+2x120"),
         case([nothing(RATIO, "2h")], other_total="0+2x120"),
     )

@@ -238,7 +238,10 @@ def test_invalid_answer_is_not_measured(mode: str) -> None:
         "inf": (InvalidMeasurement, "not_a_number"),
     }
     kind, reason = expected.get(mode, (QueryError, "several_series" if mode == "two_series" else FAULTS.get(mode, ("",))[0]))
-    counted, generic = availability("a"), ratio(good="sum(x[{{.window}}]) + 0", total="sum(x[{{.window}}]) + 1")
+    counted, generic = (
+        availability("a"),
+        ratio(good="sum(increase(x[{{.window}}])) + 0", total="sum(increase(x[{{.window}}])) - 0"),
+    )
     with FaultyPrometheus(mode, retry_after=None) as server:
         client = PrometheusClient(server.url, **(PATIENT | {"retries": 0}))
         source = PrometheusSource(client)
@@ -255,7 +258,7 @@ def test_invalid_answer_is_not_measured(mode: str) -> None:
 def test_valid_answer_of_the_same_server_is_measured() -> None:
     with FaultyPrometheus("ok") as server:
         source = PrometheusSource(PrometheusClient(server.url))
-        generic = ratio(good="sum(x[{{.window}}]) + 0", total="sum(x[{{.window}}]) + 1")
+        generic = ratio(good="sum(increase(x[{{.window}}])) + 0", total="sum(increase(x[{{.window}}])) - 0")
         together = [request_over(indicator, AT, HOUR) for indicator in (availability("a"), availability("b"), generic)]
         for asked in (together, together[:1], together[2:]):
             for found in source.measure(asked):
@@ -266,7 +269,10 @@ def test_valid_answer_of_the_same_server_is_measured() -> None:
 
 def test_batch_with_unassigned_rows_is_sent_one_by_one() -> None:
     """A server that does not know label_replace: its rows carry no number of ours."""
-    queries = [ratio(good=f"sum(x{n}[{{{{.window}}}}]) + 0", total=f"sum(x{n}[{{{{.window}}}}]) + 1") for n in range(2)]
+    queries = [
+        ratio(good=f"sum(increase(x{n}[{{{{.window}}}}])) + 0", total=f"sum(increase(x{n}[{{{{.window}}}}])) - 0")
+        for n in range(2)
+    ]
     with FaultyPrometheus("ok") as server:
         rows = server._envelope
         server._envelope = lambda mode, path, form: rows(mode, path, form | {"query": ""})  # type: ignore[method-assign]

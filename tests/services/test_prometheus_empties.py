@@ -18,7 +18,7 @@ def test_missing_total_is_no_data(forms: PrometheusSource) -> None:
     for indicator in (
         availability("ghost"),
         availability("ghost", bad=True),
-        ratio(raw="sum(increase(ghost_total[{{.window}}])) / 1", raw_type="success"),
+        ratio(raw="sum(increase(ghost_total[{{.window}}])) / sum(increase(ghost_total[{{.window}}]))", raw_type="success"),
     ):
         error = refused(forms, indicator)
         assert (type(error), error.reason, error.transient) == (NoData, "empty", False)
@@ -63,7 +63,7 @@ def test_missing_bad_counts_as_zero_if_its_metric_exists(forms: PrometheusSource
         'sum(increase(http_requests_total{service=~"(?i)FINE",code=~"5.."}[{{.window}}]))',  # a pattern that may mean anything
         'sum(increase(http_requests_total{service="fine",status=~"(?i)5.."}[{{.window}}]))',  # not mergeable
         'sum(increase(http_request_total{service="fine",code=~"5.."}[{{.window}}])) + 0',  # not recognised
-        'sum(increase({__name__="http_requests_total",service="fine",code=~"5.."}[{{.window}}]))',  # cannot be read for sure
+        'sum(increase({__name__="http_request_total",service="fine",code=~"5.."}[{{.window}}]))',  # the name as a matcher
     ],
 )
 def test_missing_bad_with_a_typo_is_no_data(forms: PrometheusSource, bad: str) -> None:
@@ -71,14 +71,15 @@ def test_missing_bad_with_a_typo_is_no_data(forms: PrometheusSource, bad: str) -
     error = refused(forms, indicator)
     assert (type(error), error.reason) == (NoData, "bad_series_missing")
     assert "typo" in str(error)
-    assert "or vector(0)" in str(error)
+    assert "must be initialised with 0" in str(error)
     (sliced,) = forms.slices([request_over(indicator, END, HOUR)], 5 * MINUTE)
     assert isinstance(sliced, NoData)
     assert sliced.reason == "bad_series_missing"
 
 
-def test_missing_bad_with_a_matching_pattern_counts_as_zero(forms: PrometheusSource) -> None:
-    bad = 'sum(increase(http_requests_total{service=~"fi.*",code=~"5.."}[{{.window}}]))'
+@pytest.mark.parametrize("selector", ['http_requests_total{service=~"fi.*",', '{__name__="http_requests_total",service="fine",'])
+def test_missing_bad_with_a_matching_selector_counts_as_zero(forms: PrometheusSource, selector: str) -> None:
+    bad = f'sum(increase({selector}code=~"5.."}}[{{{{.window}}}}]))'
     assert measured(forms, ratio(bad=bad, total='sum(increase(http_requests_total{service="fine"}[{{.window}}]))')).ratio == 1
 
 
@@ -98,7 +99,7 @@ def test_zero_of_vector_is_not_data(forms: PrometheusSource) -> None:
     bad = 'sum(increase(failures_total{kind="crash"}[{{.window}}])) or vector(0)'
     total = "sum(increase(failures_total[{{.window}}])) or vector(0)"
     error = refused(forms, ratio(bad=bad, total=total))
-    assert (type(error), error.reason) == (NoData, "empty") and "remove vector() from the total" in str(error)
+    assert (type(error), error.reason) == (NoData, "empty") and "no such series in the window" in str(error)
     assert isinstance(one(forms, ratio(bad=bad, total=total), 3 * HOUR), Measurement)
     (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
     assert isinstance(found, Slices)
@@ -119,7 +120,8 @@ def test_value_of_vector_is_refused(forms: PrometheusSource, indicator: Indicato
 
 
 def test_zero_total_is_no_events(forms: PrometheusSource) -> None:
-    total = 'sum(increase(http_requests_total{service="fine"}[{{.window}}])) * 0'
+    count = 'sum(increase(http_requests_total{service="fine"}[{{.window}}]))'
+    total = f"{count} - {count}"
     error = refused(forms, ratio(bad="sum(increase(ghost_total[{{.window}}]))", total=total))
     assert error.reason == "no_events"
     error = refused(forms, ratio(raw=f"({total}) / ({total})", raw_type="failure"))
@@ -166,7 +168,7 @@ def test_invalid_query_does_not_affect_other_requests(forms: PrometheusSource) -
     indicators = [
         sums("a"),
         sums("b", " +"),
-        sums("b", " + on () group_left () rows"),
+        sums("b", ' + label_replace(vector(0), "group", "$1", "a", "(")'),
         sums("b", ")"),
         sums("b"),
         availability("a"),
@@ -174,6 +176,6 @@ def test_invalid_query_does_not_affect_other_requests(forms: PrometheusSource) -
     found = forms.measure([request_over(indicator, END, HOUR) for indicator in indicators])
     assert [isinstance(item, Measurement) for item in found] == [True, False, False, False, True, True]
     reasons = [item.reason for item in found if isinstance(item, MeasurementError)]
-    assert reasons == ["bad_query", "query_failed", "bad_query"]
-    assert all("group_left" in str(item) for item in found[2:3])
-    assert all("parse error" in str(item) for item in (found[1], found[3]))
+    assert reasons == ["not_understood", "query_failed", "not_understood"]
+    assert all("label_replace" in str(item) for item in found[2:3])
+    assert all("the query cannot be read" in str(item) for item in (found[1], found[3]))

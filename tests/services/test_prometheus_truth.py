@@ -112,7 +112,8 @@ def test_coverage_detects_short_history_and_outage(source: PrometheusSource) -> 
 
 def test_coverage_of_other_query_forms_is_measured(source: PrometheusSource) -> None:
     tail = '{service="young"}[{{.window}}]))'
-    sums = ratio(good="vector(1)", total=f"sum(increase(http_requests_total{tail} + vector(0)")
+    count = f"sum(increase(http_requests_total{tail} + vector(0)"
+    sums = ratio(good=count, total=count)
     raw = ratio(raw=f"sum(increase(http_requests_total{tail} / sum(increase(http_requests_total{tail}", raw_type="success")
     for indicator in (sums, raw):
         (share,) = source.coverage([request_over(indicator, END, MONTH)])

@@ -38,6 +38,8 @@ from tests.unit.slo.rules_builders import (
     threshold,
 )
 
+TOTAL = 'http_request_duration_seconds_count{job="myservice"}'
+
 
 @pytest.mark.parametrize(
     "metric",
@@ -145,6 +147,51 @@ def test_uneven_traffic_is_weighted_by_events(tmp_path: Path, metric: RatioMetri
             ],
         },
         more=(acceptance_rules,),
+    )
+
+
+@pytest.mark.parametrize(
+    "total",
+    [
+        f"sum(rate({TOTAL}[{{{{.window}}}}])) > 0",
+        f"sum(rate({TOTAL}[{{{{.window}}}}]) > 0)",
+        f"sum(rate({TOTAL}[{{{{.window}}}}])) or vector(0)",
+        f"sum(rate({TOTAL}[{{{{.window}}}}])) unless on () (maintenance == 1)",
+    ],
+)
+def test_filtered_total_alerts_only_where_series_are_missing(tmp_path: Path, total: str) -> None:
+    bad = f'sum(rate({TOTAL.removesuffix("}")},code="500"}}[{{{{.window}}}}])) or vector(0)'
+    run(
+        tmp_path,
+        rules(catalog(slo(bad_over_total(bad, total)))),
+        {
+            "name": "no traffic",
+            "interval": "1m",
+            "input_series": series(ok="5+0x120", failed="1+0x120"),
+            "promql_expr_test": [nothing('{__name__=~"slo:sli_error:.*"}', "100m")],
+            "alert_rule_test": [fires(NO_DATA, "100m")],
+        },
+        {
+            "name": "traffic without a failure",
+            "interval": "1m",
+            "input_series": series(ok="0+10x60"),
+            "promql_expr_test": [equals("slo:sli_error:ratio_rate1h", 0, "60m")],
+            "alert_rule_test": [fires(NO_DATA, "60m")],
+        },
+        {
+            "name": "series that end",
+            "interval": "1m",
+            "input_series": series(ok="0+10x60"),
+            "promql_expr_test": [nothing("slo:sli_error:ratio_rate5m", "75m")],
+            "alert_rule_test": [fires(NO_DATA, "60m"), fires(NO_DATA, "75m", no_data())],
+        },
+        {
+            "name": "never any series",
+            "interval": "1m",
+            "input_series": series(other="0+1x60"),
+            "promql_expr_test": [nothing('{__name__=~"slo:sli_error:.*"}', "30m")],
+            "alert_rule_test": [fires(NO_DATA, "30m", no_data())],
+        },
     )
 
 

@@ -24,7 +24,7 @@ from airflow_slo_provider.indicators.prometheus.answer_checks import (
     contradiction_error,
     shape_error,
 )  # fmt: skip
-from airflow_slo_provider.slo.promql.tokens import may_be_scalar
+from airflow_slo_provider.slo.promql.absence import may_be_scalar
 
 _HINT = 'for VictoriaMetrics, set {"nocache": "1"} in the connection\'s params'
 #: Maximum difference of a sample's time in milliseconds: a server that reads ``time`` as a float64 and truncates it is off by

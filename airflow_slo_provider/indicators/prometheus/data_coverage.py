@@ -15,14 +15,16 @@ from fractions import Fraction
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus.merged_queries import duration, format_count, mergeable
-from airflow_slo_provider.indicators.prometheus.queries import milliseconds, points_query
+from airflow_slo_provider.indicators.prometheus.queries import milliseconds, points_query, read_ratio_metric
 from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Query, Rows
 from airflow_slo_provider.indicators.span_slices import PARTS
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import ThresholdMetric
-from airflow_slo_provider.slo.promql import selectors as promql
-from airflow_slo_provider.slo.promql.selectors import Count
-from airflow_slo_provider.slo.promql.text import has_window, with_window
+from airflow_slo_provider.slo.promql.absence import without_filters
+from airflow_slo_provider.slo.promql.selectors import Count, recognise
+from airflow_slo_provider.slo.promql.syntax_tree import parse
+from airflow_slo_provider.slo.promql.text import with_window
+from airflow_slo_provider.slo.promql.tree_writer import write
 
 #: Milliseconds for which a sample shows that there was data: longer than every scrape interval in use. Too long would hide a
 #: gap; too short would report a complete history as partial, and a partial history may not freeze deployments.
@@ -50,23 +52,26 @@ def coverage_query(request: MeasureRequest, times: EvaluationTimes, *, source: s
     :param times: the times, as :func:`coverage_times` returned them
     :param source: the server, for messages
     :return: its window in milliseconds, and the query
-    :raises QueryError: reason ``window_missing``
+    :raises QueryError: when the indicator's queries are not proven to measure a share of events
     """
     assert times.step is not None
     metric, step, span = request.indicator.metric, milliseconds(times.step), milliseconds(request.end - request.start)
     if isinstance(metric, ThresholdMetric):
         query, _ = points_query(metric, request, step)
-        return step, Query(f"count((\n{query}\n) >= -Inf)")
-    query_source = metric.raw or metric.total
-    assert query_source is not None
-    text = query_source.query
-    count = None if metric.raw else promql.recognise(text, counter=metric.counter)
+        by = f" by ({', '.join(request.group)})" if request.group else ""
+        return step, Query(f"count{by} ((\n{query}\n) >= -Inf)")
+    reading = read_ratio_metric(metric, source)
+    text = reading.queries["raw" if metric.raw else "total"].text
+    if not (metric.raw or reading.declared):
+        # Without traffic a filtered total is empty, although there is data.
+        text = write(without_filters(parse(text)))
+    count = recognise(text)
     if count is not None:
         window = min(max(step, _LEAST), _MOST, span)
-        present = Count("present_over_time", count.selector)
-        return window, Query(format_count(present.function, present.selector, window), present if mergeable(present) else None)
-    if not has_window(text):
-        raise promql.window_missing(text, source)
+        present = Count("present_over_time", count.selector, count.by)
+        return window, Query(
+            format_count(present.function, present.selector, window, present.by), present if mergeable(present) else None
+        )
     window = min(max(step, _LEAST), span)
     return window, Query(with_window(text, duration(window)))
 

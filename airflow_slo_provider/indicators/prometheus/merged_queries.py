@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
-from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector, escape_regex, safe_regex
+from airflow_slo_provider.slo.promql.text import duration_text
 
 #: Maximum number of values, and of characters, in one alternation.
 _VALUES = 200
@@ -68,7 +69,7 @@ class MergedQuery:
 
 def duration(milliseconds: int) -> str:
     """Format a duration for PromQL."""
-    return f"{milliseconds}ms" if milliseconds % 1000 else format_seconds(milliseconds // 1000)
+    return duration_text(timedelta(milliseconds=milliseconds))
 
 
 def format_count(function: str, selector: Selector | str, window: int, by: Iterable[str] = ()) -> str:
@@ -87,8 +88,8 @@ def format_count(function: str, selector: Selector | str, window: int, by: Itera
 
 
 def mergeable(count: Count) -> bool:
-    """Return whether the count's matchers have the same meaning here as on the server."""
-    return all(safe_regex(matcher.value) for matcher in count.selector.matchers if matcher.is_regex)
+    """Return whether the count has one series, and its matchers have the same meaning here as on the server."""
+    return not count.by and all(safe_regex(matcher.value) for matcher in count.selector.matchers if matcher.is_regex)
 
 
 def merge_counts(counts: Iterable[Count], window: int) -> list[tuple[MergedQuery, list[Count]]]:

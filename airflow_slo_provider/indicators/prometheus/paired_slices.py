@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from airflow_slo_provider.exceptions import NoData
+from airflow_slo_provider.core.timestamps import format_utc
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus.queries import compute_measurement, hides_absence
+from airflow_slo_provider.indicators.prometheus.queries import compute_measurement
 from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Points, Value
-from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, contradicts_itself
 from airflow_slo_provider.slo.model import RatioMetric
+from airflow_slo_provider.slo.promql.query_roles import read_metric
 
 
 def compute_slices(request: MeasureRequest, series: Mapping[str, Points | None], times: EvaluationTimes, query: str) -> Slices:
@@ -40,14 +42,24 @@ def compute_slices(request: MeasureRequest, series: Mapping[str, Points | None],
     for time in range(first, last + 1, step):
         values = tuple([column.get(time) for column in columns])
         if values not in known:  # cached: most slices of a service are alike
-            known[values] = _compute_slice(request, dict(zip(series, values, strict=True)), leading, query)
+            try:
+                known[values] = _compute_slice(request, dict(zip(series, values, strict=True)), leading, query)
+            except InvalidMeasurement as error:
+                raise _slice_error(error, times.end - timedelta(milliseconds=last - time), query) from None
         measurements.append(known[values])
     metric = request.indicator.metric
-    total = metric.total if isinstance(metric, RatioMetric) and leading == "total" else None
-    hidden = total is not None and hides_absence(total.query)  # a 0 may mean that there is no series
+    hidden = leading == "total" and isinstance(metric, RatioMetric) and read_metric(metric).queries["total"].may_hide_series
     seen = max((time for time, value in leading_points.items() if time <= last and not (hidden and value == 0)), default=None)
     last_seen = None if seen is None else times.end - timedelta(milliseconds=last - seen)
     return Slices(times.start - times.step, times.step, tuple(measurements), query, last_seen)
+
+
+def _slice_error(error: InvalidMeasurement, end: datetime, query: str) -> InvalidMeasurement:
+    """Return the error of a slice with its time. A slice that contradicts itself is part of the SLO's window, as an error."""
+    message = f"{error.message} (in the time slice that ends at {format_utc(end)})"
+    if contradicts_itself(error):
+        message += "; events that end in a later slice than they start in need wider slices, or budgetingMethod Occurrences"
+    return InvalidMeasurement(message, reason=error.reason, query=query)
 
 
 def _compute_slice(request: MeasureRequest, values: Mapping[str, Value | None], leading: str, query: str) -> Measurement | None:

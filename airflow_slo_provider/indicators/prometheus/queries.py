@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -14,10 +14,12 @@ from airflow_slo_provider.indicators.prometheus.query_batches import Points, Que
 from airflow_slo_provider.indicators.span_slices import check_threshold
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, format_number
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql import selectors as promql
-from airflow_slo_provider.slo.promql.count_units import are_counts, unit, window_error
-from airflow_slo_provider.slo.promql.text import COUNTER_NAME, has_window, quote, with_window
-from airflow_slo_provider.slo.promql.tokens import called
+from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric, refuse_made_up
+from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
+from airflow_slo_provider.slo.promql.result_labels import check_grouping
+from airflow_slo_provider.slo.promql.selectors import recognise
+from airflow_slo_provider.slo.promql.text import quote, with_window
+from airflow_slo_provider.slo.promql.window_ranges import fill_window
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
@@ -40,92 +42,66 @@ def write_queries(request: MeasureRequest, window: int, *, source: str) -> dict[
     :raises InvalidMeasurement: when a threshold metric's objective has no threshold
     """
     metric = request.indicator.metric
+    if request.group:
+        check_labels(metric, tuple(request.group), source)
     if isinstance(metric, ThresholdMetric):
-        _refuse_vector(metric.source.query, source)
+        check_value(metric.source.query, source)
         return _threshold_queries(metric, request, window)
-    if metric.raw is not None:
-        if not has_window(metric.raw.query):
-            raise promql.window_missing(metric.raw.query, source)
-        _refuse_vector(metric.raw.query, source)
-        _refuse_wrong_window(metric.raw.query, source)
-        return {"raw": Query(with_window(metric.raw.query, duration(window)))}
-    queries = _query_texts(metric)
-    for query in queries.values():
-        if not has_window(query) and promql.recognise(query, counter=metric.counter) is None:
-            raise promql.window_missing(query, source)
-    as_written = not _are_counts(queries, source)
-    return {role: _count_query(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
+    reading = read_ratio_metric(metric, source)
+    return {role: _write_query(query, window, in_events=reading.counts) for role, query in reading.queries.items()}
 
 
-def hides_absence(text: str) -> bool:
-    """Return whether a query may return a number where no series exists."""
-    return "vector" in called(text)
+def read_ratio_metric(metric: RatioMetric, source: str) -> Reading:
+    """Read the queries of a ratio metric.
 
-
-def _refuse_vector(text: str, source: str) -> None:
-    """Refuse a ratio or a value that may be a constant where nothing is measured.
-
-    :raises QueryError: reason ``hidden_absence``
-    """
-    if hides_absence(text):
-        raise QueryError(
-            "with vector() a query may return a number where there is no series, and a missing server would look healthy; write "
-            "the numerator as bad (where `or vector(0)` is allowed) and the denominator as total",
-            reason="hidden_absence", query=text, source=source,
-        )  # fmt: skip
-
-
-def _refuse_wrong_window(text: str, source: str) -> None:
-    """Refuse a query that counts over another window than the requested one.
-
-    :raises QueryError: reason ``wrong_window``
-    """
-    error = window_error(text)
-    if error:
-        raise QueryError(error, reason="wrong_window", query=text, source=source)
-
-
-def _are_counts(queries: Mapping[str, str], source: str) -> bool:
-    """Return whether the queries of a ratio count events; otherwise only their ratio is meaningful.
-
-    :raises QueryError: reason ``mixed_units``
+    :param metric: the metric
+    :param source: the server, for messages
+    :raises QueryError: when its ratio is not proven to be a share of events; the reason is that of the refusal
     """
     try:
-        return are_counts(queries)
-    except ValueError as error:
-        shown = "; ".join(f"{role}: {' '.join(text.split())}" for role, text in queries.items())
-        raise QueryError(str(error), reason="mixed_units", query=shown, source=source) from error
+        return read_metric(metric)
+    except RefusedQuery as error:
+        shown = "; ".join(f"{role}: {' '.join(query.query.split())}" for role, query in metric.by_role.items())
+        raise QueryError(str(error), reason=error.reason, query=shown, source=source) from None
 
 
-def _query_texts(metric: RatioMetric) -> dict[str, str]:
-    return {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
+def check_labels(metric: RatioMetric | ThresholdMetric, labels: Sequence[str], source: str) -> None:
+    """Refuse queries that are not divided by the labels of a group.
 
-
-def _count_query(text: str, metric: RatioMetric, window: int, source: str, *, as_written: bool) -> Query:
-    """Write the query of one count, in events.
-
-    :param as_written: do not convert its unit to events
-    :raises QueryError: reason ``window_missing``, ``wrong_window`` or ``counter_not_declared``
+    :param metric: the metric
+    :param labels: the labels
+    :param source: the server, for messages
+    :raises QueryError: reason ``wrong_grouping``
     """
-    count = promql.recognise(text, counter=metric.counter)
-    if count is not None and as_written and count.function == "increase" and not has_window(text):
-        raise QueryError(
-            f"{count.selector.name} is named like a recorded rate, which is not a counter; query the counter it is computed from",
-            reason="mixed_units", query=text, source=source,
-        )  # fmt: skip
-    if count is not None and not (as_written and has_window(text)):
-        if count.function == "sum_over_time" and COUNTER_NAME.match(count.selector.name):
-            raise QueryError(
-                f"{count.selector.name} is named like a counter, whose samples must not be added up; set counter: true "
-                "in the ratioMetric, or write the query with increase()",
-                reason="counter_not_declared", query=text, source=source,
-            )  # fmt: skip
-        return Query(format_count(count.function, count.selector, window), count if mergeable(count) else None)
-    if not has_window(text):
-        raise promql.window_missing(text, source)
-    _refuse_wrong_window(text, source)
-    filled = with_window(text, duration(window))
-    if not as_written and unit(text).per_second:
+    try:
+        check_grouping(metric, labels)
+    except RefusedQuery as error:
+        raise QueryError(str(error), reason=error.reason, query=metric.sources[0].query, source=source) from None
+
+
+def check_value(text: str, source: str) -> None:
+    """Refuse the query of a value that may be a constant where nothing is measured.
+
+    :param text: PromQL
+    :param source: the server, for messages
+    :raises QueryError: reason ``hidden_absence`` or ``not_understood``
+    """
+    try:
+        refuse_made_up(text)
+    except RefusedQuery as error:
+        raise QueryError(str(error), reason=error.reason, query=text, source=source) from None
+
+
+def _write_query(query: QueryReading, window: int, *, in_events: bool) -> Query:
+    """Write one query over a window.
+
+    :param in_events: whether to convert its unit to events
+    """
+    count = recognise(query.text) if in_events else None
+    if count is not None:
+        return Query(format_count(count.function, count.selector, window, count.by), count if mergeable(count) else None)
+    filled = fill_window(query.text, timedelta(milliseconds=window))
+    if in_events and query.per_second:
         return Query(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
     return Query(filled)
 
@@ -197,13 +173,9 @@ def compute_measurement(request: MeasureRequest, values: Mapping[str, Value | No
     if total is None:
         raise NoData("the query for the total returns nothing: no such series in the window", reason="empty", query=query)
     events = _count(total, "total", query)
-    metric = request.indicator.metric
-    if not events and isinstance(metric, RatioMetric) and metric.total is not None and hides_absence(metric.total.query):
-        raise NoData(
-            "the total is 0, and with vector() that may mean that there is no such series; remove vector() from the total",
-            reason="empty", query=query,
-        )  # fmt: skip
     role = "good" if "good" in values else "bad"
+    if events == 0 and values[role] == "NaN":  # a share of nothing, times 0
+        raise NoData("the total is 0: no events in the window", reason="no_events", query=query)
     part = _count(values[role] or 0, role, query)
     if events < part <= events * (1 + _ROUNDING):
         part = events
@@ -216,7 +188,8 @@ def compute_measurement(request: MeasureRequest, values: Mapping[str, Value | No
     if part < 0:
         raise InvalidMeasurement(f"negative count: {role} {format_number(part)}, total {format_number(events)}", query=query)
     found = Measurement.of_counts(part if role == "good" else events - part, events, query=query)
-    if isinstance(metric, RatioMetric) and not are_counts(_query_texts(metric)):
+    metric = request.indicator.metric
+    if isinstance(metric, RatioMetric) and not read_metric(metric).counts:
         found = Measurement.of_ratio(found.ratio, query=query)
     if role == "good" and values[role] is None:
         found = replace(found, note="the query for good returns nothing: no such series in the window; check it for a typo")

@@ -16,7 +16,7 @@ from airflow_slo_provider.indicators.prometheus.answers import SURELY_FINITE, pa
 from airflow_slo_provider.indicators.prometheus.merged_queries import MergedQuery
 from airflow_slo_provider.indicators.prometheus.request_limits import Client
 from airflow_slo_provider.slo.promql.selectors import Count
-from airflow_slo_provider.slo.promql.tokens import is_balanced
+from airflow_slo_provider.slo.promql.syntax_tree import is_readable
 
 #: Maximum number of queries in one union, and its maximum length in characters.
 _UNION_SIZE = 25
@@ -102,7 +102,7 @@ def union_jobs(queries: Sequence[Query], times: EvaluationTimes) -> list[Job]:
     """Return jobs that run several queries in one: each gets its own label and is joined with ``or``."""
     jobs, batch, length = [], list[Query](), 0
     for query in queries:
-        if not is_balanced(query.text):
+        if not is_readable(query.text):
             jobs.append(_with_fallback(None, [query], times))  # sent alone: in brackets it could merge with its neighbour
             continue
         if batch and (len(batch) == _UNION_SIZE or length + len(query.text) > _UNION_LENGTH):

@@ -13,61 +13,38 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import TypeVar
 
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.prometheus import absent_failures
 from airflow_slo_provider.indicators.prometheus import query_batches as batch
-from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.data_coverage import coverage_query, coverage_times, share_present
+from airflow_slo_provider.indicators.prometheus.large_windows.advice import with_advice
+from airflow_slo_provider.indicators.prometheus.large_windows.window_parts import WindowParts, add_notes, window_times
 from airflow_slo_provider.indicators.prometheus.merged_queries import merge_counts
 from airflow_slo_provider.indicators.prometheus.paired_slices import compute_slices
+from airflow_slo_provider.indicators.prometheus.planned_requests import Batch, PlannedRequest, doubt_of, witnessed_milliseconds
 from airflow_slo_provider.indicators.prometheus.queries import (
+    check_labels,
     compute_measurement,
     format_queries,
     milliseconds,
-    one_series,
     write_queries,
 )  # fmt: skip
-from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Points, Query, Replies
+from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Query, Replies, Rows
 from airflow_slo_provider.indicators.prometheus.request_limits import Client, LimitedClient
+from airflow_slo_provider.indicators.prometheus.series import missing_series
+from airflow_slo_provider.indicators.prometheus.series.missing_series import Doubt
+from airflow_slo_provider.indicators.prometheus.series.series_groups import groups_with_events
 from airflow_slo_provider.indicators.request_errors import result_or_error, unwrap
 from airflow_slo_provider.indicators.span_slices import slice_count
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
-from airflow_slo_provider.slo.model import RatioMetric
-from airflow_slo_provider.slo.promql.selectors import Count, Selector
+from airflow_slo_provider.slo.promql.selectors import Count
 
-#: The times and the window (milliseconds) of queries that may be sent together.
-_Group = tuple[EvaluationTimes, int]
 _Result = TypeVar("_Result")
-#: Milliseconds after which a server does not see a series any more.
-_BLIND = 3_600_000
-
-
-@dataclass(frozen=True)
-class _PlannedRequest:
-    """A request with its queries by role, and the group that they are sent in."""
-
-    request: MeasureRequest
-    group: _Group
-    queries: dict[str, Query]
-
-    @property
-    def texts(self) -> tuple[str, str]:
-        """The texts of ``bad`` and ``total``, as the indicator has them."""
-        metric = self.request.indicator.metric
-        assert isinstance(metric, RatioMetric)
-        assert metric.bad is not None
-        assert metric.total is not None
-        return metric.bad.query, metric.total.query
-
-    def series(self, replies: Replies) -> dict[str, Points | None]:
-        """Return the only series of each query, by role."""
-        return {role: one_series(unwrap(replies[query]), query) for role, query in self.queries.items()}
 
 
 class PrometheusSource:
@@ -84,6 +61,7 @@ class PrometheusSource:
         self.client = client
         self.name = name
         self._parallel = max(1, parallel)
+        self._answered: dict[tuple[Batch, Query], Rows | QueryError] = {}
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
         """Measure each span.
@@ -92,19 +70,15 @@ class PrometheusSource:
         :return: a measurement for each request, in order, or the error of that request
         """
 
-        def plan(request: MeasureRequest) -> _PlannedRequest:
-            window = milliseconds(request.end - request.start)
-            if window < 1:
-                raise NoData(f"the window {request.start} to {request.end} is empty", reason="empty")
-            queries = write_queries(request, window, source=self.client.url)
-            return _PlannedRequest(request, (EvaluationTimes(request.start, request.end), window), queries)
-
-        def compute(planned: _PlannedRequest, replies: Replies) -> Measurement:
+        def compute(planned: PlannedRequest, replies: Replies) -> Measurement:
             series = planned.series(replies)
             values = {role: None if not points else next(iter(points.values())) for role, points in series.items()}
             return compute_measurement(planned.request, values, format_queries(planned.queries, planned.request.end))
 
-        return self._answer(requests, plan, compute)
+        def answer(requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
+            return self._answer(requests, self._plan, compute)
+
+        return add_notes(requests, answer(requests), answer)
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
         """Measure each span slice by slice; slice k covers (start + k * width, start + (k + 1) * width].
@@ -114,12 +88,12 @@ class PrometheusSource:
         :return: the slices of each request, in order, or the error of that request
         """
 
-        def plan(request: MeasureRequest) -> _PlannedRequest:
+        def plan(request: MeasureRequest) -> PlannedRequest:
             end = request.start + width * slice_count(request.start, request.end, width)
             times, window = EvaluationTimes(request.start + width, end, width), milliseconds(width)
-            return _PlannedRequest(request, (times, window), write_queries(request, window, source=self.client.url))
+            return PlannedRequest(request, (times, window), write_queries(request, window, source=self.client.url))
 
-        def compute(planned: _PlannedRequest, replies: Replies) -> Slices:
+        def compute(planned: PlannedRequest, replies: Replies) -> Slices:
             times, _ = planned.group
             return compute_slices(planned.request, planned.series(replies), times, format_queries(planned.queries, times.end))
 
@@ -132,32 +106,73 @@ class PrometheusSource:
         :return: the share of each request, in order, or the error of that request
         """
 
-        def plan(request: MeasureRequest) -> _PlannedRequest:
+        def plan(request: MeasureRequest) -> PlannedRequest:
             times = coverage_times(request.start, request.end)
             window, query = coverage_query(request, times, source=self.client.url)
-            return _PlannedRequest(request, (times, window), {"present": query})
+            return PlannedRequest(request, (times, window), {"present": query})
 
-        def compute(planned: _PlannedRequest, replies: Replies) -> Fraction:
-            return share_present(unwrap(replies[planned.queries["present"]]), planned.group[0])
+        def compute(planned: PlannedRequest, replies: Replies) -> Fraction:
+            return share_present(unwrap(planned.rows(replies)["present"]), planned.group[0])
 
         return self._answer(requests, plan, compute)
+
+    def groups(
+        self, requests: Sequence[MeasureRequest], labels: Sequence[str]
+    ) -> list[list[Mapping[str, str]] | MeasurementError]:
+        """Return the values of labels with events in each span; see :class:`.GroupedSource`.
+
+        The answers are kept for the measurement of the same spans that follows.
+
+        :param requests: the indicators and their spans
+        :param labels: the labels
+        :return: the groups of each request, in order, or the error of that request
+        """
+        self._answered = {}
+        planned = [result_or_error(self._plan_leading, request, labels) for request in requests]
+        known = [item for item in planned if isinstance(item, PlannedRequest)]
+        replies = self._run({(item.group, query) for item in known for query in item.queries.values()}, self._client(requests))
+        self._answered = {(group, query): rows for group, found in replies.items() for query, rows in found.items()}
+
+        def answer(outcome: PlannedRequest | MeasurementError) -> list[Mapping[str, str]]:
+            request = unwrap(outcome)
+            ((role, query),) = request.queries.items()
+            return groups_with_events(unwrap(replies[request.group][query]), labels, query, is_ratio=role == "raw")
+
+        return [result_or_error(answer, outcome) for outcome in planned]
+
+    def _plan(self, request: MeasureRequest) -> PlannedRequest:
+        times, length = window_times(request)
+        window = milliseconds(length)
+        if window < 1:
+            raise NoData(f"the window {request.start} to {request.end} is empty", reason="empty")
+        return PlannedRequest(request, (times, window), write_queries(request, window, source=self.client.url))
+
+    def _plan_leading(self, request: MeasureRequest, labels: Sequence[str]) -> PlannedRequest:
+        """Plan only the query of all events, or of the raw ratio."""
+        check_labels(request.indicator.metric, labels, self.client.url)
+        planned = self._plan(request)
+        role = "raw" if "raw" in planned.queries else "total"
+        return replace(planned, queries={role: planned.queries[role]})
+
+    def _client(self, requests: Sequence[MeasureRequest]) -> Client:
+        deadline = deadline_of(requests)
+        return self.client if deadline is None else LimitedClient(self.client, deadline, self)
 
     def _answer(
         self,
         requests: Sequence[MeasureRequest],
-        plan: Callable[[MeasureRequest], _PlannedRequest],
-        compute: Callable[[_PlannedRequest, Replies], _Result],
+        plan: Callable[[MeasureRequest], PlannedRequest],
+        compute: Callable[[PlannedRequest, Replies], _Result],
     ) -> list[_Result | MeasurementError]:
         """Write all queries, run them together, and compute the result of each request separately."""
         outcomes = [result_or_error(plan, request) for request in requests]
-        planned = [outcome for outcome in outcomes if isinstance(outcome, _PlannedRequest)]
-        deadline = deadline_of(requests)
-        client: Client = self.client if deadline is None else LimitedClient(self.client, deadline, self)
+        planned = [outcome for outcome in outcomes if isinstance(outcome, PlannedRequest)]
+        client = self._client(requests)
         replies = self._run({(item.group, query) for item in planned for query in item.queries.values()}, client)
-        uncertain = [item for item in planned if _lacks_failures(item, replies[item.group])]
-        errors = self._check_absent_failures(uncertain, replies, client)
+        doubts = {id(item): doubt for item in planned if (doubt := doubt_of(item, replies[item.group]))}
+        errors = self._resolve([(item, doubts[id(item)]) for item in planned if id(item) in doubts], replies, client)
 
-        def answer(outcome: _PlannedRequest | MeasurementError) -> _Result:
+        def answer(outcome: PlannedRequest | MeasurementError) -> _Result:
             request = unwrap(outcome)
             if id(request) in errors:
                 raise errors[id(request)]
@@ -165,11 +180,15 @@ class PrometheusSource:
 
         return [result_or_error(answer, outcome) for outcome in outcomes]
 
-    def _run(self, queries: Iterable[tuple[_Group, Query]], client: Client) -> dict[_Group, Replies]:
+    def _run(self, queries: Iterable[tuple[Batch, Query]], client: Client) -> dict[Batch, Replies]:
         """Run queries, those of a group in as few requests as possible."""
-        groups: dict[_Group, list[Query]] = defaultdict(list)
+        groups: dict[Batch, list[Query]] = defaultdict(list)
+        replies: dict[Batch, Replies] = defaultdict(dict)
         for group, query in sorted(queries, key=lambda item: item[1].text):
-            groups[group].append(query)
+            if (group, query) in self._answered:
+                replies[group][query] = self._answered[group, query]
+            else:
+                groups[group].append(query)
         # Long windows first: they take longest, and short ones fill the remaining time.
         jobs = [(group, job) for group in sorted(groups, key=lambda group: -group[1]) for job in _jobs(groups[group], *group)]
         if self._parallel == 1 or len(jobs) < 2:
@@ -178,78 +197,40 @@ class PrometheusSource:
             try:
                 _ = self.client.connect  # opened once, before threads share it
             except QueryError as error:
-                return {group: dict.fromkeys(members, error) for group, members in groups.items()}
+                return {group: replies[group] | dict.fromkeys(members, error) for group, members in groups.items()}
             with ThreadPoolExecutor(self._parallel) as pool:
                 answers = list(pool.map(lambda item: item[1](client), jobs))
-        replies: dict[_Group, Replies] = {group: {} for group in groups}
         for (group, _), answer in zip(jobs, answers, strict=True):
-            replies[group].update(answer)
+            replies[group].update(with_advice(answer, group[1]))
         return replies
 
-    def _check_absent_failures(
-        self, uncertain: Sequence[_PlannedRequest], replies: Mapping[_Group, Replies], client: Client
+    def _resolve(
+        self, doubts: Sequence[tuple[PlannedRequest, Doubt]], replies: Mapping[Batch, Replies], client: Client
     ) -> dict[int, MeasurementError]:
-        """Check whether each missing ``bad`` means zero failures; return errors for those where this is uncertain."""
-        errors: dict[int, MeasurementError] = {}
-        unproven: list[tuple[_PlannedRequest, list[Selector]]] = []
-        for planned in uncertain:
-            witnesses = absent_failures.witnesses(*planned.texts)
-            if witnesses is None:
-                errors[id(planned)] = _missing(planned)
-            else:
-                unproven.append((planned, sorted(witnesses, key=str)))
+        """Check whether the series exist that a doubt is about; return the errors."""
+        errors: dict[int, MeasurementError] = {id(planned): doubt.if_missing for planned, doubt in doubts if not doubt.needed}
+        unproven = [(planned, doubt, sorted(doubt.needed, key=str)) for planned, doubt in doubts if doubt.needed]
         # The end of the window first: that is cheap, and enough for every window that ends there.
         for at_end in (True, False):
-            needed: dict[int, list[tuple[_Group, Query]]] = {}
-            for planned, selectors in unproven:
+            needed: dict[int, list[tuple[Batch, Query]]] = {}
+            for planned, _, selectors in unproven:
                 end = planned.group[0].end
-                window = 1 if at_end else _witnessed(planned, replies[planned.group])
-                write = absent_failures.queries_at_end if at_end else absent_failures.queries_in_window
-                needed[id(planned)] = [((EvaluationTimes(end, end), window), query) for query in write(selectors, window)]
+                window = 1 if at_end else witnessed_milliseconds(planned, replies[planned.group])
+                write = missing_series.queries_at_end if at_end else missing_series.queries_in_window
+                in_parts = isinstance(planned.group[0], WindowParts) and not at_end
+                times = planned.group[0] if in_parts else EvaluationTimes(end, end)
+                needed[id(planned)] = [((times, window), query) for query in write(selectors, window)]
             answers = self._run({item for items in needed.values() for item in items}, client)
             remaining = []
-            for planned, selectors in unproven:
+            for planned, doubt, selectors in unproven:
                 rows = [answers[group][query] for group, query in needed[id(planned)]]
                 error = next((answer for answer in rows if isinstance(answer, QueryError)), None)
-                if error is not None:
-                    errors[id(planned)] = error
-                elif not all(rows):
-                    remaining.append((planned, selectors))
+                if error is None and not all(rows):
+                    remaining.append((planned, doubt, selectors))
+                elif found := error or doubt.if_present:
+                    errors[id(planned)] = found
             unproven = remaining
-        return errors | {id(planned): _missing(planned) for planned, _ in unproven}
-
-
-def _missing(planned: _PlannedRequest) -> NoData:
-    return absent_failures.missing(planned.texts[0], format_queries(planned.queries, planned.request.end))
-
-
-def _lacks_failures(planned: _PlannedRequest, replies: Replies) -> bool:
-    """Return whether there were events but no series of bad events, in the window or in the newest slices with events.
-
-    A gap that has ended does not make older slices uncertain.
-    """
-    if "bad" not in planned.queries:
-        return False
-    bad, total = replies[planned.queries["bad"]], replies[planned.queries["total"]]
-    if isinstance(bad, QueryError) or isinstance(total, QueryError):
-        return False
-    newest = _newest(planned, total)
-    return bool(newest) and not any(time >= min(newest) for _, points in bad for time in points)
-
-
-def _newest(planned: _PlannedRequest, total: batch.Rows) -> set[int]:
-    """Return the times of the last hour at which there were events; all times with events if there were none in that hour."""
-    times = {time for _, points in total for time, value in points.items() if value != 0}
-    recent = to_milliseconds(planned.group[0].end) - max(_BLIND, planned.group[1])
-    return {time for time in times if time > recent} or times
-
-
-def _witnessed(planned: _PlannedRequest, replies: Replies) -> int:
-    """Return within how many milliseconds before the end a witness must have had samples."""
-    total = replies[planned.queries["total"]]
-    if planned.group[0].step is None or isinstance(total, QueryError):
-        return planned.group[1]
-    return to_milliseconds(planned.group[0].end) - min(_newest(planned, total)) + planned.group[1]
+        return errors | {id(planned): doubt.if_missing for planned, doubt, _ in unproven}
 
 
 def _jobs(queries: Sequence[Query], times: EvaluationTimes, window: int) -> list[batch.Job]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.slo_key import SLOKey, ambiguous_name, find_keys
 from airflow_slo_provider.ledger.mapped_task_names import LABEL
 from airflow_slo_provider.ledger.records import Recorded, RunKey
 from airflow_slo_provider.results import CheckResult, Verdict
@@ -22,6 +24,8 @@ CHANGES = ("deployment", "promote", "promotion", "rollback")
 EVALUATIONS = (GOLDEN_SET, "drift")
 #: Maximum number of checks recorded by an evaluation: its own, and one per metric and segment, or column.
 _PARTS = 50
+#: Start of what follows the name of an SLO in the name of one of its reports.
+_NAME_END = re.compile(r"[\[{]")
 #: Maximum number of decisions searched for those about some SLOs.
 _MOST_DECISIONS = 10_000
 
@@ -69,20 +73,20 @@ def history_entries(
     """Return decisions, changes, and evaluations that did not pass, newest first.
 
     :param ledger: the ledger
-    :param slos: only decisions that evaluated one of these SLOs, and changes made by their runs; empty for all
+    :param slos: only decisions that evaluated one of these SLOs, as ``name`` or ``service/name``, and changes made by their runs;
+        empty for all
     :param dag_id: only those of this DAG
     :param since: only those at or after this time (aware)
     :param until: only those before this time (aware)
     :param limit: maximum number of results
-    :raises ValueError: for a limit below 1 or above 10,000
+    :raises ValueError: for a limit below 1 or above 10,000, and for a name that several services use
     """
     if not 1 <= limit <= _MOST_DECISIONS:
         raise ValueError(f"limit {limit} must lie between 1 and {_MOST_DECISIONS}")
     most = _MOST_DECISIONS if slos else limit
     rows = ledger.checks(DECISION, dag_id=dag_id, since=since, until=until, limit=most)
     if slos:
-        # Each objective of an SLO with several is recorded separately: name[1], name[2], ...
-        rows = [row for row in rows if any(name.partition("[")[0] in slos for name in _statuses(row.result))]
+        rows = _about(rows, slos)
     runs = {(row.key.dag_id, row.key.run_id) for row in rows}
     for kind in CHANGES:
         found = ledger.checks(kind, dag_id=dag_id, since=since, until=until, limit=most)
@@ -92,6 +96,33 @@ def history_entries(
         rows += [row for row in _failed_evaluations(found) if not slos or (row.key.dag_id, row.key.run_id) in runs]
     rows.sort(key=lambda row: row.result.checked_at, reverse=True)
     return [_history_entry(ledger, row) for row in rows[:limit]]
+
+
+def _about(rows: Sequence[Recorded], slos: Collection[str]) -> list[Recorded]:
+    """Return the decisions that evaluated one of the SLOs.
+
+    :raises ValueError: for a name without a service that several services use in these decisions
+    """
+    evaluated = [list(_evaluated(row.result)) for row in rows]
+    for name in slos:
+        found = find_keys(name, (key for keys in evaluated for key in keys if key.service))
+        if len(found) > 1:
+            raise ValueError(ambiguous_name(name, found))
+    # A decision of an older release does not name the services: it is found by the name alone.
+    wanted = {*slos, *(name.rpartition("/")[2] for name in slos)}
+    return [
+        row
+        for row, keys in zip(rows, evaluated, strict=True)
+        if any(find_keys(name, [key]) for key in keys for name in (slos if key.service else wanted))
+    ]
+
+
+def _evaluated(result: CheckResult) -> Iterator[SLOKey]:
+    """Yield the SLOs that a decision evaluated. Each objective and group is recorded: name[1], name{model_version="v2"}, ..."""
+    services = result.evidence.get("services")
+    for name in _statuses(result):
+        service = first_text(services, name)
+        yield SLOKey(service, _NAME_END.split(name.removeprefix(f"{service}/"), maxsplit=1)[0])
 
 
 def _failed_evaluations(rows: Sequence[Recorded]) -> list[Recorded]:

@@ -68,6 +68,7 @@ def recent(
     *,
     name: str | None = None,
     service: str | None = None,
+    labels: str | None = None,
     since: datetime | None = None,
     dags: Collection[str] | None = None,
     limit: int = 200,
@@ -79,6 +80,7 @@ def recent(
     :param dags: only checks of these DAGs; None for all
     :param name: only checks of this name
     :param service: only checks of this service; empty for those without a service
+    :param labels: only checks of this group, as :func:`.labels_text` writes it; empty for those without a group
     :param since: only those checked at or after this time (aware)
     :param limit: maximum number of results of each kind
     """
@@ -87,7 +89,9 @@ def recent(
     found: list[Recorded] = []
     for kind in kinds:
         values: dict[str, Any] = {}
-        where = sql.equal(values, kind=kind, name=name, service=None if service is None else service_column(service))
+        where = sql.equal(
+            values, kind=kind, name=name, service=None if service is None else service_column(service), labels=labels
+        )
         if since is not None:
             values["since"], where = microseconds(since, what="since"), f"{where} AND c.checked_at >= :since"
         found += _newest_first(ledger, where + sql.in_dags(dags, values), values, limit)

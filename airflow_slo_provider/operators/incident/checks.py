@@ -30,7 +30,7 @@ class _SLOCheck(RequiredDocuments):
 
     :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
         list. (templated)
-    :param slo: name of the SLO; by default that of the incident. (templated)
+    :param slo: name of the SLO, ``service/name`` if services share it; by default that of the incident. (templated)
     """
 
     template_fields: Sequence[str] = ("slos", "slo")
@@ -52,17 +52,17 @@ class _SLOCheck(RequiredDocuments):
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
 
         require(self, self._set_in_dag)
-        name = self.slo or current_incident(context).value_at("slo")
+        name = self.slo or current_incident(context).slo
         if not name:
             raise AirflowFailException("neither the incident nor this task names an SLO; set slo=")
-        return str(name)
+        return name
 
 
 class BurningCheckOperator(_SLOCheck):
     """Measure the current burn rates of an SLO as evidence. The task fails only if they cannot be measured.
 
     :param slos: SLO documents. (templated)
-    :param slo: name of the SLO; by default that of the incident. (templated)
+    :param slo: name of the SLO, ``service/name`` if services share it; by default that of the incident. (templated)
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class RecoveredSensor(_SLOCheck, BaseSensorOperator):
     of their factor. Missing data is not a recovery.
 
     :param slos: SLO documents. (templated)
-    :param slo: name of the SLO; by default that of the incident. (templated)
+    :param slo: name of the SLO, ``service/name`` if services share it; by default that of the incident. (templated)
     :param settle: minimum time since the mitigation before its burn rate is used
     :param poke_interval: time between two pokes: 10 s by default
     :param timeout: maximum time to wait: 30 minutes by default; then the task fails

@@ -80,9 +80,9 @@ def create_app(source: CachedLedger) -> FastAPI:
         return html_response("overview.html", **overview_values(found, shown, q=q, status=status, service=service, tier=tier))
 
     @app.get("/slo")
-    def slo(readable: Readable, name: Text, service: Text | None = None) -> Response:
+    def slo(readable: Readable, name: Text, service: Text | None = None, group: Text | None = None) -> Response:
         try:
-            return html_response("slo.html", view=_read_slo(source, readable, name, service))
+            return html_response("slo.html", view=_read_slo(source, readable, name, service, group))
         except slo_details.AmbiguousSLOName as error:
             found = source.overview(readable)
             by_key = {slo.key: slo for slo in found.slos}
@@ -153,9 +153,9 @@ def create_app(source: CachedLedger) -> FastAPI:
         return JSONResponse({**head, "slos": [slo_summary_json(slo) for slo in found.slos]})
 
     @app.get("/data/slo")
-    def data_slo(readable: Readable, name: Text, service: Text | None = None) -> Response:
+    def data_slo(readable: Readable, name: Text, service: Text | None = None, group: Text | None = None) -> Response:
         try:
-            return JSONResponse(slo_details_json(_read_slo(source, readable, name, service)))
+            return JSONResponse(slo_details_json(_read_slo(source, readable, name, service, group)))
         except slo_details.AmbiguousSLOName as error:
             raise HTTPException(409, str(error)) from None
 
@@ -185,8 +185,10 @@ def create_app(source: CachedLedger) -> FastAPI:
     return app
 
 
-def _read_slo(source: CachedLedger, readable: ReadableDags, name: str, service: str | None) -> slo_details.SLODetails:
-    view = slo_details.read_slo(source.ledger(), readable, name, service)
+def _read_slo(
+    source: CachedLedger, readable: ReadableDags, name: str, service: str | None, group: str | None
+) -> slo_details.SLODetails:
+    view = slo_details.read_slo(source.ledger(), readable, name, service, group)
     if view is None:
         which = f"an SLO named {name!r}" + (f" of service {service!r}" if service else "")
         raise HTTPException(404, f"there is no check of {which} that you may see")

@@ -120,7 +120,8 @@ def quote_url_part(value: Any) -> str:
 def slo_url(row: Any) -> str:
     """Return the URL of the page of a check's SLO. An empty service is included, because the name alone may be ambiguous."""
     slo = SLOKey.of(row.result)
-    return f"slo?name={quote_url_part(slo.name)}&service={quote_url_part(slo.service)}"
+    group = f"&group={quote_url_part(slo.labels)}" if slo.labels else ""
+    return f"slo?name={quote_url_part(slo.name)}&service={quote_url_part(slo.service)}{group}"
 
 
 def task_url(key: Any) -> str:

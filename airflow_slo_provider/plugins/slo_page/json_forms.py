@@ -14,8 +14,9 @@ def slo_summary_json(slo: SLOSummary) -> dict[str, Any]:
     """Return an SLO of the overview as JSON."""
     known = slo.last_known
     return {
-        "name": slo.name,
+        "name": slo.row.result.name,
         "service": slo.service,
+        "group": dict(slo.row.result.labels),
         "tier": slo.tier,
         "status": slo.status,
         "objective": slo.target,

@@ -11,7 +11,7 @@ from airflow_slo_provider.charts.markup import Html
 from airflow_slo_provider.charts.time_series import Level, Line, Mark, chart, legend
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.core.timestamps import slices
-from airflow_slo_provider.documents.durations import format_seconds
+from airflow_slo_provider.documents.durations import format_seconds, parse_duration
 from airflow_slo_provider.ledger.queries import checks as check_queries
 from airflow_slo_provider.ledger.queries import slos as slo_queries
 from airflow_slo_provider.ledger.queries.changes import CHANGES
@@ -19,7 +19,8 @@ from airflow_slo_provider.plugins.slo_page import safe_evidence
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, mark_color
 from airflow_slo_provider.plugins.slo_page.formatting import check_status
 from airflow_slo_provider.plugins.slo_page.slo_summaries import SLOSummary, by_slo, summarize, window_length
-from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
+from airflow_slo_provider.slo.budget.error_budgets import BurnRatePlan, BurnRateRule, plan_burn_rates
+from airflow_slo_provider.slo.budget.windows import nominal_length
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
@@ -51,6 +52,7 @@ class SLODetails:
     rates_chart: Html
     rates_legend: Html
     rules: Sequence[tuple[str, str, str, float]]
+    dropped_rules: Sequence[str]
     document: Mapping[str, str]
     query: str
 
@@ -61,7 +63,7 @@ class SLODetails:
 
 
 class AmbiguousSLOName(LookupError):
-    """A name is used by SLOs of several services, and the service is not set.
+    """A name is used by SLOs of several services, or by several groups of one, and the service or group is not set.
 
     :param name: the name
     :param slos: the newest check of each SLO with that name
@@ -69,31 +71,51 @@ class AmbiguousSLOName(LookupError):
 
     def __init__(self, name: str, slos: Sequence[Recorded]) -> None:
         self.slos = slos
-        services = ", ".join(repr(SLOKey.of(row.result).service) for row in slos)
-        super().__init__(f"SLOs of several services have the name {name!r}; name the service too, one of: {services}")
+        keys = [SLOKey.of(row.result) for row in slos]
+        services = dict.fromkeys(key.service for key in keys)
+        if len(services) > 1:
+            shown = ", ".join(map(repr, services))
+            message = f"SLOs of several services have the name {name!r}; name the service too, one of: {shown}"
+        else:
+            shown = ", ".join(key.labels or "''" for key in keys)
+            message = f"the SLO {name!r} is evaluated by labels; name the group too, one of: {shown}"
+        super().__init__(message)
 
 
 def read_slo(
-    ledger: Ledger, readable: ReadableDags, name: str, service: str | None = None, *, now: datetime | None = None
+    ledger: Ledger,
+    readable: ReadableDags,
+    name: str,
+    service: str | None = None,
+    group: str | None = None,
+    *,
+    now: datetime | None = None,
 ) -> SLODetails | None:
     """Read all data of one SLO; None if there is nothing that the user may see.
 
     :param ledger: the ledger
     :param readable: the DAGs that the user may read
-    :param name: name of the SLO
+    :param name: name of the SLO, or ``service/name``
     :param service: its service, empty for an SLO without one; None if the name is unique
+    :param group: the group of labels, as :func:`.labels_text` writes it, empty for an SLO without groups; None if there is one
     :param now: the current time (aware)
-    :raises AmbiguousSLOName: if the service is None and the name is not unique
+    :raises AmbiguousSLOName: if the service or the group is None and several SLOs remain
     """
     now, dags = now or datetime.now(UTC), readable.query_filter
-    candidates = by_slo(readable.filter(slo_queries.newest(ledger, name=name, dags=dags)))
-    if service is None and len(candidates) > 1:
-        raise AmbiguousSLOName(name, list(candidates.values()))
-    key = next(iter(candidates), None) if service is None else SLOKey(service, name)
-    if key not in candidates:
+    found = by_slo(readable.filter(slo_queries.newest(ledger, name=name, dags=dags)))
+    if not found and service is None and "/" in name:  # service/name, as in decisions and incidents
+        service, _, name = name.rpartition("/")
+        found = by_slo(readable.filter(slo_queries.newest(ledger, name=name, dags=dags)))
+    candidates = {key: row for key, row in found.items() if service in (None, key.service) and group in (None, key.labels)}
+    if not candidates:
         return None
+    if len(candidates) > 1:
+        raise AmbiguousSLOName(name, list(candidates.values()))
+    key = next(iter(candidates))
     newest, last_known = candidates[key], None
-    recent = check_queries.recent(ledger, ["slo"], name=name, service=key.service, dags=dags, limit=LAST_CHECKS)
+    recent = check_queries.recent(
+        ledger, ["slo"], name=name, service=key.service, labels=key.labels, dags=dags, limit=LAST_CHECKS
+    )  # fmt: skip
     if newest.result.value is None:
         last_known = next(iter(readable.filter(slo_queries.newest_with_value(ledger, [key], dags=dags))), None)
     slo = summarize(newest, now, last_known=last_known)
@@ -102,7 +124,8 @@ def read_slo(
     start = end - slo.window_length
     rows = readable.filter(slo_queries.history(ledger, key, slices(start, end, POINTS), dags=dags))
     events = _read_events(ledger, readable, start, rows)
-    rules = _alert_rules(slo)
+    plan = _alert_rules(slo)
+    rules = [_shown_rule(rule) for rule in plan.rules]
     rates = _burn_rate_lines(rows)
     return SLODetails(
         slo=slo,
@@ -111,7 +134,7 @@ def read_slo(
         last=readable.filter(recent) or [newest],
         events=events,
         budget_chart=chart(
-            f"Error budget left of {name} over {slo.window or '30d'}",
+            f"Error budget left of {slo.name} over {slo.window or '30d'}",
             [Line("budget left", [(row.result.checked_at, _remaining(row)) for row in rows])],
             start=start,
             end=end,
@@ -123,7 +146,7 @@ def read_slo(
             edges=[0.0, 1.0],
         ),
         rates_chart=chart(
-            f"Burn rates of {name}",
+            f"Burn rates of {slo.name}",
             rates,
             start=start,
             end=end,
@@ -135,6 +158,7 @@ def read_slo(
         ),
         rates_legend=legend(rates),
         rules=rules,
+        dropped_rules=plan.dropped,
         document=_evaluated_objective(slo),
         query=safe_evidence.text(slo.evidence, "query"),
     )
@@ -151,27 +175,29 @@ def _burn_rate_lines(rows: Sequence[Recorded]) -> list[Line]:
     return [Line(window, [(at, safe_evidence.number(by_window, window)) for at, by_window in rates]) for window in windows[-6:]]
 
 
-def _alert_rules(slo: SLOSummary) -> list[tuple[str, str, str, float]]:
-    """Return the default alert rules of the SLO's window: severity, short and long window, factor."""
+def _alert_rules(slo: SLOSummary) -> BurnRatePlan:
+    """Return the alert rules of the objective as it was evaluated."""
     try:
-        rules = burn_rate_rules(slo.window_length, target=slo.target)
-    except (ValueError, ArithmeticError):  # e.g. a window that is not a whole number of seconds, or an objective of 1
-        return []
-    return [
-        (
-            rule.severity,
-            format_seconds(int(rule.short.total_seconds())),
-            format_seconds(int(rule.long.total_seconds())),
-            round(float(rule.factor), 3),
+        width = safe_evidence.text(slo.evidence, "time_slice")
+        return plan_burn_rates(
+            nominal_length(parse_duration(slo.window or "30d")),
+            target=slo.target,
+            width=parse_duration(width).timedelta if width else None,
         )
-        for rule in rules
-    ]
+    except (ValueError, ArithmeticError):  # a recorded window or objective that is not valid
+        return BurnRatePlan((), ())
+
+
+def _shown_rule(rule: BurnRateRule) -> tuple[str, str, str, float]:
+    """Return severity, short and long window and factor of a rule."""
+    short, long = (format_seconds(int(window.total_seconds())) for window in (rule.short, rule.long))
+    return rule.severity, short, long, round(float(rule.factor), 3)
 
 
 def _evaluated_objective(slo: SLOSummary) -> dict[str, str]:
     """Return the details of the evaluated objective."""
     policy, error = safe_evidence.mapping(slo.evidence, "policy_state"), safe_evidence.mapping(slo.evidence, "error")
-    keys = ("service", "tier", "window", "method", "missing_slices", "coverage")
+    keys = ("service", "tier", "window", "method", "time_slice", "missing_slices", "coverage")
     values = {key.replace("_", " "): safe_evidence.text(slo.evidence, key) for key in keys} | {
         "outcome": safe_evidence.text(slo.evidence, "outcome"),
         "policy action": safe_evidence.text(slo.evidence, "action"),

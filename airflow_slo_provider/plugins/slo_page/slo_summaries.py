@@ -9,32 +9,22 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.exact_numbers import percent
-from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.core.slo_key import SLOKey, group_text
 from airflow_slo_provider.core.timestamps import slices
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.ledger.queries import slos as slo_queries
 from airflow_slo_provider.plugins.slo_page import safe_evidence
 from airflow_slo_provider.plugins.slo_page.formatting import check_status
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo.budget.reports import Status
+from airflow_slo_provider.slo.budget.reports import WORST_FIRST, Status
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
     from airflow_slo_provider.plugins.slo_page.access import ReadableDags
 
-#: Worst first. A failed measurement is worse than a warning, because the status is unknown.
-ORDER = [
-    Status.EXHAUSTED,
-    Status.BURNING,
-    Status.QUERY_ERROR,
-    Status.NO_DATA,
-    Status.WARNING,
-    Status.LOW_TRAFFIC,
-    Status.HEALTHY,
-]
 #: Status of an SLO whose newest check is older than its window, and of a check that has only a verdict.
 UNKNOWN = Verdict.UNKNOWN.value
-_RANK = {status.value: number for number, status in enumerate(ORDER)}
+_RANK = {status.value: number for number, status in enumerate(WORST_FIRST)}
 _RANK[UNKNOWN] = _RANK[Status.NO_DATA.value]
 #: Tolerance for a DAG that runs once per window and is late.
 _LATE = timedelta(days=1)
@@ -64,8 +54,8 @@ class SLOSummary:
 
     @property
     def name(self) -> str:
-        """Return the name of the SLO."""
-        return self.row.result.name
+        """Return the name of the SLO, with its group."""
+        return f"{self.row.result.name}{group_text(self.row.result.labels)}"
 
     @property
     def checked_status(self) -> str:
@@ -150,6 +140,11 @@ class SLOSummary:
         return sorted(((str(key), safe_evidence.number(rates, key)) for key in rates), key=lambda rate: window_length(rate[0]))
 
     @property
+    def unknown_burn_rates(self) -> list[str]:
+        """Return the windows whose burn rate is unknown because their numbers contradict each other."""
+        return [str(window) for window in safe_evidence.sequence(self.evidence, "unknown_burn_rates")]
+
+    @property
     def exhausted_in(self) -> float | None:
         """Return the seconds until the budget is exhausted."""
         return None if self.is_stale else safe_evidence.number(self.evidence, "time_to_exhaustion_seconds")
@@ -199,7 +194,8 @@ def read_overview(ledger: Ledger, readable: ReadableDags, sparklines: Sparklines
     :param now: the current time (aware)
     """
     now = now or datetime.now(UTC)
-    newest = by_slo(readable.filter(slo_queries.newest(ledger, dags=readable.query_filter)))
+    rows = readable.filter(slo_queries.newest(ledger, dags=readable.query_filter))
+    newest = by_slo(row for row in rows if row.result.evidence.get("retired") is not True)
     without_value = [slo for slo, row in newest.items() if row.result.value is None]
     known = by_slo(readable.filter(slo_queries.newest_with_value(ledger, without_value, dags=readable.query_filter)))
     slos = [summarize(row, now, sparklines.get(slo, ()), known.get(slo)) for slo, row in newest.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -86,21 +87,46 @@ class BurnWatch:
         return SLOMonitor(catalog, self._open.enter_context(sources()))
 
 
+def selected_reports(reports: Sequence[SLOReport], select: Collection[str] | None) -> list[SLOReport]:
+    """Return the reports that names select: of SLOs or objectives, with or without the service.
+
+    :param reports: the evaluated SLOs
+    :param select: the names; None for all
+    :raises ValueError: for a name that is unknown or used by several services
+    """
+    from airflow_slo_provider.core.slo_key import SLOKey, ambiguous_name, display_names, find_keys
+
+    if select is None:
+        return list(reports)
+    names = {key: (key, report.slo.key) for report in reports if (key := report.key)}
+    chosen: set[SLOKey] = set()
+    for name in select:
+        slos = {slo for key, slo in names.values() if find_keys(name, (key, slo))}
+        if len(slos) > 1:
+            raise ValueError(ambiguous_name(name, slos))
+        if not slos:
+            known = sorted({*display_names(names).values(), *display_names(slo for _, slo in names.values()).values()})
+            raise ValueError(f"there is no SLO {name!r} in the documents, only {', '.join(known)}")
+        chosen |= {key for key, slo in names.values() if find_keys(name, (key, slo))}
+    return [report for report in reports if report.key in chosen]
+
+
 def poll_result(report: SLOReport, *, severity: str, rearm: Fraction) -> PollResult:
     """Return whether an SLO burns, is calm, is in between, or is unknown.
 
     It burns while a multi-window rule of at least ``severity`` fires. It is calm if the burn rate of each short window is at or
-    below ``rearm`` times the rule's factor (or times 1 if the factor is below 1). With too few events it is in between.
+    below ``rearm`` times the rule's factor. With too few events it is in between. A retired group is calm.
 
     :param report: the evaluated SLO
     :param severity: lowest severity that counts: ``page`` or ``ticket``
     :param rearm: share of a rule's factor
     """
-    from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
+    from airflow_slo_provider.slo.budget.error_budgets import burn_rates_of
     from airflow_slo_provider.slo.budget.reports import Status
-    from airflow_slo_provider.slo.budget.windows import nominal_length
 
     evidence = evidence_of(report)
+    if report.retired:
+        return PollResult(report.name, BurnState.CALM, message=report.message, evidence=evidence)
     if report.status.is_unknown:
         return PollResult(report.name, BurnState.UNKNOWN, message=f"{report.status}: {report.message}", evidence=evidence)
     if report.status is Status.LOW_TRAFFIC:
@@ -109,11 +135,13 @@ def poll_result(report: SLOReport, *, severity: str, rearm: Fraction) -> PollRes
     if firing:
         worst = max(firing, key=lambda rule: severity_rank(rule.severity))
         return PollResult(report.name, BurnState.BURNING, severity=worst.severity, message=report.message, evidence=evidence)
-    for rule in burn_rate_rules(nominal_length(report.slo.window), target=report.objective.target):
+    if any(severity_rank(rule.severity) >= severity_rank(severity) for rule in report.uncertain):
+        return PollResult(report.name, BurnState.UNKNOWN, message=report.message, evidence=evidence)
+    for rule in burn_rates_of(report.slo, report.objective).rules:
         if severity_rank(rule.severity) < severity_rank(severity):
             continue
         short = report.burn_rate(rule.short)
-        if short is None or short.value is None or short.value > rearm * max(rule.factor, Fraction(1)):
+        if short is None or short.value is None or short.value > rearm * rule.factor:
             return PollResult(report.name, BurnState.BETWEEN, message=report.message, evidence=evidence)
     return PollResult(report.name, BurnState.CALM, message=report.message, evidence=evidence)
 
@@ -129,8 +157,18 @@ def evidence_of(report: SLOReport) -> dict[str, Any]:
     def text(length: timedelta) -> str:
         return format_seconds(int(length.total_seconds()))
 
-    values = report_dict(report)
-    names = ("service", "status", "objective", "window", "sli", "remaining", "burn_rate", "time_to_exhaustion_seconds")
+    values = {**report_dict(report), "slo_service": report.slo.service}
+    names = (
+        "service",
+        "slo_service",
+        "status",
+        "objective",
+        "window",
+        "sli",
+        "remaining",
+        "burn_rate",
+        "time_to_exhaustion_seconds",
+    )
     rates = {text(rate.window): None if rate.value is None else round(float(rate.value), 4) for rate in report.burn_rates}
     rules = [
         {"severity": rule.severity, "short": text(rule.short), "long": text(rule.long), "factor": float(rule.factor)}

@@ -35,6 +35,7 @@ def evaluate_gate(
     *,
     slos: Documents,
     select: Selection | None = None,
+    group: Mapping[str, str] | None = None,
     at: datetime | str | None = None,
     log: Any,
     include_own: bool = False,
@@ -49,6 +50,7 @@ def evaluate_gate(
     :param context: Airflow's task context
     :param slos: the documents
     :param select: which of their SLOs; all by default
+    :param group: values of labels: only these groups of the SLOs
     :param at: evaluation timestamp; see :mod:`airflow_slo_provider.runtime.evaluation_time`
     :param log: the task's logger
     :param include_own: whether rows that this task instance recorded earlier count as earlier decisions. They do for a sensor,
@@ -77,8 +79,9 @@ def evaluate_gate(
         with open_default_ledger() as ledger:
             own = None if include_own else replace(key, attempt=ledger.attempt(key, name=name))
             decision = evaluate(
-                catalog, select=select, at=time.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
-            )
+                catalog, select=select, group=group, at=time.at, ledger=ledger, exclude_key=own,
+                deadline=evaluation_deadline(context),
+            )  # fmt: skip
             for line in format_decision(decision).splitlines():
                 log.info("%s", line)
             storage = {"ledger": ledger.where, "environment": ledger.environment}
@@ -102,11 +105,13 @@ def read_documents(slos: Documents) -> SLOCatalog:
     :param slos: the documents
     :raises DocumentError: with every error in the documents
     :raises QueryError: if an object store cannot be read
+    :raises ValueError: for an invalid ``[slo] sloth_period``
     """
+    from airflow_slo_provider.runtime.error_budget.sloth_period import configured_sloth_period
     from airflow_slo_provider.runtime.files.documents import read_stored
     from airflow_slo_provider.slo import load
 
-    return load(read_stored(slos))
+    return load(read_stored(slos), sloth_period=configured_sloth_period())
 
 
 def evaluate(
@@ -114,6 +119,7 @@ def evaluate(
     *,
     ledger: Ledger,
     select: Selection | None = None,
+    group: Mapping[str, str] | None = None,
     at: datetime | None = None,
     exclude_key: RunKey | None = None,
     deadline: float | None = None,
@@ -123,6 +129,7 @@ def evaluate(
     :param catalog: the SLO documents
     :param ledger: holds the earlier decisions; nothing is written
     :param select: which of the SLOs; all by default
+    :param group: values of labels: only these groups of the SLOs
     :param at: evaluation timestamp (aware); now if None
     :param exclude_key: a task instance whose own rows are ignored
     :param deadline: maximum time for measuring in seconds; ``[slo] evaluation_deadline`` by default
@@ -135,12 +142,13 @@ def evaluate(
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.policy.decisions import decide
 
-    about_now, at = at is None, at or datetime.now(UTC)
-    previous = PreviousDecisions(ledger, at, about_now, exclude_key).states(catalog.select(select))
-    held = [name for name, state in previous.items() if state.holding]
+    about_now = at is None
     with sources(ledger) as source:
         monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
-        reports = monitor.evaluate(at, select, covering=held)
+        evaluation = monitor.prepare(at, select, group=group)
+        previous = PreviousDecisions(ledger, evaluation.at, about_now, exclude_key).states(evaluation.slos)
+        held = [name for name, state in previous.items() if state.holding]
+        reports = monitor.measure(evaluation, covering=held)
     return decide(reports, catalog, previous=previous)
 
 

@@ -9,6 +9,9 @@ from functools import reduce
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.ledger.queries import slos as slo_queries
 from airflow_slo_provider.ledger.records import BACKFILL
 from airflow_slo_provider.slo.budget.ledger_records import policy_state
 from airflow_slo_provider.slo.budget.reports import PolicyState
@@ -77,15 +80,15 @@ class PreviousDecisions:
     about_now: bool
     exclude_key: RunKey | None = None
 
-    def states(self, slos: Sequence[SLO]) -> dict[str, PolicyState]:
-        """Return the states by the names of the reports to come.
+    def states(self, slos: Sequence[SLO]) -> dict[SLOKey, PolicyState]:
+        """Return the states by the keys of the reports to come.
 
         If an SLO had one objective and now has several, or the reverse, its earlier reports had other names. A block under the
         newer of these names blocks the whole SLO.
 
         :param slos: the SLOs
         """
-        found: dict[str, PolicyState] = {}
+        found: dict[SLOKey, PolicyState] = {}
         for slo in slos:
             own, inherited = self._states_of(slo), self._inherited(slo)
             newest = _newest_of(own.values())
@@ -95,7 +98,7 @@ class PreviousDecisions:
                     for name, kept in inherited.items()
                     if kept.outranks(own.get(name, newest)) and not self._had_decided(slo, kept)
                 }
-            found.update({name: kept.state for name, kept in {**own, **inherited}.items()})
+            found.update({SLOKey(slo.service, name): kept.state for name, kept in {**own, **inherited}.items()})
         return found
 
     def _inherited(self, slo: SLO) -> dict[str, _PastState]:
@@ -111,7 +114,7 @@ class PreviousDecisions:
 
     def _had_decided(self, slo: SLO, block: _PastState) -> bool:
         """Return whether gates of this environment had decided before a block was written; then it belongs to another Airflow."""
-        names = [slo.name, *(name for name, _ in slo.parts())]
+        names = [slo.name, *(name.removesuffix(slo.group_text) for name, _ in slo.parts())]
         return any(
             self.ledger.wrote_before(block.number, "slo", name, service=slo.service, at_once=_AT_ONCE, but_for=BACKFILL)
             for name in names
@@ -119,6 +122,34 @@ class PreviousDecisions:
 
     def _states_of(self, slo: SLO) -> dict[str, _PastState]:
         """Return the states of an SLO by the names of its reports; empty if no decision was ever made about it."""
+        own = self._states_of_objectives(slo)
+        if slo.group:
+            return own or self._states_of_whole(slo)
+        return self._states_of_groups(slo, own) if slo.options.group_by or not own else own
+
+    def _states_of_whole(self, slo: SLO) -> dict[str, _PastState]:
+        """Return for a group without own decisions the states of the SLO as a whole: its block blocks each group."""
+        whole = self._states_of_objectives(replace(slo, group={}))
+        return {f"{name}{slo.group_text}": replace(kept, state=replace(kept.state, holding=())) for name, kept in whole.items()}
+
+    def _states_of_groups(self, slo: SLO, own: dict[str, _PastState]) -> dict[str, _PastState]:
+        """Return the states of an SLO as a whole; a block of one of its groups, within one window of the SLO, blocks it."""
+        groups = [kept for group in self._recorded_groups(slo) for kept in self._states_of_objectives(group).values()]
+        newest, other = _newest_of(own.values()), _newest_of(groups)
+        if other is None or (newest is not None and not other.outranks(newest)):
+            return own
+        recent = self.at - nominal_length(slo.window)
+        blocking = [kept for kept in groups if kept.blocks and kept.at > recent]
+        state = _newest_of(blocking) or replace(other, state=PolicyState())
+        return {name: state for name, _ in slo.parts()}
+
+    def _recorded_groups(self, slo: SLO) -> list[SLO]:
+        rows = [row for name, _ in slo.parts() for row in slo_queries.newest(self.ledger, name=name)]
+        keys = dict.fromkeys(SLOKey.of(row.result) for row in rows)
+        return [replace(slo, group=strict_json.loads(key.labels)) for key in keys if key.labels and key.service == slo.service]
+
+    def _states_of_objectives(self, slo: SLO) -> dict[str, _PastState]:
+        """Return the states by the names of the objectives; empty if no decision was ever made about this SLO or group."""
         own = {name: kept for name, _ in slo.parts() if (kept := self._last_state(slo, name)) is not None}
         others = list(self._under_other_names(slo))
         newest, other = _newest_of(own.values()), _newest_of(others)
@@ -146,9 +177,9 @@ class PreviousDecisions:
         policy is not lifted by a decision under another policy, within one window of the SLO. A freeze by another policy blocks
         for the cool-down, without the rules of that policy.
         """
-        service = {"service": slo.service}
-        by_anyone = self._newest(name, service)
-        by_policy = self._newest(name, {**service, "policy": slo.options.error_budget_policy or ""})
+        name, service = name.removesuffix(slo.group_text), {"service": slo.service}
+        by_anyone = self._newest(slo, name, service)
+        by_policy = self._newest(slo, name, {**service, "policy": slo.options.error_budget_policy or ""})
         if by_policy is None or by_anyone is None or not by_anyone.outranks(by_policy):
             return by_policy or by_anyone
         if by_policy.blocks and by_policy.at > self.at - nominal_length(slo.window):
@@ -157,24 +188,24 @@ class PreviousDecisions:
             return replace(by_anyone, state=replace(by_anyone.state, holding=()))
         return replace(by_policy, state=PolicyState()) if by_policy.blocks else by_policy
 
-    def _newest(self, name: str, evidence: dict[str, str]) -> _PastState | None:
+    def _newest(self, slo: SLO, name: str, evidence: dict[str, str]) -> _PastState | None:
         """Return the state of the newest decision.
 
         For an evaluation of the present, the decision that was written last counts if it blocks and the newest by timestamp
         does not, so that a clock that is ahead does not lift a freeze.
         """
         if not self.about_now:
-            return self._before(name, evidence, self.at)
+            return self._before(slo, name, evidence, self.at)
         ahead = self.at + _AHEAD
-        kept = self._before(name, evidence, ahead)
+        kept = self._before(slo, name, evidence, ahead)
         if kept is None or kept.blocks:
             return kept
-        written = self._before(name, evidence, ahead, since=kept.at - _AHEAD, written_at_once=_AT_ONCE)
+        written = self._before(slo, name, evidence, ahead, since=kept.at - _AHEAD, written_at_once=_AT_ONCE)
         if written is not None and written.outranks(kept):
             return written
-        return kept if kept.at < self.at else self._before(name, evidence, self.at)
+        return kept if kept.at < self.at else self._before(slo, name, evidence, self.at)
 
-    def _before(self, name: str, evidence: dict[str, str], before: datetime, **which: Any) -> _PastState | None:
+    def _before(self, slo: SLO, name: str, evidence: dict[str, str], before: datetime, **which: Any) -> _PastState | None:
         recorded = self.ledger.latest(
             "slo",
             name,
@@ -182,7 +213,7 @@ class PreviousDecisions:
             exclude_key=self.exclude_key,
             evidence=evidence,
             service=evidence["service"],
-            labels={},
+            labels=slo.group,
             **which,
         )
         state = policy_state(recorded.result.evidence) if recorded is not None else None

@@ -109,9 +109,10 @@ def prometheus_query(source: FreshnessSource) -> PrometheusQuery:
     """Return the domain object for a PromQL query.
 
     :param source: the source
-    :raises QueryError: if ``query_gives`` is missing or ``timezone`` is set
+    :raises QueryError: if ``query_gives`` is missing, ``timezone`` is set, or the query may return a number without a series
     """
     from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuery
+    from airflow_slo_provider.indicators.prometheus.queries import check_value
 
     more = source.arguments
     if more.get("query_gives") is None or more.get("timezone"):
@@ -119,6 +120,7 @@ def prometheus_query(source: FreshnessSource) -> PrometheusQuery:
         if more.get("timezone"):
             problem = "timezone= is not valid for a Prometheus query: its numbers are seconds since 1970 or an age"
         raise QueryError(problem, reason="bad_query", query=more["query"])
+    check_value(str(more["query"]), f"connection {source.conn_id}")
     return PrometheusQuery(query=more["query"], gives=more["query_gives"], group_by=text_list(more.get("group_by")))
 
 

@@ -24,7 +24,7 @@ def measure_now(slos: Documents, name: str) -> dict[str, Any]:
     """Measure an SLO now.
 
     :param slos: the SLO documents
-    :param name: name of the SLO
+    :param name: name of the SLO; ``service/name`` if services share it
     :return: its burn rates and budget, ``burning``, ``message``, and ``table`` for the log
     :raises MeasurementError: if the SLO cannot be measured
     """
@@ -62,7 +62,7 @@ def measure_recovery(
     """Return whether an SLO has recovered.
 
     :param slos: the SLO documents
-    :param name: name of the SLO
+    :param name: name of the SLO; ``service/name`` if services share it
     :param context: Airflow's task context
     :param at: evaluation timestamp (aware)
     :param settle: minimum time since the mitigation before its burn rate is used
@@ -123,7 +123,7 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
     """Measure the impact of an incident. A value that cannot be measured is reported as unknown, never as zero.
 
     :param slos: the SLO documents
-    :param name: name of the SLO
+    :param name: name of the SLO; ``service/name`` if services share it
     :param start: start of the incident (aware)
     :param end: its end (aware); now if None
     """
@@ -141,10 +141,9 @@ def measure_impact(slos: Documents | None, name: str | None, start: datetime, en
     try:
         catalog = read_documents(slos)
         with sources() as source:
-            reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until)
-            report = next((report for report in reports if report.name == name), None)
-            if report is None:
-                return Impact(problem=f"there is no SLO {name} in the documents")
+            slo, part, _ = catalog.part(name)
+            reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until, slo.key.qualified)
+            report = next(report for report in reports if report.name == part)
             spent = measure_spent_budget(catalog, source, report, start, until)
     except (SLOProviderError, ValueError) as error:
         return Impact(problem=str(error))
@@ -163,11 +162,13 @@ def _measured_report(slos: Documents, name: str) -> SLOReport:
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     catalog = read_documents(slos)
+    try:
+        slo, part, _ = catalog.part(name)
+    except ValueError as error:
+        raise MeasurementError(str(error), reason="unknown_slo") from None
     with sources() as source:
-        reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate()
-    for report in reports:
-        if report.name == name:
-            if report.error is not None:
-                raise report.error
-            return report
-    raise MeasurementError(f"there is no SLO {name!r} in these documents", reason="unknown_slo")
+        reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(select=slo.key.qualified)
+    report = next(report for report in reports if report.name == part)
+    if report.error is not None:
+        raise report.error
+    return report

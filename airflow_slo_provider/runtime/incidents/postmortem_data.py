@@ -51,7 +51,7 @@ def collect_postmortem(context: Mapping[str, Any], incident: Incident, slos: Doc
         reasons=tuple(map(str, facts.get("reasons", ()))),
         steps=ordered,
         ended_at=ended,
-        impact=measure_impact(slos, incident.value_at("slo"), incident.started_at, ended),
+        impact=measure_impact(slos, incident.slo, incident.started_at, ended),
         run=f"{run.dag_id} / {run.run_id}",
         opened=bool(own),
     )

@@ -18,9 +18,12 @@ from datetime import timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.core.exact_numbers import Number, exact
-from airflow_slo_provider.documents.durations import Duration, as_duration
+from airflow_slo_provider.documents.durations import Duration, as_duration, format_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
+from airflow_slo_provider.slo.budget.time_slices import slice_width
+from airflow_slo_provider.slo.budget.windows import nominal_length
+from airflow_slo_provider.slo.model import SLO, Objective
 
 #: Share of the budget and long window of each default alert [SRE Workbook ch. 5, table 5-8, plus the 1d pair sloth uses].
 DEFAULT_ALERTS: tuple[tuple[str, Fraction, timedelta], ...] = (
@@ -62,6 +65,7 @@ class BurnRate:
     :param good: good events in the window, if events were counted
     :param total: all events in the window, if events were counted
     :param problem: reason why there is no value
+    :param is_unknown: whether the numbers of the window contradict each other; otherwise no value means that there was no event
     """
 
     window: timedelta
@@ -69,6 +73,7 @@ class BurnRate:
     good: Fraction | None = None
     total: Fraction | None = None
     problem: str = ""
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class BurnRateRule:
     :param severity: ``page`` or ``ticket``
     :param short: the short window, a twelfth of the long one; ends the alert soon after the budget stops burning
     :param long: the long window; keeps short spikes from firing the alert
-    :param factor: burn rate that spends ``fraction`` of the budget in the long window
+    :param factor: burn rate that spends ``fraction`` of the budget in the long window; at least 1
     :param fraction: share of the budget that is spent when it fires
     """
 
@@ -95,6 +100,18 @@ class BurnRateRule:
         :param long: burn rate over the long window; None if unknown
         """
         return short is not None and long is not None and short > self.factor and long > self.factor
+
+
+@dataclass(frozen=True)
+class BurnRatePlan:
+    """The multi-window alert rules of an objective, and the alerts for which it has no rule.
+
+    :param rules: the rules, fastest first
+    :param dropped: one note for each alert without a rule, with the reason
+    """
+
+    rules: tuple[BurnRateRule, ...]
+    dropped: tuple[str, ...]
 
 
 def budget_share(target: Number) -> Fraction:
@@ -174,27 +191,79 @@ def burn_rate_rules(
 ) -> list[BurnRateRule]:
     """Compute the multi-window, multi-burn-rate alert rules of an SLO window.
 
-    factor = fraction * window / long, short = long / 12 [SRE Workbook ch. 5]. The factors are recomputed for every
-    window: 14.4 is for 30 days; for a window of 7 days it would spend 8.6 % of the budget per hour.
+    factor = max(1, fraction * window / long), short = long / 12 [SRE Workbook ch. 5]. The factors are recomputed for every
+    window: 14.4 is for 30 days; for a window of 7 days it would spend 8.6 % of the budget per hour. A factor is never below 1:
+    at a burn rate of 1 the budget lasts as long as the window. Alerts whose long window is not shorter than ``window`` are left
+    out.
 
     :param window: the SLO's window, e.g. ``"30d"``
     :param alerts: ``(severity, fraction of the budget, long window)`` of each alert
     :param target: if set, rules that can never fire (factor * (1 - target) >= 1) are left out
-    :raises ValueError: for a calendar duration, a fraction outside (0, 1], or a long window that is not shorter than ``window``
+    :raises ValueError: for a calendar duration, or a fraction outside (0, 1]
+    """
+    return list(plan_burn_rates(window, alerts=alerts, target=target).rules)
+
+
+def plan_burn_rates(
+    window: str | timedelta | Duration,
+    *,
+    alerts: Sequence[tuple[str, Number, str | timedelta | Duration]] = DEFAULT_ALERTS,
+    target: Number | None = None,
+    width: timedelta | None = None,
+) -> BurnRatePlan:
+    """Compute the rules of :func:`burn_rate_rules`, and a note for each alert that is left out.
+
+    Gates, triggers, exported rules and the SLO pages all take their rules from here, so that they fire together.
+
+    :param window: the SLO's window, e.g. ``"30d"``
+    :param alerts: ``(severity, fraction of the budget, long window)`` of each alert
+    :param target: if set, rules that can never fire (factor * (1 - target) >= 1) are left out
+    :param width: width of a time slice; rules whose short window is shorter are left out
+    :raises ValueError: for a calendar duration, or a fraction outside (0, 1]
     """
     length = as_duration(window).timedelta
-    rules = []
-    for severity, fraction, long_window in alerts:
-        share, long = exact(fraction, what="fraction"), as_duration(long_window).timedelta
-        if not 0 < share <= 1:
-            raise ValueError(f"{severity} alert: fraction {fraction} of the budget must lie in (0, 1]")
+    rules, dropped = [], []
+    for severity, share, long_window in alerts:
+        fraction, long = exact(share, what="fraction"), as_duration(long_window).timedelta
+        if not 0 < fraction <= 1:
+            raise ValueError(f"{severity} alert: fraction {share} of the budget must lie in (0, 1]")
         if long >= length:
+            dropped.append(f"no {severity} alert over {_format(long)}: it is not shorter than the window {_format(length)}")
             continue
-        factor = share * Fraction(int(length.total_seconds()), int(long.total_seconds()))
-        if target is not None and factor * budget_share(target) >= 1:
-            continue
-        rules.append(BurnRateRule(severity, long / 12, long, factor, share))
-    return rules
+        part = Fraction(int(long.total_seconds()), int(length.total_seconds()))
+        # A burn rate of 1 or less never exhausts the budget, so it is no reason for an alert.
+        factor = max(Fraction(1), fraction / part)
+        rule = BurnRateRule(severity, long / 12, long, factor, factor * part)
+        if reason := _unusable_reason(rule, target, width):
+            dropped.append(f"no {severity} alert over {_format(long)} and {_format(rule.short)}: {reason}")
+        else:
+            rules.append(rule)
+    return BurnRatePlan(tuple(rules), tuple(dropped))
+
+
+def _unusable_reason(rule: BurnRateRule, target: Number | None, width: timedelta | None) -> str:
+    if width is not None and rule.short < width:
+        return f"the short window is shorter than a time slice ({_format(width)})"
+    if target is None:
+        return ""
+    most = 1 / budget_share(target)  # every event fails
+    if most > rule.factor:
+        return ""
+    return f"it could never fire (factor {float(rule.factor):g}, and a burn rate is {float(most):g} at most)"
+
+
+def _format(length: timedelta) -> str:
+    return format_seconds(int(length.total_seconds()))
+
+
+def burn_rates_of(slo: SLO, objective: Objective) -> BurnRatePlan:
+    """Compute the rules of one objective: from the nominal length of its window, its target and its time slices.
+
+    :param slo: the SLO
+    :param objective: one of its objectives
+    """
+    length = nominal_length(slo.window)
+    return plan_burn_rates(length, target=objective.target, width=slice_width(slo, objective))
 
 
 def time_to_exhaustion(remaining: Number, burn_rate: Number, window: str | timedelta | Duration) -> timedelta | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from airflow_slo_provider.core.exact_numbers import percent
-from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.core.slo_key import SLOKey, display_names, group_text
 from airflow_slo_provider.results import CheckResult
 
 
@@ -52,7 +52,7 @@ def summarise_history(checks: Sequence[CheckResult]) -> list[BudgetHistory]:
     for check in sorted(checks, key=lambda check: check.checked_at):
         if check.kind == "slo":
             found.setdefault(SLOKey.of(check), []).append(check)
-    return [_history(slo, found[slo]) for slo in sorted(found, key=lambda slo: (slo.name, slo.service))]
+    return [_history(slo, found[slo]) for slo in sorted(found, key=lambda slo: (slo.name, slo.service, slo.labels))]
 
 
 def _history(slo: SLOKey, checks: Sequence[CheckResult]) -> BudgetHistory:
@@ -61,7 +61,7 @@ def _history(slo: SLOKey, checks: Sequence[CheckResult]) -> BudgetHistory:
     blocked = [check.evidence.get("outcome") == "frozen" for check in checks]
     return BudgetHistory(
         service=slo.service,
-        name=slo.name,
+        name=f"{slo.name}{group_text(checks[-1].labels)}",
         checks=len(checks),
         first=checks[0].checked_at,
         last=checks[-1].checked_at,
@@ -86,10 +86,12 @@ def format_history_table(histories: Sequence[BudgetHistory]) -> str:
     """Format histories as a Markdown table."""
     head = "| SLO | now | budget left | lowest | when | checks | not known | freezes |"
     rows = [head, "|---|---|---|---|---|---|---|---|"]
+    names = display_names(SLOKey(slo.service, slo.name) for slo in histories)
     for slo in histories:
         unknown = sum(count for status, count in slo.statuses.items() if status in ("NO_DATA", "QUERY_ERROR", "unknown"))
         when = f"{slo.lowest_at:%Y-%m-%d %H:%M}" if slo.lowest_at else "-"
-        cells = (slo.name, slo.status, _percent(slo.remaining), _percent(slo.lowest), when, slo.checks, unknown, slo.freezes)
+        name = names[SLOKey(slo.service, slo.name)]
+        cells = (name, slo.status, _percent(slo.remaining), _percent(slo.lowest), when, slo.checks, unknown, slo.freezes)
         rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
 from airflow_slo_provider.slo.budget.deadline import Deadline
@@ -14,6 +14,9 @@ from airflow_slo_provider.slo.model import Indicator
 
 #: Numbers above this are not a count of events, and the sum of a few of them is beyond a float.
 MAX_EVENTS = 10**300
+#: Reasons of a measurement that contradicts itself. In a short window of events that are counted when they start and when they
+#: end, more may end than start, which says nothing about longer windows.
+CONTRADICTIONS = frozenset({"good_exceeds_total"})
 
 
 def format_number(value: Fraction) -> str:
@@ -22,6 +25,11 @@ def format_number(value: Fraction) -> str:
         return f"{float(value):g}"
     except OverflowError:
         return "beyond 1.8e308" if value > 0 else "beyond -1.8e308"
+
+
+def contradicts_itself(answer: object) -> bool:
+    """Return whether an answer is a measurement with more good events than events."""
+    return isinstance(answer, InvalidMeasurement) and answer.reason in CONTRADICTIONS
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,12 @@ class Measurement:
 
         :param ratio: share of good events
         :param query: text of the query
-        :raises InvalidMeasurement: when it is outside [0, 1]
+        :raises InvalidMeasurement: when it is outside [0, 1]; reason ``good_exceeds_total`` when it is above 1
         """
         if not 0 <= ratio <= 1:
             message = f"a ratio must lie in [0, 1], not {format_number(ratio)}"
+            if ratio > 1:
+                raise InvalidMeasurement(f"{message}: more good events than events", reason="good_exceeds_total", query=query)
             raise InvalidMeasurement(message, reason="ratio_out_of_range", query=query)
         return cls(ratio, query=query)
 
@@ -90,6 +100,9 @@ class MeasureRequest:
     :param value: for a threshold metric: the threshold of its points
     :param resolution: for a threshold metric: distance between its points
     :param deadline: deadline of the evaluation; None for no limit
+    :param split_window: longest window that is measured at once; longer ones are measured in parts by sources that count events
+        over windows (Prometheus). None for no limit
+    :param group: values of labels: measure only the series with these labels; empty if the queries return one series
     """
 
     indicator: Indicator
@@ -99,6 +112,8 @@ class MeasureRequest:
     value: Fraction | None = None
     resolution: timedelta = timedelta(minutes=1)
     deadline: Deadline | None = field(default=None, compare=False, repr=False)
+    split_window: timedelta | None = None
+    group: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,5 +164,21 @@ class IndicatorSource(Protocol):
 
         :param requests: the spans
         :return: the share of each request, in order, or the error of that request
+        """
+        ...
+
+
+@runtime_checkable
+class GroupedSource(Protocol):
+    """An indicator source that measures each value of labels separately (:attr:`MeasureRequest.group`)."""
+
+    def groups(
+        self, requests: Sequence[MeasureRequest], labels: Sequence[str]
+    ) -> list[list[Mapping[str, str]] | MeasurementError]:
+        """Return the groups with events in each span.
+
+        :param requests: the indicators and their spans, without a group
+        :param labels: the labels that divide the events
+        :return: for each request, in order, the values of the labels of each group; or the error of that request
         """
         ...

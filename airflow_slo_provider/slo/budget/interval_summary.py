@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.budget.error_budgets import BurnRate, budget_share
@@ -38,7 +40,7 @@ def measure_burn_rate(catalog: SLOCatalog, sources: SourceFactory, name: str, st
 
     :param catalog: the SLOs
     :param sources: creates the indicator sources
-    :param name: the SLO, or one of its objectives as a report names it
+    :param name: the SLO or one of its objectives, as a report names it, or ``service/name``
     :param start: start (aware)
     :param end: end, exclusive (aware)
     :raises NoData: when there were no events
@@ -64,7 +66,8 @@ def measure_spent_budget(
     :param end: end, exclusive (aware)
     :raises NoData: when there were no events, or they are not counted
     """
-    slo, objective, measured = _measure(catalog, sources, report.name, start, end)
+    name = SLOKey(report.slo.service, report.recorded_name).qualified
+    slo, objective, measured = _measure(catalog, sources, name, start, end, report.slo.group)
     if measured.good is None or measured.total is None:
         raise NoData(f"{report.name} is measured as a ratio; its events are not counted", reason="not_counted")
     bad = measured.total - measured.good
@@ -75,20 +78,20 @@ def measure_spent_budget(
 
 
 def _measure(
-    catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime
+    catalog: SLOCatalog,
+    sources: SourceFactory,
+    name: str,
+    start: datetime,
+    end: datetime,
+    group: Mapping[str, str] | None = None,
 ) -> tuple[SLO, Objective, Measurement]:
-    parts = {part: (slo, objective) for slo in catalog for part, objective in slo.parts()}
-    if name not in parts:
-        named = ", ".join(part for part, (slo, _) in parts.items() if slo.name == name)
-        several = f"the SLO {name!r} has several objectives; name one of {named}"
-        raise ValueError(several if named else f"there is no SLO {name!r} in these documents")
-    slo, objective = parts[name]
+    slo, _, objective = catalog.part(name)
     if slo.method is not BudgetingMethod.OCCURRENCES:
         raise ValueError(f"{name} counts time slices; only an SLO of Occurrences can be measured over any interval")
     indicator = slo.indicator_of(objective)
     source = sources(indicator.source_type, catalog.data_source_of(indicator))
     span = (start.astimezone(UTC), end.astimezone(UTC))
-    request = MeasureRequest(indicator, *span, objective.op, objective.value, deadline=Deadline())
+    request = MeasureRequest(indicator, *span, objective.op, objective.value, deadline=Deadline(), group=group or {})
     (measured,) = source.measure([request])
     if isinstance(measured, MeasurementError):
         raise measured

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.core.slo_key import display_names
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, PolicyState, SLODecision, SLOReport, Status
 from airflow_slo_provider.slo.budget.status import current_rate
+from airflow_slo_provider.slo.budget.time_slices import slice_width
 
 SUMMARY_VERSION = 1
 _VERDICTS = {
@@ -52,10 +54,17 @@ def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | N
         evidence={
             "outcome": decision.outcome.value,
             "action": decision.action.value,
-            "slos": {report.name: report.status.value for report in decision.reports},
+            "slos": statuses(decision),
+            "services": {name: key.service for key, name in display_names(report.key for report in decision.reports).items()},
             **(more or {}),
         },
     )
+
+
+def statuses(decision: Decision) -> dict[str, str]:
+    """Return the status of each objective by its name; by ``service/name`` if services share a name."""
+    names = display_names(report.key for report in decision.reports)
+    return {names[report.key]: report.status.value for report in decision.reports}
 
 
 def policy_state(evidence: Mapping[str, Any]) -> PolicyState | None:
@@ -94,10 +103,13 @@ def report_dict(report: SLOReport) -> dict[str, Any]:
         "remaining_seconds": budget.remaining_time.total_seconds() if budget else None,
         "remaining_events": _float(budget.remaining_events) if budget else None,
         "burn_rate": _float(rate.value) if rate else None,
+        "unknown_burn_rates": [format_seconds(int(unknown.window.total_seconds())) for unknown in report.unknown_rates],
         "time_to_exhaustion_seconds": left.total_seconds() if left is not None else None,
         "coverage": _float(report.coverage),
         "silent_seconds": report.silence.total_seconds() if report.silence is not None else None,
         "message": _cut(report.message),
+        **({"group": dict(report.slo.group)} if report.slo.group else {}),
+        **({"retired": True} if report.retired else {}),
     }
 
 
@@ -115,13 +127,16 @@ def _slo_check(slo: SLODecision) -> CheckResult:
         "policy_state": slo.state.to_dict(),
         "query": report.query,
     }
+    if (width := slice_width(report.slo, report.objective)) is not None:
+        evidence["time_slice"] = format_seconds(int(width.total_seconds()))
     if report.missing is not None:
         evidence["missing_slices"] = report.missing.value
     if report.error is not None:
         evidence["error"] = {"reason": report.error.reason, "transient": report.error.transient, "asked": report.error.source}
     return CheckResult(
         kind="slo",
-        name=report.name,
+        name=report.recorded_name,
+        labels=report.slo.group,
         verdict=_VERDICTS[report.status],
         value=_float(report.sli),
         unit="ratio",

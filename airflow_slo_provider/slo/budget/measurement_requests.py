@@ -10,31 +10,39 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from airflow_slo_provider.exceptions import MeasurementError, NoData
+from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo.budget.deadline import Deadline
-from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, burn_rate_rules
-from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement, MeasureRequest, Slices, deadline_of
+from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, burn_rate_rules, burn_rates_of
+from airflow_slo_provider.slo.budget.indicator_source import (
+    GroupedSource,
+    IndicatorSource,
+    Measurement,
+    MeasureRequest,
+    Slices,
+    deadline_of,
+)
+from airflow_slo_provider.slo.budget.time_slices import slice_width
 from airflow_slo_provider.slo.budget.windows import WindowSpan, nominal_length, span_at
-from airflow_slo_provider.slo.model import SLO, BudgetingMethod, DataSource, Objective
-from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolicy
+from airflow_slo_provider.slo.model import SLO, DataSource, Objective
+from airflow_slo_provider.slo.policy.error_budget_policy import CURRENT, ErrorBudgetPolicy
 
 #: Creates the source of a type of data (``Prometheus``, ``SQL``, ``Ledger``) and its DataSource document, if there is one. It
 #: may raise MeasurementError: the SLOs that need the source then have an UNKNOWN status.
 SourceFactory = Callable[[str, DataSource | None], IndicatorSource]
 #: Identifies a source: the type of data and the name of its DataSource document.
 SourceKey = tuple[str, str | None]
+#: Values of labels with events.
+Groups = list[Mapping[str, str]]
 K = TypeVar("K")
 T = TypeVar("T")
-
-#: The window of "the current rate", always measured: long enough to be meaningful, short enough to be current.
-CURRENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class MeasurementPlan:
     """One objective and the measurements that it needs.
 
-    :param name: unique name
+    :param name: name, unique within the service
     :param slo: the SLO
     :param objective: the objective
     :param policy: the policy of the SLO
@@ -58,17 +66,23 @@ class MeasurementPlan:
     deadline: Deadline | None = field(default=None, compare=False, repr=False)
 
     @property
+    def key(self) -> SLOKey:
+        """The identity of the objective, as in its report."""
+        return SLOKey(self.slo.service, self.name)
+
+    @property
     def slice_width(self) -> timedelta | None:
         """Width of a time slice; None for Occurrences."""
-        if self.slo.method is BudgetingMethod.OCCURRENCES or self.objective.time_slice_window is None:
-            return None
-        return self.objective.time_slice_window.timedelta
+        return slice_width(self.slo, self.objective)
 
     def request(self, start: datetime) -> MeasureRequest:
         """Return the request for the time from ``start`` to the end of the window."""
         indicator = self.slo.indicator_of(self.objective)
         op, value = self.objective.op, self.objective.value
-        return MeasureRequest(indicator, start, self.span.end, op, value, deadline=self.deadline)
+        return MeasureRequest(
+            indicator, start, self.span.end, op, value,
+            deadline=self.deadline, group=self.slo.group, split_window=self.slo.options.split_window,
+        )  # fmt: skip
 
     @property
     def slices_start(self) -> datetime:
@@ -112,10 +126,12 @@ def plan_measurements(
     except ValueError as error:
         raise NoData(str(error), reason="before_first_window") from None
     length = nominal_length(slo.window)
-    burn = tuple(burn_rate_rules(length, target=objective.target))
+    burn = burn_rates_of(slo, objective).rules
+    # The report shows also the windows whose rules are dropped because of the time slices, which contain their burn rates.
+    shown = burn_rate_rules(length, target=objective.target)
     current = [CURRENT] if length > CURRENT else []  # also if no alert rule uses it, as with a target of 90 %
     policy_windows = (rule.window.timedelta for rule in policy.rules if rule.window is not None)
-    windows = sorted({*current, *chain.from_iterable((rule.short, rule.long) for rule in burn), *policy_windows})
+    windows = sorted({*current, *chain.from_iterable((rule.short, rule.long) for rule in shown), *policy_windows})
     return MeasurementPlan(name, slo, objective, policy, at, span, burn, tuple(windows), source, deadline)
 
 
@@ -131,26 +147,40 @@ class SourcePool:
         self._data_sources = data_sources
         self._sources: dict[SourceKey, IndicatorSource] = {}
 
-    def measure(self, plans: Sequence[MeasurementPlan]) -> dict[str, ObjectiveMeasurements]:
-        """Return the measurements, by the plans' names."""
-        out: dict[str, ObjectiveMeasurements] = {}
+    def measure(self, plans: Sequence[MeasurementPlan]) -> dict[SLOKey, ObjectiveMeasurements]:
+        """Return the measurements, by the plans' keys."""
+        out: dict[SLOKey, ObjectiveMeasurements] = {}
         for key, group in _grouped(plans, lambda plan: plan.source).items():
             try:
                 source = self._source(key)
             except MeasurementError as error:
-                out |= {plan.name: ObjectiveMeasurements(error, {}) for plan in group}
+                out |= {plan.key: ObjectiveMeasurements(error, {}) for plan in group}
                 continue
             for width, members in _grouped(group, lambda plan: plan.slice_width).items():
                 out |= _measure_events(source, members) if width is None else _measure_slices(source, members, width)
         return out
 
-    def coverage(self, plans: Sequence[MeasurementPlan]) -> dict[str, object]:
+    def coverage(self, plans: Sequence[MeasurementPlan]) -> dict[SLOKey, object]:
         """Return the share of each plan's window that holds data, or the error of that plan."""
-        out: dict[str, object] = {}
+        out: dict[SLOKey, object] = {}
         for key, group in _grouped(plans, lambda plan: plan.source).items():
             source = self._source(key)
             answers = _query(source, [plan.request(plan.span.start) for plan in group], source.coverage)
-            out |= {plan.name: answer for plan, answer in zip(group, answers, strict=True)}
+            out |= {plan.key: answer for plan, answer in zip(group, answers, strict=True)}
+        return out
+
+    def groups(self, plans: Sequence[MeasurementPlan]) -> dict[SLOKey, Groups | MeasurementError]:
+        """Return the groups with events in each plan's window, or the error of that plan."""
+        out: dict[SLOKey, Groups | MeasurementError] = {}
+        for (key, labels), group in _grouped(plans, lambda plan: (plan.source, plan.slo.options.group_by)).items():
+            try:
+                source = _grouped_source(self._source(key), key)
+            except MeasurementError as error:
+                out |= {plan.key: error for plan in group}
+                continue
+            requests = [plan.request(plan.span.start) for plan in group]
+            answers = _query(source, requests, partial(source.groups, labels=labels))
+            out |= {plan.key: answer for plan, answer in zip(group, answers, strict=True)}
         return out
 
     def _source(self, key: SourceKey) -> IndicatorSource:
@@ -160,8 +190,15 @@ class SourcePool:
         return self._sources[key]
 
 
+def _grouped_source(source: IndicatorSource, key: SourceKey) -> GroupedSource:
+    if not isinstance(source, GroupedSource):
+        message = f"an indicator of type {key[0]} cannot be evaluated by labels; remove airflow-slo/group-by"
+        raise QueryError(message, reason="group_by_unsupported")
+    return source
+
+
 def _query(
-    source: IndicatorSource,
+    source: object,
     requests: Sequence[MeasureRequest],
     method: Callable[[Sequence[MeasureRequest]], list[T | MeasurementError]],
 ) -> list[T | MeasurementError]:
@@ -180,7 +217,7 @@ def _query(
     return answers
 
 
-def _measure_events(source: IndicatorSource, plans: Sequence[MeasurementPlan]) -> dict[str, ObjectiveMeasurements]:
+def _measure_events(source: IndicatorSource, plans: Sequence[MeasurementPlan]) -> dict[SLOKey, ObjectiveMeasurements]:
     starts = [(plan, plan.span.end - length) for plan in plans for length in _lengths(plan)]
     answers = iter(_query(source, [plan.request(start) for plan, start in starts], source.measure))
     out = {}
@@ -188,7 +225,7 @@ def _measure_events(source: IndicatorSource, plans: Sequence[MeasurementPlan]) -
         found = {length: next(answers) for length in _lengths(plan)}
         silence = plan.slo.options.max_silence
         recent = None if silence is None else found[silence]
-        out[plan.name] = ObjectiveMeasurements(
+        out[plan.key] = ObjectiveMeasurements(
             found[plan.span.elapsed], {window: found[window] for window in plan.windows}, recent
         )
     return out
@@ -202,12 +239,12 @@ def _lengths(plan: MeasurementPlan) -> list[timedelta]:
 
 def _measure_slices(
     source: IndicatorSource, plans: Sequence[MeasurementPlan], width: timedelta
-) -> dict[str, ObjectiveMeasurements]:
+) -> dict[SLOKey, ObjectiveMeasurements]:
     slices = _query(source, [plan.request(plan.slices_start) for plan in plans], partial(source.slices, width=width))
     limits = [(plan, plan.span.end - limit) for plan in plans if (limit := plan.slo.options.max_silence) is not None]
     answers = _query(source, [plan.request(start) for plan, start in limits], source.measure) if limits else []
-    recent = {plan.name: answer for (plan, _), answer in zip(limits, answers, strict=True)}
-    return {plan.name: ObjectiveMeasurements(whole, {}, recent.get(plan.name)) for plan, whole in zip(plans, slices, strict=True)}
+    recent = {plan.key: answer for (plan, _), answer in zip(limits, answers, strict=True)}
+    return {plan.key: ObjectiveMeasurements(whole, {}, recent.get(plan.key)) for plan, whole in zip(plans, slices, strict=True)}
 
 
 def _grouped(plans: Iterable[MeasurementPlan], key: Callable[[MeasurementPlan], K]) -> dict[K, list[MeasurementPlan]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.core.slo_key import SLOKey, display_names
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.slo.budget.error_budgets import BurnRate, BurnRateRule, ErrorBudget
 from airflow_slo_provider.slo.model import SLO, MissingSlices, Objective
@@ -35,11 +36,23 @@ class Status(StrEnum):
         return self in (Status.NO_DATA, Status.QUERY_ERROR)
 
 
+#: Worst first. A failed measurement is worse than a warning, because the status is unknown.
+WORST_FIRST = (
+    Status.EXHAUSTED,
+    Status.BURNING,
+    Status.QUERY_ERROR,
+    Status.NO_DATA,
+    Status.WARNING,
+    Status.LOW_TRAFFIC,
+    Status.HEALTHY,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SLOReport:
     """The state of one objective at a given time.
 
-    :param name: unique name: the SLO's, with ``[2]`` for its second objective
+    :param name: name, unique within the service: the SLO's, with ``[2]`` for its second objective
     :param slo: the SLO
     :param objective: the objective
     :param at: time of the evaluation (UTC)
@@ -52,6 +65,7 @@ class SLOReport:
     :param budget: the error budget; None when no measurement is available
     :param burn_rates: burn rates of the windows of the alert rules, shortest first
     :param firing: the multi-window alert rules that fire
+    :param uncertain: the multi-window alert rules of which it is unknown whether they fire
     :param time_to_exhaustion: time until the budget is exhausted at the current rate; None when it does not burn or no
         measurement is available
     :param coverage: share of the window that holds data; None if it was not measured or the source cannot measure it
@@ -61,6 +75,7 @@ class SLOReport:
     :param query: text of the query
     :param silence: minimum time without an event at the window's end; None if there was an event in the last hour, or it is
         unknown
+    :param retired: whether it is about a group of labels that has vanished and need not exist: it is shown, and does not gate
     """
 
     name: str
@@ -76,6 +91,7 @@ class SLOReport:
     budget: ErrorBudget | None = None
     burn_rates: tuple[BurnRate, ...] = ()
     firing: tuple[BurnRateRule, ...] = ()
+    uncertain: tuple[BurnRateRule, ...] = ()
     time_to_exhaustion: timedelta | None = None
     coverage: Fraction | None = None
     coverage_failed: bool = False
@@ -83,10 +99,21 @@ class SLOReport:
     error: MeasurementError | None = None
     query: str = ""
     silence: timedelta | None = None
+    retired: bool = False
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in the ledger, which stores the group of labels separately."""
+        return self.name.removesuffix(self.slo.group_text)
+
+    @property
+    def key(self) -> SLOKey:
+        """The identity of the objective: the service and :attr:`name`."""
+        return SLOKey(self.slo.service, self.name)
 
     @property
     def title(self) -> str:
-        """The display name: the unique name, with the objective's own name if there are several objectives."""
+        """The display name: the name, with the objective's own name if there are several objectives."""
         several = len(self.slo.objectives) > 1 and self.objective.display_name
         return f"{self.name} {self.objective.display_name}" if several else self.name
 
@@ -100,12 +127,35 @@ class SLOReport:
         """Remaining share of the budget; negative when overspent; None when no measurement is available."""
         return self.budget.remaining if self.budget else None
 
+    @property
+    def unknown_rates(self) -> tuple[BurnRate, ...]:
+        """The burn rates of windows whose numbers contradict each other."""
+        return tuple(rate for rate in self.burn_rates if rate.is_unknown)
+
+    @property
+    def declaration(self) -> str:
+        """A note if the queries cannot be read, and their author declares that they count events; otherwise empty."""
+        from airflow_slo_provider.slo.promql.query_roles import counts_are_declared
+
+        declared = counts_are_declared(self.slo.indicator_of(self.objective).metric)
+        return "counts declared by the author (airflow-slo/counts), not proven" if declared else ""
+
     def burn_rate(self, window: timedelta) -> BurnRate | None:
         """Return the burn rate over a window, if it was measured.
 
         :param window: length of the window
         """
         return next((rate for rate in self.burn_rates if rate.window == window), None)
+
+
+def report_titles(reports: Iterable[SLOReport]) -> list[str]:
+    """Return the display names of reports that are shown together, with the service where a name belongs to several.
+
+    :param reports: the reports
+    """
+    reports = list(reports)
+    names = display_names(report.key for report in reports)
+    return [names[report.key] + report.title.removeprefix(report.name) for report in reports]
 
 
 class GateOutcome(StrEnum):

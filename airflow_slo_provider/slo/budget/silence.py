@@ -7,8 +7,9 @@ from itertools import takewhile
 
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import MeasurementError, NoData
-from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
-from airflow_slo_provider.slo.budget.measurement_requests import CURRENT, MeasurementPlan, ObjectiveMeasurements
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices, contradicts_itself
+from airflow_slo_provider.slo.budget.measurement_requests import MeasurementPlan, ObjectiveMeasurements
+from airflow_slo_provider.slo.policy.error_budget_policy import CURRENT
 
 
 def measure_silence(plan: MeasurementPlan, measured: ObjectiveMeasurements) -> timedelta | None:
@@ -37,7 +38,7 @@ def require_events(plan: MeasurementPlan, measured: ObjectiveMeasurements) -> No
     :raises MeasurementError: when the events could not be measured
     """
     limit, recent = plan.slo.options.max_silence, measured.recent
-    if limit is None or isinstance(recent, Measurement):
+    if limit is None or isinstance(recent, Measurement) or contradicts_itself(recent):  # which it only does if there are events
         return
     if isinstance(recent, MeasurementError) and not isinstance(recent, NoData):
         raise recent

@@ -11,13 +11,14 @@ from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.budget.error_budgets import BurnRate, BurnRateRule, budget_of_sli, budget_share, time_to_exhaustion
-from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
-from airflow_slo_provider.slo.budget.measurement_requests import CURRENT, MeasurementPlan, ObjectiveMeasurements
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices, contradicts_itself
+from airflow_slo_provider.slo.budget.measurement_requests import MeasurementPlan, ObjectiveMeasurements
 from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from airflow_slo_provider.slo.budget.silence import measure_silence, require_events
 from airflow_slo_provider.slo.budget.time_slices import SliceSummary, summarise
 from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
+from airflow_slo_provider.slo.policy.error_budget_policy import CURRENT
 
 #: A server without any series for this long has lost the service, whatever its longer windows still contain.
 _LOST = CURRENT
@@ -37,7 +38,8 @@ def create_report(plan: MeasurementPlan, measured: ObjectiveMeasurements) -> SLO
             raise whole
         require_events(plan, measured)
         report = _report_slices(plan, whole) if isinstance(whole, Slices) else _report_events(plan, whole, measured.windows)
-        return replace(report, silence=measure_silence(plan, measured))
+        message = "; ".join(filter(None, (report.message, report.declaration)))
+        return replace(report, message=message, silence=measure_silence(plan, measured))
     except MeasurementError as error:
         return add_error(_blank_report(plan), error)
 
@@ -78,6 +80,9 @@ def _report_events(
     for window, answer in windows.items():
         if isinstance(answer, Measurement):
             rates.append(_burn_rate(plan, window, answer.ratio, answer.good, answer.total))
+            continue
+        if contradicts_itself(answer):
+            rates.append(BurnRate(window, None, problem=answer.message, is_unknown=True))
             continue
         if not isinstance(answer, NoData):
             raise answer
@@ -162,7 +167,7 @@ def _add_budget(
     length = nominal_length(plan.slo.window) if plan.slo.window.rolling else plan.span.length
     budget = budget_of_sli(budget_share(plan.objective.target), sli, length, report.total, scale=scale)
     firing = tuple(rule for rule in plan.burn if _fires(plan, report, rule))
-    report = replace(report, budget=budget)
+    report = replace(report, budget=budget, uncertain=_uncertain_rules(plan, report, firing))
     current = current_rate(report)
     assert current is not None
     assert current.value is not None
@@ -182,13 +187,27 @@ def _add_budget(
         few = f"{float(failures):g} failures, fewer than the {options.min_failures} of min-failures"
     left = time_to_exhaustion(budget.remaining, current.value, length)
     report = replace(report, status=Status.LOW_TRAFFIC if few else status, firing=firing, time_to_exhaustion=left)
-    return replace(report, message=few or _format_status(report))
+    report = replace(report, message=(few or _format_status(report)) + _format_unknown(report))
+    if report.status is Status.HEALTHY and _is_doubtful(plan, report):
+        return replace(report, status=Status.WARNING)
+    return report
+
+
+def _is_doubtful(plan: MeasurementPlan, report: SLOReport) -> bool:
+    """Return whether a fast burn may be hidden by unknown burn rates."""
+    return bool(report.uncertain) or not plan.policy.accepts_unknown(rate.window for rate in report.unknown_rates)
+
+
+def _uncertain_rules(plan: MeasurementPlan, report: SLOReport, firing: tuple[BurnRateRule, ...]) -> tuple[BurnRateRule, ...]:
+    """Return the rules that do not fire by the known burn rates, and would if all events of the unknown windows were bad."""
+    worst = 1 / budget_share(plan.objective.target)
+    rates = tuple(replace(rate, value=worst) if rate.is_unknown else rate for rate in report.burn_rates)
+    supposed = replace(report, burn_rates=rates)
+    return tuple(rule for rule in plan.burn if rule not in firing and _fires(plan, supposed, rule))
 
 
 def _fires(plan: MeasurementPlan, report: SLOReport, rule: BurnRateRule) -> bool:
     short, long = report.burn_rate(rule.short), report.burn_rate(rule.long)
-    # At a rate of 1 the budget lasts; for short windows a rule's factor may be below 1.
-    rule = replace(rule, factor=max(rule.factor, Fraction(1)))
     if short is None or long is None or not rule.fires(short.value, long.value):
         return False
     failures = _failures(long.good, long.total)
@@ -218,6 +237,17 @@ def _format_status(report: SLOReport) -> str:
         text = f"the error budget burns at {float(rate.value):.3g} times the sustainable rate over {_format(rule.long)}; {left}"
     if report.missing not in (None, MissingSlices.IGNORE) and report.coverage is not None and report.coverage < 1:
         text += f"; time slices without data count as {report.missing}"
+    return text
+
+
+def _format_unknown(report: SLOReport) -> str:
+    """Return the part of the message about unknown burn rates; empty if all are known."""
+    if not report.unknown_rates:
+        return ""
+    windows = ", ".join(_format(rate.window) for rate in report.unknown_rates)
+    text = f"; unknown burn rate over {windows}: {report.unknown_rates[0].problem}"
+    for rule in report.uncertain:
+        text += f"; it is unknown whether the {rule.severity} alert over {_format(rule.long)} and {_format(rule.short)} fires"
     return text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.text_columns import columns
-from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, SLOReport
+from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, SLOReport, report_titles
 from airflow_slo_provider.slo.budget.status import current_rate
 
 #: Lines around a decision in a log, so that programs can extract it.
@@ -19,12 +19,16 @@ _HEAD: tuple[str, ...] = ("SLO", "objective", "SLI", "budget left", "time left",
 def table(reports: Sequence[SLOReport]) -> str:
     """Format reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status.
 
-    If one of them has had no event for an hour or longer, a column shows the minimum time without events.
+    If one of them has had no event for an hour or longer, a column shows the minimum time without events. If burn rates are
+    unknown, a column shows their windows.
     """
-    rows = [_HEAD, *map(_row, reports)]
+    rows = [_HEAD, *map(_row, reports, report_titles(reports))]
     if any(report.silence is not None for report in reports):
         silences = [format_duration(report.silence, compact=True) if report.silence is not None else "-" for report in reports]
         rows = [(*row[:-1], text, row[-1]) for row, text in zip(rows, ["no event for", *silences], strict=True)]
+    if any(report.unknown_rates for report in reports):
+        unknown = [", ".join(format_duration(rate.window, compact=True) for rate in report.unknown_rates) for report in reports]
+        rows = [(*row[:-1], text or "-", row[-1]) for row, text in zip(rows, ["unknown over", *unknown], strict=True)]
     return columns(rows[0], rows[1:], left=(0, len(rows[0]) - 1))
 
 
@@ -41,10 +45,10 @@ def _effect(decision: Decision) -> str:
     return f"action: {decision.action}"
 
 
-def _row(report: SLOReport) -> tuple[str, ...]:
+def _row(report: SLOReport, title: str) -> tuple[str, ...]:
     budget, rate = report.budget, current_rate(report)
     return (
-        report.title,
+        title,
         f"{float(report.objective.target * 100):.10g} % / {report.slo.window.duration}",
         percent(budget.sli, digits=4, padded=True) if budget else "-",
         percent(budget.remaining, padded=True) if budget else "-",

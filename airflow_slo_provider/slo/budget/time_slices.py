@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
-from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices
+from airflow_slo_provider.slo.model import SLO, BudgetingMethod, MissingSlices, Objective
+
+
+def slice_width(slo: SLO, objective: Objective) -> timedelta | None:
+    """Return the width of an objective's time slices; None for Occurrences.
+
+    :param slo: the SLO
+    :param objective: one of its objectives
+    """
+    if slo.method is BudgetingMethod.OCCURRENCES or objective.time_slice_window is None:
+        return None
+    return objective.time_slice_window.timedelta
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,14 @@ def _span_at(window: TimeWindow, at: datetime) -> WindowSpan:
     return WindowSpan(_boundary(window, number, zone), at, _boundary(window, number + 1, zone))
 
 
-def nominal_length(window: TimeWindow) -> timedelta:
+def nominal_length(window: TimeWindow | Duration) -> timedelta:
     """Return a fixed length for a window: its own, or 30, 91 or 365 days per month, quarter or year of a calendar duration.
 
     Burn-rate factors and times need a length that does not change from month to month.
+
+    :param window: an SLO's window, or its duration
     """
-    duration = window.duration
+    duration = window.duration if isinstance(window, TimeWindow) else window
     if not duration.is_calendar:
         return duration.timedelta
     years, months = divmod(duration.months, 12)

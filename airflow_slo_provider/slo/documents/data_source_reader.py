@@ -33,7 +33,7 @@ def read_data_source(document: Fields, metadata: Metadata) -> DataSource | None:
     if spec is None:
         return None
     spec.text("description")
-    kind = spec.text("type", required=True)
+    kind = known_type(spec.text("type", required=True))
     if kind is not None:
         warn_unknown_type(spec, "type", kind)
     details = _read_details(spec)
@@ -45,11 +45,20 @@ def read_data_source(document: Fields, metadata: Metadata) -> DataSource | None:
     return DataSource(metadata.name, kind, details, Location(spec.scope.file, document.mapping.line))
 
 
+def known_type(kind: str | None) -> str | None:
+    """Return the type in the spelling of :data:`KNOWN_TYPES` (``prometheus`` is Prometheus); other types unchanged."""
+    return {known.lower(): known for known in KNOWN_TYPES}.get((kind or "").lower(), kind)
+
+
 def warn_unknown_type(fields: Fields, key: str, kind: str) -> None:
-    """Warn about a type of data source that can be read but not measured."""
+    """Warn about a type of data source that can be read but not measured.
+
+    It is not an error: the catalog may be shared with other tools, and its other SLOs can be measured.
+    """
     if kind not in KNOWN_TYPES:
         known = ", ".join(KNOWN_TYPES)
-        fields.warn(key, f"data of type {kind!r} cannot be measured (only {known}){did_you_mean(kind, KNOWN_TYPES)}")
+        effect = f"its SLOs are always unknown to gates{did_you_mean(kind, KNOWN_TYPES)}"
+        fields.warn(key, f"data of type {kind!r} cannot be measured (only {known}); {effect}")
 
 
 def refuse_secrets(node: Node, scope: DocumentScope, path: str, line: int) -> None:

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from airflow_slo_provider.documents.durations import Duration, as_duration
 from airflow_slo_provider.documents.fields import Findings
 from airflow_slo_provider.documents.nodes import Node, compose
 from airflow_slo_provider.exceptions import DocumentError, Fault
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.documents.catalog_reader import read_documents
+from airflow_slo_provider.slo.documents.sloth import PERIOD
 
 #: Larger files are not SLO documents.
 MAX_BYTES = 4 * 1024 * 1024
@@ -53,26 +55,32 @@ class Reading(NamedTuple):
     warnings: list[Fault]
 
 
-def load(path_or_text: Source) -> SLOCatalog:
-    """Load SLO documents: OpenSLO v1, ErrorBudgetPolicy, and by import those of sloth and slo-generator.
+def load(path_or_text: Source, *, sloth_period: str | Duration | None = None) -> SLOCatalog:
+    """Load SLO documents: OpenSLO v1, ErrorBudgetPolicy, and by import those of sloth, pyrra and slo-generator.
 
     :param path_or_text: a file; a directory, whose ``*.yaml`` and ``*.yml`` files are read recursively, except hidden ones;
         several of those; or the YAML text itself
+    :param sloth_period: time window of sloth's SLOs, which is an option of sloth's command line; 30 days by default
     :return: the catalog; it holds no SLO if the documents define only services, data sources or policies
     :raises DocumentError: with every error of every document, each with file, line, document and path; also when the file does
         not exist or holds no document
+    :raises ValueError: for a ``sloth_period`` that is not a fixed duration
     """
-    catalog, faults, _ = read(path_or_text)
+    catalog, faults, _ = read(path_or_text, sloth_period=sloth_period)
     if catalog is None:
         raise DocumentError(faults)
     return catalog
 
 
-def read(path_or_text: Source) -> Reading:
+def read(path_or_text: Source, *, sloth_period: str | Duration | None = None) -> Reading:
     """Read SLO documents as :func:`load` does, but return the errors instead of raising them.
 
     :param path_or_text: as for :func:`load`
+    :param sloth_period: as for :func:`load`
     """
+    period = PERIOD if sloth_period is None else as_duration(sloth_period)
+    if period.is_calendar:
+        raise ValueError(f"the period of sloth's SLOs is {period}, which has no fixed length; write {30 * period.months}d")
     findings = Findings()
     nodes: list[tuple[str, Node]] = []
     for file, text in _texts(path_or_text, findings):
@@ -81,7 +89,7 @@ def read(path_or_text: Source) -> Reading:
         if not documents and not errors:
             findings.error("holds no document", file=file)
         nodes.extend((file, document) for document in documents)
-    catalog = read_documents(nodes, findings) if nodes else None
+    catalog = read_documents(nodes, findings, sloth_period=period) if nodes else None
     # Annotations of one object may apply to several SLOs; their errors are reported once.
     faults, warnings = (
         sorted(dict.fromkeys(found), key=lambda fault: (fault.file, fault.line)) for found in (findings.errors, findings.warnings)

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from airflow_slo_provider.documents.fields import Fields, did_you_mean
 from airflow_slo_provider.documents.nodes import plain_value
-from airflow_slo_provider.slo.documents.data_source_reader import KNOWN_TYPES, refuse_secrets, warn_unknown_type
-from airflow_slo_provider.slo.documents.metadata import Metadata, read_metadata
+from airflow_slo_provider.slo.documents.data_source_reader import KNOWN_TYPES, known_type, refuse_secrets, warn_unknown_type
+from airflow_slo_provider.slo.documents.metadata import Metadata, locate, read_metadata
 from airflow_slo_provider.slo.model import (
     AlertCondition,
     AlertPolicy,
@@ -19,6 +19,7 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     ThresholdMetric,
 )
+from airflow_slo_provider.slo.promql.bucket_bounds import narrow_bounds
 from airflow_slo_provider.slo.promql.text import with_window
 
 T = TypeVar("T")
@@ -51,6 +52,12 @@ def resolve_reference(fields: Fields, key: str, documents: Mapping[str, T | None
 def normalise_window(query: str) -> str:
     """Normalise the placeholder of the window to ``{{.window}}``."""
     return with_window(query, "{{.window}}")
+
+
+def advise_bounds(fields: Fields, key: str, query: str) -> None:
+    """Warn about buckets that another version of Prometheus does not find: it writes ``le="1"`` as ``le="1.0"``."""
+    for written, complete in narrow_bounds(query):
+        fields.warn(key, f"{written} misses buckets that Prometheus 3, or 2, writes differently; write {complete}")
 
 
 def read_sli(document: Fields, metadata: Metadata, library: Library) -> Indicator | None:
@@ -136,7 +143,9 @@ def _read_ratio(fields: Fields, library: Library) -> RatioMetric | None:
         if single.type not in ("SQL", "Ledger"):
             fields.error("metricSource", f"one {single.type} query gives one number; write good and total")
         return RatioMetric(good=single, total=single, counter=counter)
-    return RatioMetric(**found, raw_type=raw_type, counter=counter)
+    return RatioMetric(
+        found.get("good"), found.get("bad"), found.get("total"), found.get("raw"), raw_type=raw_type, counter=counter
+    )
 
 
 def _check_sources(fields: Fields, found: Mapping[str, MetricSource]) -> None:
@@ -159,7 +168,7 @@ def _read_source(holder: Fields, library: Library) -> MetricSource | None:
     if fields is None:
         return None
     ref = fields.text("metricSourceRef")
-    kind = fields.text("type")
+    kind = known_type(fields.text("type"))
     usable = True
     if ref is not None and library.data_sources:
         known = resolve_reference(fields, "metricSourceRef", library.data_sources, "DataSource")
@@ -193,20 +202,21 @@ def _read_query(fields: Fields, kind: str, ref: str | None) -> MetricSource | No
     values = plain_value(spec.mapping)
     if kind not in KNOWN_TYPES:
         return MetricSource(kind, ref, spec.text("query") or "" if "query" in values else "", values)
+    key = "check" if kind == "Ledger" else "query"
+    query = spec.text(key, required=True)
     if kind == "Ledger":
-        query = spec.text("check", required=True)
         spec.text("kind")
         spec.text("service")
-        spec.choice("unknown", ("bad", "ignore"))
-        spec.boolean("events")
-    else:
-        query = spec.text("query", required=True)
-        if kind == "SQL":
-            spec.choice("timeFormat", ("timestamp", "iso", "epoch"))
-            spec.time_zone("timeZone")
+        options = {"unknown": spec.choice("unknown", ("bad", "ignore")), "events": spec.boolean("events")}
+        if any(key in spec and value is None for key, value in options.items()):
+            query = None  # reported already
+    elif kind == "SQL":
+        spec.choice("timeFormat", ("timestamp", "iso", "epoch"))
+        spec.time_zone("timeZone")
     spec.close()
     if query is None:
         return None
-    if kind == "SQL" and not (":date_from" in query and ":date_to" in query):
-        spec.warn("query", "does not use :date_from and :date_to: its result is the same for every window and time")
-    return MetricSource(kind, ref, normalise_window(query) if kind == "Prometheus" else query, values)
+    if kind == "Prometheus":
+        advise_bounds(spec, key, query)
+        query = normalise_window(query)
+    return MetricSource(kind, ref, query, values, locate(spec, key))

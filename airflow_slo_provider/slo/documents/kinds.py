@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from airflow_slo_provider.documents.fields import DocumentScope, Fields, Findings, did_you_mean
 from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from airflow_slo_provider.slo.documents import pyrra, sloth
 from airflow_slo_provider.slo.documents import slo_generator as google_sre
-from airflow_slo_provider.slo.documents import sloth
 from airflow_slo_provider.slo.documents.policy_reader import API_VERSION as OURS
 from airflow_slo_provider.slo.documents.policy_reader import KIND as POLICY
 
@@ -22,9 +22,21 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     OURS: (POLICY,),
     google_sre.API_VERSION: (google_sre.KIND,),
     sloth.API_VERSION: (sloth.KIND,),
+    pyrra.API_VERSION: (pyrra.WRITTEN_KIND,),
 }
 #: All kinds, in reading order.
-ORDER = (*_OPENSLO_KINDS[:-1], POLICY, _OPENSLO_KINDS[-1], google_sre.KIND, sloth.KIND, sloth.VERSION)
+ORDER = (*_OPENSLO_KINDS[:-1], POLICY, _OPENSLO_KINDS[-1], google_sre.KIND, pyrra.KIND, sloth.KIND, sloth.VERSION)
+#: Describes what is read from each tool.
+PAGE = "docs/documents.md"
+#: Beginnings of the apiVersions of known tools: name, and what to do.
+_TOOLS = {
+    "openslo": ("OpenSLO", f"write apiVersion {OPENSLO}"),
+    "sloth.slok.dev": ("sloth", f"write apiVersion {sloth.API_VERSION}, or outside of Kubernetes version {sloth.VERSION}"),
+    "pyrra.dev": ("pyrra", f"write apiVersion {pyrra.API_VERSION}"),
+    "sre.google.com": ("slo-generator", f"write apiVersion {google_sre.API_VERSION}"),
+    "n9": ("Nobl9", f"its documents cannot be read; write the SLO with apiVersion {OPENSLO}"),
+    "nobl9": ("Nobl9", f"its documents cannot be read; write the SLO with apiVersion {OPENSLO}"),
+}
 #: Versions of other tools that are not supported, with advice.
 _OTHER_VERSIONS = {
     "openslo/v1alpha": "OpenSLO v1alpha is not read; write the document in openslo/v1",
@@ -40,7 +52,7 @@ class Document:
     """A document of a supported kind.
 
     :param number: its position among all documents, from 1
-    :param kind: its kind; for sloth's own documents, which have none, their version
+    :param kind: its kind; for sloth's own documents, which have none, their version; for pyrra's :data:`.pyrra.KIND`
     :param fields: its fields
     """
 
@@ -80,7 +92,8 @@ def _identify(node: MappingNode, number: int, file: str, findings: Findings) -> 
         fields = Fields(node, DocumentScope(f"sloth/{service}" if service else f"document {number}", file, findings))
         if version == sloth.VERSION:
             return Document(number, sloth.VERSION, fields)
-        fields.error("version", f"{version!r} is unknown; sloth documents have version {sloth.VERSION}, all others an apiVersion")
+        message = f"{version!r} is unknown; sloth documents have version {sloth.VERSION}, all others an apiVersion"
+        fields.error("version", f"{message}; see {PAGE}")
         return None
     label = f"{kind}/{name}" if kind and name else kind or f"document {number}"
     fields = Fields(node, DocumentScope(label, file, findings))
@@ -93,14 +106,19 @@ def _identify(node: MappingNode, number: int, file: str, findings: Findings) -> 
     elif kind is not None and kind not in _KINDS[api_version]:
         fields.error("kind", _unknown_kind(kind, api_version))
     elif kind is not None:
-        return Document(number, kind, fields)
+        return Document(number, pyrra.KIND if api_version == pyrra.API_VERSION else kind, fields)
     return None
 
 
 def _unknown_version(version: str) -> str:
     advice = _OTHER_VERSIONS.get(version.lower())
     if advice is not None:
-        return f"{version!r} cannot be used: {advice}"
+        return f"{version!r} cannot be used: {advice}; see {PAGE}"
+    tool, _, rest = version.lower().partition("/")
+    known = _TOOLS.get(tool) or _TOOLS.get(tool.removesuffix(".com"))
+    if known is not None and rest:
+        name, remedy = known
+        return f"{version!r} is not a version of {name} that is read here: {remedy}; see {PAGE}"
     return f"{version!r} is not known{did_you_mean(version, _KINDS)}; known: {', '.join(_KINDS)}"
 
 

@@ -14,12 +14,15 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.documents.fields import Fields, did_you_mean
 from airflow_slo_provider.documents.nodes import ScalarNode, SequenceNode
 from airflow_slo_provider.slo.budget.windows import nominal_length
-from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator, MissingSlices, Options, TimeWindow
+from airflow_slo_provider.slo.documents.grouping import read_expected_groups, read_group_by, read_max_groups
+from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator, Location, MissingSlices, Options, TimeWindow
 
 W = TypeVar("W", MissingSlices, CalendarDenominator)
 PREFIX = "airflow-slo/"
 OPTION_KEYS = tuple(option.name.replace("_", "-") for option in dataclass_fields(Options))
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+#: Maximum number of parts of a window.
+MAX_PARTS = 366
 _COUNT = re.compile(r"[0-9]{1,18}")
 _SHARE = re.compile(r"(?:0|1)?(?:\.[0-9]{1,30})?")
 
@@ -40,6 +43,11 @@ class Metadata:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     source: Fields | None = None
+
+
+def locate(fields: Fields, key: str) -> Location:
+    """Return the location of a field, for errors that are found after it was read."""
+    return Location(fields.scope.file, fields.line_of(key), fields.scope.document, fields.path_of(key))
 
 
 def read_name(fields: Fields, key: str) -> str | None:
@@ -132,6 +140,7 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
             values[key.replace("-", "_")] = _read_option(key, text.strip())
         except ValueError as error:
             source.error(annotation, str(error))
+    _read_groups(source, values)
     denominator = values.get("calendar_denominator", CalendarDenominator.ELAPSED)
     key = PREFIX + "calendar-denominator"
     if denominator is not CalendarDenominator.ELAPSED and window is not None and window.rolling:
@@ -142,10 +151,41 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
     if silence is not None and window is not None and silence > nominal_length(window):
         message = f"is longer than the window of {window.duration}: a window without any event is unknown anyway"
         source.error(PREFIX + "max-silence", message)
+    if "split_window" in values and (problem := _split_problem(values["split_window"], method, window)):
+        source.error(PREFIX + "split-window", problem)
     return Options(**values)
 
 
+def _split_problem(split: timedelta, method: BudgetingMethod | None, window: TimeWindow | None) -> str:
+    """Return what is wrong with a length of parts; empty if nothing is."""
+    if method in (BudgetingMethod.TIMESLICES, BudgetingMethod.RATIO_TIMESLICES):
+        return f"has no meaning for budgetingMethod {method}, which measures each time slice separately"
+    if window is None:
+        return ""
+    if split >= nominal_length(window):
+        return f"is not shorter than the window of {window.duration}, which would stay whole"
+    if nominal_length(window) > split * MAX_PARTS:
+        return f"splits the window of {window.duration} into more than {MAX_PARTS} parts, each of which is a query; write more"
+    return ""
+
+
+def _read_groups(source: Fields, values: dict[str, Any]) -> None:
+    """Read the expected groups, whose form depends on the labels."""
+    if "expected_groups" in values:
+        try:
+            values["expected_groups"] = read_expected_groups(values["expected_groups"], values.get("group_by", ()))
+        except ValueError as error:
+            source.error(f"{PREFIX}expected-groups", str(error))
+            del values["expected_groups"]
+    if "max_groups" in values and "group_by" not in values:
+        source.error(f"{PREFIX}max-groups", f"needs {PREFIX}group-by")
+
+
 def _read_option(key: str, text: str) -> Any:
+    if key == "group-by":
+        return read_group_by(text)
+    if key == "max-groups":
+        return read_max_groups(text)
     if key in ("min-events", "min-failures"):
         if _COUNT.fullmatch(text) is None:
             raise ValueError(f"{text!r} is not a whole number of events, 0 or more")
@@ -161,6 +201,11 @@ def _read_option(key: str, text: str) -> Any:
         if length.is_calendar or length.seconds > 366 * 86400:
             raise ValueError(f"{text} must be a fixed length of at most a year, e.g. 15m")
         return length.timedelta
+    if key == "split-window":
+        length = parse_duration(text)
+        if length.is_calendar or length.seconds < 3600:
+            raise ValueError(f"{text} must be a fixed length of at least 1h, e.g. 1d; the sum of short parts is less exact")
+        return length.timedelta
     if key == "max-silence":
         length = parse_duration(text)
         if length.is_calendar:
@@ -170,6 +215,8 @@ def _read_option(key: str, text: str) -> Any:
         return _read_choice(MissingSlices, text)
     if key == "calendar-denominator":
         return _read_choice(CalendarDenominator, text)
+    if key == "counts" and text != "events":
+        raise ValueError(f"{text!r} is not a declaration; the only one is events")
     return text
 
 

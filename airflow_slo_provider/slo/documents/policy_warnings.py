@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
+from airflow_slo_provider.core.slo_key import display_names
 from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo.budget.error_budgets import budget_share
 from airflow_slo_provider.slo.budget.windows import nominal_length
@@ -20,13 +21,14 @@ def find_policy_warnings(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[S
     :param slos: all SLOs
     """
     gating = [slo for slo in slos if slo.options.gates]
+    names = display_names(slo.key for slo in gating)
     for policy in policies:
         if not any(_blocks_when_spent(rule) for rule in policy.rules):
             yield policy_fault(policy, "no rule freezes or escalates once the budget is spent: it blocks nothing", "spec.rules")
         for number, rule in enumerate(policy.rules):
             for slo in gating:
                 if slo.options.error_budget_policy == policy.name and (reason := _impossible_reason(rule, slo)):
-                    message = f"rule {rule.name} can never hold for the SLO {slo.name}: {reason}"
+                    message = f"rule {rule.name} can never hold for the SLO {names[slo.key]}: {reason}"
                     yield policy_fault(policy, message, f"spec.rules[{number}]")
 
 

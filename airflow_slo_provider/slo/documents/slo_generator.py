@@ -9,6 +9,8 @@ with a warning. Each method becomes the same query that slo-generator runs:
 - ``query_sli``: the share of good events, as ``expression`` returns it
 - ``distribution_cut``: the bucket ``le="threshold_bucket"`` of a histogram divided by its count
 
+Bounds of buckets match every spelling: Prometheus 3 writes ``le="1.0"`` where Prometheus 2 stores ``le="1"``.
+
 Format of the documents: https://github.com/google/slo-generator, ``docs/providers/prometheus.md``.
 """
 
@@ -19,7 +21,7 @@ import re
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.documents.fields import Fields
 from airflow_slo_provider.documents.nodes import ScalarNode
-from airflow_slo_provider.slo.documents.metadata import Metadata, read_options
+from airflow_slo_provider.slo.documents.metadata import Metadata, locate, read_options
 from airflow_slo_provider.slo.documents.slo_reader import read_target_share
 from airflow_slo_provider.slo.model import (
     SLO,
@@ -31,6 +33,7 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
+from airflow_slo_provider.slo.promql.bucket_bounds import bound_matcher, with_all_spellings
 
 API_VERSION = "sre.google.com/v2"
 KIND = "ServiceLevelObjective"
@@ -45,8 +48,7 @@ _HISTOGRAM = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)_bucket\s*(?:\{(.*)\})?", re
 
 def read_slo(document: Fields, metadata: Metadata) -> SLO | None:
     """Read one document; None if it has too many errors to build an SLO."""
-    named = ((metadata.labels.get(key) or ("",))[0] for key in ("service_name", "service"))
-    service = next((name for name in named if name.strip()), None)
+    service = service_of(metadata)
     if service is None and metadata.name is not None:
         document.scope.error("is required: the service of the SLO", "metadata.labels.service_name", document.line_of("metadata"))
     spec = document.sub("spec", required=True)
@@ -85,6 +87,12 @@ def read_slo(document: Fields, metadata: Metadata) -> SLO | None:
     )  # fmt: skip
 
 
+def service_of(metadata: Metadata) -> str | None:
+    """Return the service that the labels name, if they do."""
+    named = ((metadata.labels.get(key) or ("",))[0] for key in ("service_name", "service"))
+    return next((name for name in named if name.strip()), None)
+
+
 _NOT_IMPORTED = {
     "exporters": "results go to the ledger",
     "error_budget_policy": "its steps are in another file; write an ErrorBudgetPolicy and name it in an annotation",
@@ -93,7 +101,8 @@ _NOT_IMPORTED = {
 
 
 def _read_good_bad(sli: Fields) -> RatioMetric | None:
-    operators = sli.texts("operators") or ("increase", "sum")
+    # An empty list leaves the filters as they are written.
+    operators = sli.texts("operators") if "operators" in sli else ("increase", "sum")
     for operator in operators:
         if _OPERATOR.fullmatch(operator) is None:
             sli.error("operators", f"{operator!r} is not a PromQL function or aggregation")
@@ -103,30 +112,33 @@ def _read_good_bad(sli: Fields) -> RatioMetric | None:
         sli.error("filter_good", "is required")
     if "filter_bad" not in sli and "filter_valid" not in sli:
         sli.error("filter_valid", "is required, or filter_bad")
-    counter = "increase" in operators or "rate" in operators
+    counter = bool({"increase", "rate"} & set(operators)) or not operators
     if "filter_bad" in sli:
         # As in slo-generator, filter_bad takes precedence over filter_valid.
         if "filter_valid" in sli:
             sli.warn("filter_valid", "is not used: filter_bad takes precedence")
         if good is None or bad is None:
             return None
-        if operators[-1] != "sum":
+        if operators and operators[-1] != "sum":
             sli.error("filter_bad", "needs sum as the last of the operators, so that good and bad add up; or write filter_valid")
             return None
-        # A series without events may not exist. If both are missing there is no data, which must not look like no events.
-        total = f"(({good}) + ({bad})) or ({good}) or ({bad})"
-        return RatioMetric(bad=_source(bad), total=_source(total), counter=counter)
+        # A series without events may not exist; a reading of the queries requires that the metrics exist, with any labels.
+        total = f"(({good}) or vector(0)) + (({bad}) or vector(0))"
+        return RatioMetric(bad=_source(sli, "filter_bad", bad), total=_source(sli, "filter_bad", total), counter=counter)
     if good is None or valid is None:
         return None
     if good == valid:
         sli.error("filter_valid", "is the same query as filter_good: the ratio would always be 1")
         return None
-    return RatioMetric(good=_source(good), total=_source(valid), counter=counter)
+    return RatioMetric(good=_source(sli, "filter_good", good), total=_source(sli, "filter_valid", valid), counter=counter)
 
 
 def _read_filter(sli: Fields, key: str, operators: tuple[str, ...]) -> str | None:
     text = _read_text(sli, key)
     if text is None:
+        return None
+    if not operators and _PLACE not in text:
+        sli.error(key, "must have [window] as its range, because operators is empty")
         return None
     query = text.replace(_PLACE, "[{{.window}}") if _PLACE in text else f"{text}[{{{{.window}}}}]"
     for operator in operators:
@@ -141,7 +153,8 @@ def _read_expression(sli: Fields) -> RatioMetric | None:
     if _PLACE not in text:
         sli.error("expression", "must have [window] as its range")
         return None
-    return RatioMetric(raw=_source(text.replace(_PLACE, "[{{.window}}")), raw_type="success")
+    raw = _source(sli, "expression", text.replace(_PLACE, "[{{.window}}"))
+    return RatioMetric(raw=raw, raw_type="success")
 
 
 def _read_distribution(sli: Fields) -> RatioMetric | None:
@@ -152,14 +165,17 @@ def _read_distribution(sli: Fields) -> RatioMetric | None:
     if histogram is None:
         sli.error("expression", 'must be the buckets of a histogram, e.g. latency_seconds_bucket{code="200"}')
         return None
-    if not isinstance(bucket, ScalarNode) or bucket.number is None:
+    try:
+        bound = bound_matcher(bucket.text if isinstance(bucket, ScalarNode) else "")
+    except ValueError:
         sli.error("threshold_bucket", "must be the upper bound of a bucket as in the label le, e.g. 0.25")
         return None
     name, matchers = histogram[1], (histogram[2] or "").strip().rstrip(",")
-    cut = f'{matchers},le="{bucket.text}"' if matchers else f'le="{bucket.text}"'
+    cut = f"{matchers},{bound}" if matchers else bound
     whole = f"{{{matchers}}}" if matchers else ""
-    good = _source(f"sum(increase({name}_bucket{{{cut}}}[{{{{.window}}}}]))")
-    return RatioMetric(good=good, total=_source(f"sum(increase({name}_count{whole}[{{{{.window}}}}]))"), counter=True)
+    good = _source(sli, "expression", f"sum(increase({name}_bucket{{{cut}}}[{{{{.window}}}}]))")
+    total = _source(sli, "expression", f"sum(increase({name}_count{whole}[{{{{.window}}}}]))")
+    return RatioMetric(good=good, total=total, counter=True)
 
 
 def _read_text(sli: Fields, key: str, *, required: bool = False) -> str | None:
@@ -170,11 +186,11 @@ def _read_text(sli: Fields, key: str, *, required: bool = False) -> str | None:
     if variable is not None:
         sli.error(key, f"holds the environment variable {variable[0]}, which is not replaced here; write its value")
         return None
-    return text.strip()
+    return with_all_spellings(text.strip())
 
 
-def _source(query: str) -> MetricSource:
-    return MetricSource("Prometheus", None, query, {"query": query})
+def _source(sli: Fields, key: str, query: str) -> MetricSource:
+    return MetricSource("Prometheus", None, query, {"query": query}, locate(sli, key))
 
 
 _METHODS = {"good_bad_ratio": _read_good_bad, "query_sli": _read_expression, "distribution_cut": _read_distribution}

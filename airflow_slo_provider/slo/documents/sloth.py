@@ -1,9 +1,9 @@
 """Import sloth documents: ``version: prometheus/v1``, and the same as a Kubernetes object (``sloth.slok.dev/v1``).
 
-Imported are the objective, queries, labels and description. Two things differ from sloth. sloth's SLO period is an option of
-its command line, 30 days by default; 30 days are used here. And sloth's SLI over that period is a mean of 5-minute ratios,
-which gives a quiet night the same weight as a busy day; here events are counted (``budgetingMethod: Occurrences``). Alert
-names, labels and annotations are not imported; a warning reports them.
+Imported are the objective, queries, labels and description. sloth's SLO period is an option of its command line
+(``--default-slo-period``), 30 days by default; it is an option of the reader as well. One thing differs from sloth: its SLI
+over that period is a mean of 5-minute ratios, which gives a quiet night the same weight as a busy day; here events are counted
+(``budgetingMethod: Occurrences``). Alert names, labels and annotations are not imported; a warning reports them.
 
 Format of the documents: https://sloth.dev/specs/default/ and https://sloth.dev/specs/k8s/
 """
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
-from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.documents.durations import Duration, parse_duration
 from airflow_slo_provider.documents.fields import Fields
-from airflow_slo_provider.slo.documents.indicator_reader import normalise_window
-from airflow_slo_provider.slo.documents.metadata import Metadata, read_annotations, read_labels, read_options
+from airflow_slo_provider.slo.documents.indicator_reader import advise_bounds, normalise_window
+from airflow_slo_provider.slo.documents.metadata import Metadata, locate, read_annotations, read_labels, read_options
 from airflow_slo_provider.slo.documents.slo_reader import read_target_share
 from airflow_slo_provider.slo.model import (
     SLO,
@@ -29,13 +30,13 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
+from airflow_slo_provider.slo.promql.result_labels import common_labels
 
 VERSION = "prometheus/v1"
 API_VERSION = "sloth.slok.dev/v1"
 KIND = "PrometheusServiceLevel"
 #: sloth's own default (``--default-slo-period``).
-PERIOD = "30d"
-_WINDOW = TimeWindow(parse_duration(PERIOD))
+PERIOD = parse_duration("30d")
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9])?")
 _TEMPLATE = re.compile(r"\{\{(?!\.window\}\})[^}]*\}\}")
@@ -44,13 +45,14 @@ _Labels = Mapping[str, tuple[str, ...]]
 
 
 def read_service(
-    spec: Fields, metadata: Metadata, *, kubernetes: bool = False
+    spec: Fields, metadata: Metadata, *, kubernetes: bool = False, period: Duration = PERIOD
 ) -> tuple[str | None, list[tuple[str | None, SLO | None, Fields]]]:
     """Read the SLOs of a service.
 
     :param spec: the document, or the ``spec`` of the Kubernetes object
     :param metadata: metadata of the Kubernetes object; its annotations ``airflow-slo/...`` apply to all of its SLOs
     :param kubernetes: whether field names are in Kubernetes' style: ``errorQuery`` for ``error_query``
+    :param period: the time window
     :return: the service, and for each SLO its name, the SLO (None if it has errors), and its fields
     """
     if not kubernetes:
@@ -58,8 +60,9 @@ def read_service(
     service = spec.text("service", required=True)
     labels = read_labels(spec)
     _refuse_plugins(spec)
-    options = read_options(metadata, BudgetingMethod.OCCURRENCES, _WINDOW)
-    slos = [_read_slo(item, service, labels, metadata, options) for item in spec.subs("slos", required=True) or ()]
+    window = TimeWindow(period)
+    options = read_options(metadata, BudgetingMethod.OCCURRENCES, window)
+    slos = [_read_slo(item, service, labels, metadata, options, window) for item in spec.subs("slos", required=True) or ()]
     spec.close()
     return service, slos
 
@@ -74,7 +77,7 @@ def read_kubernetes_metadata(document: Fields) -> Metadata:
 
 
 def _read_slo(
-    fields: Fields, service: str | None, shared: _Labels, metadata: Metadata, options: Options
+    fields: Fields, service: str | None, shared: _Labels, metadata: Metadata, options: Options, window: TimeWindow
 ) -> tuple[str | None, SLO | None, Fields]:
     name = fields.text("name", required=True)
     if name is not None and _NAME.fullmatch(name) is None:
@@ -91,8 +94,10 @@ def _read_slo(
     if name is None or service is None or target is None or metric is None:
         return name, None, fields
     location = Location(fields.scope.file, fields.mapping.line)
+    if not options.group_by:  # sloth's rules keep the labels of the queries, so that each group alerts separately
+        options = replace(options, group_by=common_labels(metric))
     slo = SLO(
-        name, service, Indicator(name, metric), _WINDOW, BudgetingMethod.OCCURRENCES, (Objective(target),),
+        name, service, Indicator(name, metric), window, BudgetingMethod.OCCURRENCES, (Objective(target),),
         description=description, labels=labels, annotations=metadata.annotations, options=options, location=location,
     )  # fmt: skip
     return name, slo, fields
@@ -143,7 +148,8 @@ def _read_query(fields: Fields, key: str) -> MetricSource | None:
     elif "{{.window}}" not in query:
         fields.error(name, "must have {{.window}} as its range, e.g. sum(rate(requests_total[{{.window}}]))")
     else:
-        return MetricSource("Prometheus", None, query, {"query": query})
+        advise_bounds(fields, name, query)
+        return MetricSource("Prometheus", None, query, {"query": query}, locate(fields, name))
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.slo.export.prometheus_rules import recorded_names
+from airflow_slo_provider.slo.export.prometheus_rules import recorded_slos
 
 if TYPE_CHECKING:
     from airflow_slo_provider.slo.catalog import SLOCatalog
@@ -17,7 +17,8 @@ _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 #: Version of Grafana's dashboard JSON model, as Grafana 10 and later read it.
 _SCHEMA_VERSION = 39
 _REMAINING = "slo:period_error_budget_remaining:ratio"
-_CHOSEN = '{slo=~"$slo"}'
+_CHOSEN = '{slo=~"$slo", slo_service=~"$slo_service"}'
+_SLO = "{{slo_service}}/{{slo}}"
 
 
 def grafana_dashboard(catalog: SLOCatalog, *, title: str = "Service level objectives") -> dict[str, Any]:
@@ -29,23 +30,35 @@ def grafana_dashboard(catalog: SLOCatalog, *, title: str = "Service level object
     :param title: the dashboard's title
     :raises ValueError: when no SLO of the catalog has recorded series
     """
-    names = recorded_names(catalog)
-    if not names:
+    slos = recorded_slos(catalog)
+    if not slos:
         raise ValueError("no SLO of this catalog has series in Prometheus: there is nothing to draw")
+    labels = sorted({label for slo in catalog.slos for label in slo.options.group_by})
+    title_of = " ".join([_SLO, *(f"{{{{{label}}}}}" for label in labels)])
     current, period = "slo:current_burn_rate:ratio", "slo:period_burn_rate:ratio"
-    left = [(_REMAINING, "{{slo}}")]
-    burn_rates = [(current, "{{slo}} now"), (period, "{{slo}} over the SLO's window")]
-    errors = [('{__name__=~"slo:sli_error:ratio_rate.+", slo=~"$slo"}', "{{slo}} {{slo_window}}")]
-    firing = 'sum by (alertname, slo, severity) (ALERTS{alertstate="firing", slo=~"$slo"})'
+    left = [(_REMAINING, title_of)]
+    burn_rates = [(current, f"{title_of} now"), (period, f"{title_of} over the SLO's window")]
+    errors = [(f'{{__name__=~"slo:sli_error:ratio_rate.+", {_CHOSEN[1:]}', f"{title_of} {{{{slo_window}}}}")]
+    firing_by = ", ".join(["alertname", "slo", "slo_service", "severity", *labels])
+    firing = f'sum by ({firing_by}) (ALERTS{{alertstate="firing", {_CHOSEN[1:]})'
+    services, names = (list(dict.fromkeys(values)) for values in ((key.service for key in slos), (key.name for key in slos)))
+    variables = [_variable("slo_service", "Service", services), _variable("slo", "SLO", names)]
     rate_title = "Burn rate (1 spends the budget exactly within the SLO's window)"
     panels = [
         _panel(1, "stat", "Error budget left", left, "percentunit", (0, 0, 12, 6)),
-        _panel(2, "stat", "Objective", [("slo:objective:ratio", "{{slo}}")], "percentunit", (12, 0, 6, 6)),
-        _panel(3, "stat", "Burn rate now", [(current, "{{slo}}")], "none", (18, 0, 6, 6)),
+        _panel(2, "stat", "Objective", [("slo:objective:ratio", _SLO)], "percentunit", (12, 0, 6, 6)),
+        _panel(3, "stat", "Burn rate now", [(current, title_of)], "none", (18, 0, 6, 6)),
         _panel(4, "timeseries", "Error budget left", left, "percentunit", (0, 6, 12, 9)),
         _panel(5, "timeseries", rate_title, burn_rates, "none", (12, 6, 12, 9)),
         _panel(6, "timeseries", "Share of bad events, by window", errors, "percentunit", (0, 15, 12, 9)),
-        _panel(7, "timeseries", "Alerts firing", [(firing, "{{severity}} {{alertname}} {{slo}}")], "none", (12, 15, 12, 9)),
+        _panel(
+            7,
+            "timeseries",
+            "Alerts firing",
+            [(firing, f"{{{{severity}}}} {{{{alertname}}}} {title_of}")],
+            "none",
+            (12, 15, 12, 9),
+        ),
     ]
     return {
         "title": title,
@@ -55,7 +68,7 @@ def grafana_dashboard(catalog: SLOCatalog, *, title: str = "Service level object
         "editable": True,
         "time": {"from": "now-7d", "to": "now"},
         "refresh": "1m",
-        "templating": {"list": [_data_source_variable(), _slo_variable(names)]},
+        "templating": {"list": [_data_source_variable(), *variables]},
         "panels": panels,
     }
 
@@ -93,13 +106,13 @@ def _data_source_variable() -> dict[str, Any]:
     return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
 
 
-def _slo_variable(names: list[str]) -> dict[str, Any]:
+def _variable(variable: str, label: str, names: list[str]) -> dict[str, Any]:
     every = {"text": "All", "value": "$__all", "selected": True}
     # Grafana splits a list of options at commas without a preceding backslash.
     escaped = [name.replace("\\", "\\\\").replace(",", "\\,") for name in names]
     return {
-        "name": "slo",
-        "label": "SLO",
+        "name": variable,
+        "label": label,
         "type": "custom",
         "multi": True,
         "includeAll": True,

@@ -12,15 +12,17 @@ For Timeslices and RatioTimeslices the mean over slices is the definition; see :
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.documents.durations import Duration, as_duration
 from airflow_slo_provider.slo.export.alert_rules import Subject, alert_rules
-from airflow_slo_provider.slo.export.rule_expressions import error_ratio, events_total, mean_of_slices, slice_verdict
+from airflow_slo_provider.slo.export.rule_expressions import error_ratio, mean_of_slices, no_events, slice_verdict
 from airflow_slo_provider.slo.export.rule_file import (
     Rule,
     RuleGroup,
@@ -31,7 +33,7 @@ from airflow_slo_provider.slo.export.rule_file import (
     write_file,
 )
 from airflow_slo_provider.slo.export.rule_plan import RulePlan, plan_rules
-from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Objective
+from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MissingSlices, Objective
 from airflow_slo_provider.slo.promql.text import number, quote, window_text
 
 if TYPE_CHECKING:
@@ -73,12 +75,28 @@ def rules(
         raise ValueError(f"interval {window_text(every)} must be below 5m: Prometheus would drop a value before the next one")
     extra = checked_labels(extra_labels)
     chosen = catalog.matching(select)
-    sections = [_section(slo, name, objective, every, extra) for slo in chosen for name, objective in slo.parts()]
-    names = [group.name for section in sections for group in section.groups]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"two SLOs would both write the rule group {twice[0]}; give them different names")
+    parts = [(SLOKey(slo.service, name), slo, objective) for slo in chosen for name, objective in slo.parts()]
+    names = _group_names([key for key, _, _ in parts])
+    sections = [_section(slo, key.name, objective, every, extra, names[key]) for key, slo, objective in parts]
     return write_file(HEADER, sections)
+
+
+def _group_names(keys: Sequence[SLOKey]) -> dict[SLOKey, str]:
+    """Return the unique beginnings of the names of rule groups.
+
+    :raises ValueError: for two SLOs with the same service and name
+    """
+    if len(set(keys)) < len(keys):
+        key = next(key for key, count in Counter(keys).items() if count > 1)
+        raise ValueError(
+            f"two SLOs of the service {key.service!r} would both write the rules of {key.name!r}; rename one of them"
+        )
+    joined = Counter(f"{key.service}-{key.name}" for key in keys)
+    # With "-" the SLO b-c of service a would have the groups of the SLO c of service a-b.
+    return {
+        key: f"slo-{key.qualified}" if joined[f"{key.service}-{key.name}"] > 1 else f"slo-{key.service}-{key.name}"
+        for key in keys
+    }
 
 
 def recorded_names(catalog: SLOCatalog) -> list[str]:
@@ -86,17 +104,27 @@ def recorded_names(catalog: SLOCatalog) -> list[str]:
 
     :param catalog: the SLOs
     """
+    return [key.name for key in recorded_slos(catalog)]
+
+
+def recorded_slos(catalog: SLOCatalog) -> list[SLOKey]:
+    """Return the values of the labels ``slo_service`` and ``slo`` for which :func:`rules` records series, in the catalog's order.
+
+    :param catalog: the SLOs
+    """
     parts = [(slo, name, objective) for slo in catalog.slos for name, objective in slo.parts()]
-    return [name for slo, name, objective in parts if _section(slo, name, objective, None, {}).groups]
+    return [SLOKey(slo.service, name) for slo, name, objective in parts if _section(slo, name, objective, None, {}, "").groups]
 
 
-def _section(slo: SLO, name: str, objective: Objective, interval: timedelta | None, extra: Mapping[str, str]) -> RuleSection:
+def _section(
+    slo: SLO, name: str, objective: Objective, interval: timedelta | None, extra: Mapping[str, str], group_name: str
+) -> RuleSection:
     title = f"SLO {name} of service {slo.service}: {number(objective.target * 100)} % over {slo.window.duration}, {slo.method}"
     indicator = slo.indicator_of(objective)
     if indicator.source_type.casefold() != "prometheus":
         return RuleSection(title, [f"no rules: its indicator reads {indicator.source_type}, which has no series in Prometheus"])
     try:
-        writer = _Writer(slo, name, objective, indicator, plan_rules(slo, objective), interval, extra)
+        writer = _Writer(slo, name, objective, indicator, plan_rules(slo, objective), interval, extra, group_name)
         return RuleSection(title, writer.plan.notes, list(writer.groups()))
     except ValueError as error:
         return RuleSection(title, [f"no rules: {error}"])
@@ -113,11 +141,16 @@ class _Writer:
     plan: RulePlan
     interval: timedelta | None
     extra: Mapping[str, str]
+    group_name: str
 
     @property
     def labels(self) -> dict[str, str]:
         own = {"slo": self.name, "slo_service": self.slo.service, "slo_objective": number(self.objective.target)}
         return {**own, **document_labels(self.slo.labels), **self.extra}
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        return self.slo.options.group_by
 
     @property
     def matchers(self) -> str:
@@ -127,19 +160,31 @@ class _Writer:
     def subject(self) -> Subject:
         method = "events" if self.slo.method is BudgetingMethod.OCCURRENCES else "time slices"
         period = str(self.slo.window.duration)
-        return Subject(self.name, f"{self.slo.service} {self.name}", method, period, self.matchers, self.labels)
+        title, options = f"{self.slo.service} {self.name}", self.slo.options
+        return Subject(self.name, title, method, period, self.matchers, self.labels, self.by, options.expected_groups)
 
     def groups(self) -> Iterator[RuleGroup]:
-        """Yield the groups: short windows, long windows, derived values, alerts."""
+        """Yield the groups: short windows, long windows, derived values, alerts.
+
+        :raises ValueError: for labels that the SLO is evaluated by and that the rules set themselves, and for time slices whose
+            missing ones count
+        """
+        taken = sorted(self.labels.keys() & set(self.by))
+        if taken:
+            raise ValueError(
+                f"the SLO is evaluated by {taken[0]}, and it has a label of this name, which would replace its values"
+            )
+        if self.by and self.plan.slice_width is not None and self.slo.options.missing_slices is not MissingSlices.IGNORE:
+            raise ValueError("a time slice without data has no labels; with group-by, write airflow-slo/missing-slices: ignore")
         short = [self._ratio(window) for window in self.plan.windows if window < _LONG]
         long = [self._ratio(window) for window in self.plan.windows if window >= _LONG]
-        prefix = f"slo-{self.slo.service}-{self.name}"
+        prefix = self.group_name
         yield RuleGroup(f"{prefix}-sli", [*self._slices(), *short], self._text(self._slice_interval()))
         if long:
             yield RuleGroup(f"{prefix}-sli-long", long, self._text(max(_LONG_INTERVAL, self.interval or _LONG_INTERVAL)))
         yield RuleGroup(f"{prefix}-meta", self._meta(), self._text(self.interval))
-        total = events_total(self.indicator, window_text(self.plan.base))
-        yield RuleGroup(f"{prefix}-alerts", alert_rules(self.subject, self.plan, total), self._text(self.interval))
+        quiet = no_events(self.indicator, window_text(self.plan.base), self.by)
+        yield RuleGroup(f"{prefix}-alerts", alert_rules(self.subject, self.plan, quiet), self._text(self.interval))
 
     def _slice_interval(self) -> timedelta | None:
         if self.plan.slice_width is None:
@@ -154,7 +199,7 @@ class _Writer:
         labels = self.labels | {"slo_window": width}
         verdict = slice_verdict(self._slice_error(width), self.slo.method, self.objective, self.slo.options.missing_slices)
         return [
-            recording_rule(f"slo:slice_error:ratio{width}", error_ratio(self.indicator, self.objective, width), labels),
+            recording_rule(f"slo:slice_error:ratio{width}", error_ratio(self.indicator, self.objective, width, self.by), labels),
             recording_rule(f"slo:slice_bad:ratio{width}", verdict, labels),
         ]
 
@@ -164,7 +209,7 @@ class _Writer:
     def _ratio(self, window: timedelta) -> Rule:
         text = window_text(window)
         if self.plan.slice_width is None:
-            expression = error_ratio(self.indicator, self.objective, text)
+            expression = error_ratio(self.indicator, self.objective, text, self.by)
         else:
             width = window_text(self.plan.slice_width)
             verdict = f"slo:slice_bad:ratio{width}{self.matchers}"

@@ -3,99 +3,159 @@
 Bad and all events are counted over the whole window and divided once. The mean of many small ratios, which sloth records for
 the SLO's period, gives a quiet minute the same weight as a busy one and differs as soon as traffic is uneven.
 
-Missing data gives no recorded value: a missing error series counts as 0 only if the total exists, a total of 0 gives no ratio
-(never NaN, which no alert would detect), and neither does a good count above the total.
+Missing data gives no recorded value: a missing error series counts as 0 only if the total and the series that a gate asks for
+exist, a total of 0 gives no ratio (never NaN, which no alert would detect), and neither does a good count above the total.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from airflow_slo_provider.documents.durations import as_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MissingSlices, Objective, RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_error
+from airflow_slo_provider.slo.promql.absence import denominator, without_filters
+from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric, refuse_made_up
+from airflow_slo_provider.slo.promql.result_labels import check_grouping, dividing_labels
+from airflow_slo_provider.slo.promql.selectors import Selector, selectors
+from airflow_slo_provider.slo.promql.syntax_tree import parse, series_of
 from airflow_slo_provider.slo.promql.text import (
     OPPOSITES,
     close,
-    counts_over,
     grid,
-    has_window,
     number,
-    shorten,
     window_text,
     with_window,
 )
+from airflow_slo_provider.slo.promql.tree_writer import write
+from airflow_slo_provider.slo.promql.window_ranges import fill_window
+from airflow_slo_provider.slo.promql.witnesses import NONE_NEEDED, witnesses_of_bad, witnesses_of_counts, witnesses_of_raw
 
 _STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
 #: Distance between the points of a threshold metric.
 POINT_STEP = timedelta(minutes=1)
+_UNPROVEN = (
+    "a 0 (such as `or vector(0)`) stands in for series whose existence cannot be checked, because their selector has an offset "
+    "or contradicts that of all events; remove the 0, or correct the selector"
+)
 
 
-def error_ratio(indicator: Indicator, objective: Objective, window: str) -> str:
+def error_ratio(indicator: Indicator, objective: Objective, window: str, by: Sequence[str] = ()) -> str:
     """Write the share of bad events (or points) over a window.
 
     :param indicator: a Prometheus indicator
     :param objective: holds the threshold of a threshold metric
     :param window: PromQL duration
+    :param by: labels that the SLO is evaluated by: the ratio has a series for each of their values
     :raises ValueError: when the query's form does not allow it; the message describes the required form
     """
     metric = indicator.metric
+    if by:
+        check_grouping(metric, by)
     if isinstance(metric, ThresholdMetric):
-        return _threshold_error(metric, objective, window)
+        return _threshold_error(metric, objective, window, by)
+    reading = read_metric(metric)
     if metric.raw is not None:
-        return _raw_error(metric, window)
-    counts = _counts(metric, window)
-    total, role = counts["total"], "bad" if "bad" in counts else "good"
-    if role == "bad":
-        assert metric.bad is not None
-        # No series of errors means no errors; but if several are added up, a missing one does not mean that the others are 0.
-        none = f"\n  or\n{_indent(f'0 * {total}')}" if empty_means_none(metric.bad.query) else ""
+        return _raw_error(metric, reading, window, by)
+    if reading.declared:
+        raise ValueError("the queries cannot be read (counts are only declared), and rules are only written for queries that can")
+    needed = witnesses_of_counts(reading)
+    if needed is None:
+        raise ValueError(_UNPROVEN)
+    ratio = _without_several(
+        _ratio_of_counts(reading, window, by), (query.text for query in reading.queries.values()), window, by
+    )
+    return _guarded(ratio, _presence(needed, reading, window, by), by)
+
+
+def _ratio_of_counts(reading: Reading, window: str, by: Sequence[str]) -> str:
+    counts = _counts(reading, window, by)
+    total = counts["total"]
+    if "bad" in counts:
         # The comparison drops a NaN among the errors.
-        return f"(\n{_indent(counts[role])}{none}\n)\n/\n({total} > 0)\n>= 0"
-    good = counts[role]
+        return f"(\n{_indent(_bad_events(reading, counts, window, by))}\n)\n/\n({total} > 0)\n>= 0"
+    good = counts["good"]
     # Sums of floats may exceed the total by a rounding error: that counts as 0. A larger excess is a contradiction and gives no
     # value.
     ratio = f"(\n{_indent(total)}\n  -\n{_indent(good)}\n  or\n{_indent(total)}\n)\n/\n({total} > 0)"
     return f"clamp_min(\n{_indent(ratio)}\n  >= -1e-9,\n  0\n)"
 
 
-def events_total(indicator: Indicator, window: str) -> str | None:
-    """Write the number of all events over a window; None if the indicator does not have it.
+def no_events(indicator: Indicator, window: str, by: Sequence[str] = ()) -> str | None:
+    """Write an expression that has a value while the series of all events exist, but there are no events.
 
     :param indicator: a Prometheus indicator
     :param window: PromQL duration
+    :param by: labels that the SLO is evaluated by
+    :return: None if no query returns all events
     :raises ValueError: when the query's form does not allow it
     """
     metric = indicator.metric
-    if isinstance(metric, ThresholdMetric) or metric.total is None or not are_counts(_queries(metric)):
+    if isinstance(metric, ThresholdMetric):
         return None
-    return _in_events(metric.total.query, window, counter=metric.counter)
+    reading = read_metric(metric)
+    if reading.declared:
+        return None
+    if metric.raw is not None:
+        whole = denominator(parse(metric.raw.query))
+        if whole is None:
+            return None
+        text = write(whole)
+    else:
+        whole, text = parse(reading.queries["total"].text), reading.queries["total"].text
+    plain, total = without_filters(whole), _count_over(text, window, by)
+    if plain == whole:
+        return f"{total} == 0"
+    return f"{_count_over(write(plain), window, by)}\nunless on ({', '.join(by)})\n({total} > 0)"
 
 
-def _queries(metric: RatioMetric) -> dict[str, str]:
-    return {role: source.query for role in ("good", "bad", "total") if (source := getattr(metric, role)) is not None}
+def _bad_events(reading: Reading, counts: Mapping[str, str], window: str, by: Sequence[str]) -> str:
+    """Write the bad events, where missing ones count as 0 only if the series exist that a gate asks for."""
+    total, bad = counts["total"], counts["bad"]
+    always, if_zero, if_empty = (
+        witnesses_of_bad(reading, has_failures=failures, is_empty=empty)
+        for failures, empty in ((True, False), (False, False), (False, True))
+    )
+    if always is None:
+        raise ValueError(_UNPROVEN)
+    if always:
+        bad = _guarded(bad, _presence(always, reading, window, by), by)
+    elif if_zero != NONE_NEEDED:
+        bad, if_empty = f"{bad} > 0", if_zero
+    if if_empty is None:
+        return bad
+    first, *others = _presence(if_empty, reading, window, by) or [total]
+    return f"{bad}\nor\n{_guarded(f'0 * {first}', others, by)}"
 
 
-def _counts(metric: RatioMetric, window: str) -> dict[str, str]:
-    """Write the counts of a ratio in one unit: unchanged if they have the same unit, otherwise in events.
-
-    :raises ValueError: when a query's form does not allow it, or when they have no common unit
-    """
-    queries = _queries(metric)
-    if "total" not in queries or len(queries) != 2:
-        raise ValueError("a ratio metric needs total with good or bad, or raw")
-    for query in queries.values():
-        if problem := window_error(query):
-            raise ValueError(f"{problem} ({shorten(query)})")
-    if are_counts(queries) and len({unit(query).per_second for query in queries.values()}) > 1:
-        return {role: _in_events(query, window, counter=metric.counter) for role, query in queries.items()}
-    return {role: _summed(counts_over(query, window, counter=metric.counter)) for role, query in queries.items()}
+def _presence(needed: Iterable[Selector], reading: Reading, window: str, by: Sequence[str]) -> list[str]:
+    """Write what has a value while a selector has series in the window; the total proves its own."""
+    whole = selectors(series_of(parse(reading.queries["total"].text))) if "total" in reading.queries else None
+    proven = whole[0] if whole and len(whole) == 1 else None
+    unproven = [item for item in sorted(needed, key=str) if proven is None or not proven.narrows(item)]
+    return [f"{_aggregation('count', by)}(present_over_time({item}[{window}]))" for item in unproven]
 
 
-def _in_events(query: str, window: str, *, counter: bool) -> str:
-    count = _summed(counts_over(query, window, counter=counter))
-    return f"{count} * {int(as_duration(window).timedelta.total_seconds())}" if unit(query).per_second else count
+def _guarded(value: str, conditions: Iterable[str], by: Sequence[str]) -> str:
+    return f"\nand on ({', '.join(by)})\n".join([value, *conditions])
+
+
+def _aggregation(operator: str, by: Sequence[str]) -> str:
+    return f"{operator} by ({', '.join(by)}) " if by else operator
+
+
+def _counts(reading: Reading, window: str, by: Sequence[str]) -> dict[str, str]:
+    """Write the counts of a ratio in one unit: unchanged if they have the same unit, otherwise in events."""
+    queries = reading.queries
+    if reading.counts and len({query.per_second for query in queries.values()}) > 1:
+        return {role: _in_events(query, window, by) for role, query in queries.items()}
+    return {role: _count_over(query.text, window, by) for role, query in queries.items()}
+
+
+def _in_events(query: QueryReading, window: str, by: Sequence[str]) -> str:
+    count = _count_over(query.text, window, by)
+    return f"{count} * {int(as_duration(window).timedelta.total_seconds())}" if query.per_second else count
 
 
 def slice_verdict(slice_error: str, method: BudgetingMethod, objective: Objective, missing: MissingSlices) -> str:
@@ -130,30 +190,47 @@ def mean_of_slices(verdict: str, slice_error: str, window: str, width: str) -> s
     return f"avg_over_time({verdict}{span})\nand\ncount_over_time({slice_error}{span})"
 
 
-def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str) -> str:
+def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str, by: Sequence[str]) -> str:
     if objective.op is None or objective.value is None:
         raise ValueError("a threshold metric needs op and value in its objective")
+    refuse_made_up(metric.source.query)
     step = window_text(min(POINT_STEP, as_duration(window).timedelta))
     span = grid(window, step)
     # {{.window}} is the width of one point. ">= -Inf" drops NaN: such a point is neither good nor bad, it is missing.
     points = f"({close(with_window(metric.source.query.strip(), step))}) >= -Inf"
-    bad = f"sum(sum_over_time((({points}) {OPPOSITES[objective.op]} bool {number(objective.value)}){span}))"
-    return f"{bad}\n/\nsum(count_over_time(({points}){span}))"
+    total = _aggregation("sum", by)
+    bad = f"{total}(sum_over_time((({points}) {OPPOSITES[objective.op]} bool {number(objective.value)}){span}))"
+    return f"{bad}\n/\n{total}(count_over_time(({points}){span}))"
 
 
-def _raw_error(metric: RatioMetric, window: str) -> str:
-    if metric.raw is None or not has_window(metric.raw.query):
-        raise ValueError("a raw ratio must name its window as {{.window}}: without it, it cannot be queried for another window")
-    if problem := window_error(metric.raw.query):
-        raise ValueError(f"{problem} ({shorten(metric.raw.query)})")
-    raw = f"(\n{_indent(with_window(metric.raw.query.strip(), window))}\n)"
+def _raw_error(metric: RatioMetric, reading: Reading, window: str, by: Sequence[str]) -> str:
+    assert metric.raw is not None
+    needed = witnesses_of_raw(reading)
+    if needed is None:
+        raise ValueError(_UNPROVEN)
+    raw = f"(\n{_indent(_filled(metric.raw.query, window))}\n)"
     inside = f"({raw} >= 0) <= 1"  # drops NaN and values that are not a share
-    return inside if metric.raw_type == "failure" else f"1 - ({inside})"
+    ratio = inside if metric.raw_type == "failure" else f"1 - ({inside})"
+    return _guarded(ratio, _presence(needed, reading, window, by), by)
 
 
-def _summed(query: str) -> str:
-    """Write one series without labels; counts of several series add up."""
-    return query if _is_plain_sum(query) else f"sum(\n{_indent(query)}\n)"
+def _filled(query: str, window: str) -> str:
+    return fill_window(query.strip(), as_duration(window).timedelta)
+
+
+def _count_over(query: str, window: str, by: Sequence[str]) -> str:
+    """Write one series without labels, or one for each value of the labels; several of them add up."""
+    text = _filled(query, window)
+    return text if not by and _is_plain_sum(text) else f"{_aggregation('sum', by)}(\n{_indent(text)}\n)"
+
+
+def _without_several(ratio: str, queries: Iterable[str], window: str, by: Sequence[str]) -> str:
+    """Write a ratio that has no value where a query has several series, as at a gate."""
+    for query in queries:
+        if dividing_labels(query) != frozenset(by):
+            several = f"{_aggregation('count', by)}(\n{_indent(_filled(query, window))}\n) > 1"
+            ratio = f"{ratio}\nunless on ({', '.join(by)})\n({several})"
+    return ratio
 
 
 def _is_plain_sum(query: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_slo_provider.slo.export.yaml_text import Expression, format_item
+
 #: Labels that these rules set themselves; a document's label of the same name gets the prefix ``label_``.
 OWN_LABELS = frozenset(
     ["slo", "slo_service", "slo_objective", "slo_window", "slo_period", "slo_method", "severity", "alert_policy", "alertname"]
@@ -44,13 +46,9 @@ class RuleSection:
     groups: Sequence[RuleGroup] = ()
 
 
-class _Expression(str):
-    """PromQL text that is written as a literal block."""
-
-
 def recording_rule(name: str, expression: str, labels: Mapping[str, str]) -> Rule:
     """Create a recording rule."""
-    return {"record": name, "expr": _Expression(expression), "labels": dict(labels)}
+    return {"record": name, "expr": Expression(expression), "labels": dict(labels)}
 
 
 def alerting_rule(
@@ -64,7 +62,7 @@ def alerting_rule(
     :param name: name of the alert
     :param expression: PromQL
     """
-    rule: Rule = {"alert": name, "expr": _Expression(expression)}
+    rule: Rule = {"alert": name, "expr": Expression(expression)}
     if wait:
         rule["for"] = wait
     return rule | {"labels": dict(labels), "annotations": dict(annotations)}
@@ -129,21 +127,7 @@ def _comments(texts: Iterable[str], *, indent: str) -> list[str]:
 
 
 def _format_group(group: RuleGroup) -> str:
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-            super().increase_indent(flow, False)
-
-    Dumper.add_representer(
-        _Expression, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text) + "\n", style="|")
-    )
     body: dict[str, Any] = {"name": group.name}
     if group.interval:
         body["interval"] = group.interval
-    body["rules"] = list(group.rules)
-    text = yaml.dump([body], Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10_000)
-    return "\n".join(f"  {line}" if line else line for line in text.rstrip("\n").split("\n"))
+    return "\n".join(format_item({**body, "rules": list(group.rules)}, "  "))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 
-from airflow_slo_provider.slo.budget.error_budgets import DEFAULT_ALERTS, BurnRateRule, burn_rate_rules
+from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, burn_rates_of
+from airflow_slo_provider.slo.budget.time_slices import slice_width
+from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.model import SLO, AlertCondition, AlertPolicy, BudgetingMethod, Objective
 from airflow_slo_provider.slo.promql.text import number, window_text
 
@@ -63,11 +65,8 @@ class RulePlan:
         if not self.burn:
             return _NO_DATA_WITHOUT_PAGE
         fastest = self.burn[0]
-        return timedelta(minutes=round((self._outage(fastest) + _RESTART) / timedelta(minutes=1)))
-
-    def _outage(self, rule: BurnRateRule) -> timedelta:
-        whole = Fraction(math.floor(rule.factor)) or rule.factor
-        return rule.long * float(whole * self.budget)
+        outage = fastest.long * float(math.floor(fastest.factor) * self.budget)
+        return timedelta(minutes=round((outage + _RESTART) / timedelta(minutes=1)))
 
 
 def plan_rules(slo: SLO, objective: Objective) -> RulePlan:
@@ -78,14 +77,15 @@ def plan_rules(slo: SLO, objective: Objective) -> RulePlan:
     :raises ValueError: when its time slices have no valid width
     """
     budget = 1 - objective.target
-    width = _slice_width(slo, objective)
+    width = slice_width(slo, objective)
+    if width is None and slo.method is not BudgetingMethod.OCCURRENCES:
+        raise ValueError(f"{slo.method} needs a timeSliceWindow")
     base = max(BASE_WINDOW, width or BASE_WINDOW)
-    notes: list[str] = []
-    duration, burn, period = slo.window.duration, list[BurnRateRule](), None
+    burn = burn_rates_of(slo, objective)
+    notes = list(burn.dropped)
+    duration, period = slo.window.duration, None
     if duration.is_calendar:
-        notes.append(f"no burn-rate alerts: the window {duration} has no fixed length")
-    else:
-        burn = _burn_rules(duration.timedelta, budget, width, notes)
+        notes.append(f"burn-rate alerts take {window_text(nominal_length(slo.window))} as the length of the window {duration}")
     if duration.is_calendar or not slo.window.rolling:
         notes.append("no period records: a calendar window begins at a date, which a range in PromQL cannot")
     elif width is not None and duration.timedelta < width:
@@ -99,31 +99,9 @@ def plan_rules(slo: SLO, objective: Objective) -> RulePlan:
         notes.append("max-silence holds for gates only: for these rules a service without events is a quiet one")
     if slo.options.maturity_lag:
         notes.append("maturity-lag holds for gates only: the windows of these rules end now")
-    return RulePlan(period, width, base, tuple(burn), tuple(alerts), tuple(notes), budget)
-
-
-def _slice_width(slo: SLO, objective: Objective) -> timedelta | None:
-    if slo.method is BudgetingMethod.OCCURRENCES:
-        return None
-    if objective.time_slice_window is None:
-        raise ValueError(f"{slo.method} needs a timeSliceWindow")
-    return objective.time_slice_window.timedelta
-
-
-def _burn_rules(window: timedelta, budget: Fraction, width: timedelta | None, notes: list[str]) -> list[BurnRateRule]:
-    for severity, _, long in DEFAULT_ALERTS:
-        if long >= window:
-            notes.append(f"no {severity} alert over {window_text(long)}: it is not shorter than the window {window_text(window)}")
-    kept, possible = [], burn_rate_rules(window, target=1 - budget)
-    for rule in burn_rate_rules(window):
-        name = f"{rule.severity} alert over {window_text(rule.long)} and {window_text(rule.short)}"
-        if rule not in possible:
-            notes.append(f"no {name}: {_never_fires(f'factor {number(rule.factor)}', budget)}")
-        elif width is not None and rule.short < width:
-            notes.append(f"no {name}: the short window is shorter than a time slice ({window_text(width)})")
-        else:
-            kept.append(rule)
-    return kept
+    if slo.options.split_window:
+        notes.append("split-window holds for gates only: each window is recorded at once")
+    return RulePlan(period, width, base, burn.rules, tuple(alerts), tuple(notes), budget)
 
 
 def _policy_alerts(slo: SLO, budget: Fraction, width: timedelta | None, notes: list[str]) -> list[PolicyAlert]:
@@ -149,8 +127,6 @@ def _unusable_reason(condition: AlertCondition, budget: Fraction, width: timedel
         return f"its alertAfter {condition.alert_after} has no fixed length"
     level = condition.threshold * budget  # as a share of bad events, within [0, 1]
     never = {"gt": level >= 1, "gte": level > 1, "lt": level <= 0, "lte": level < 0}[condition.op]
-    return _never_fires(f"threshold {number(condition.threshold)}", budget) if never else ""
-
-
-def _never_fires(level: str, budget: Fraction) -> str:
-    return f"it could never fire ({level}, and a burn rate is {number(1 / budget)} at most)"
+    if not never:
+        return ""
+    return f"it could never fire (threshold {number(condition.threshold)}, and a burn rate is {number(1 / budget)} at most)"

@@ -13,8 +13,17 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.core.timestamps import format_utc
-from airflow_slo_provider.slo.budget.reports import Decision, GateOutcome, PolicyState, SLODecision, SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import (
+    Decision,
+    GateOutcome,
+    PolicyState,
+    SLODecision,
+    SLOReport,
+    Status,
+    report_titles,
+)
 from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
@@ -34,35 +43,47 @@ _WHOLE_WINDOW = (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
 _NEVER_EXHAUSTED = Fraction(10**15)
 
 
-def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mapping[str, PolicyState] | None = None) -> Decision:
+def decide(
+    reports: Sequence[SLOReport],
+    catalog: SLOCatalog,
+    *,
+    previous: Mapping[SLOKey, PolicyState] | Mapping[str, PolicyState] | None = None,
+) -> Decision:
     """Decide the outcome of a gate.
 
     :param reports: the state of each objective, as :meth:`.SLOMonitor.evaluate` returns it
     :param catalog: holds the policies
-    :param previous: the states of the previous decision, by the reports' names
+    :param previous: the states of the previous decision, by the reports' keys; or by their names, for services without common
+        names
     :return: the decision; UNKNOWN when no report gates, because a gate opens only on a measured budget
     """
-    states = previous or {}
-    slos = tuple(_decide_objective(slo, catalog.policy_of(slo.slo), states.get(slo.name, PolicyState())) for slo in reports)
+    states: dict[SLOKey | str, PolicyState] = dict(previous or {})  # type: ignore[arg-type]
+    before = [states.get(report.key, states.get(report.name, PolicyState())) for report in reports]
+    slos = tuple(
+        _with_declaration(_decide_objective(report, catalog.policy_of(report.slo), state))
+        for report, state in zip(reports, before, strict=True)
+    )
     gating = [slo for slo in slos if slo.gates]
     at = reports[0].at if reports else datetime.now(UTC)
     if not gating:
-        reason = "no SLO that gates was evaluated: all are of tier informational" if slos else "no SLO was evaluated"
+        reason = "no SLO that gates was evaluated: all are of tier informational or retired" if slos else "no SLO was evaluated"
         return Decision(outcome=GateOutcome.UNKNOWN, action=Action.FREEZE, at=at, reasons=(reason,), slos=slos)
     gating.sort(key=lambda slo: -_ORDER.index(slo.outcome))
     action = max((slo.action for slo in gating), key=lambda action: action.rank)
-    reasons = tuple(f"{slo.report.title}: {reason}" for slo in gating for reason in slo.reasons)
+    titles = dict(zip((report.key for report in reports), report_titles(reports), strict=True))
+    reasons = tuple(f"{titles[slo.report.key]}: {reason}" for slo in gating for reason in slo.reasons)
     return Decision(outcome=gating[0].outcome, action=action, at=at, reasons=reasons, slos=slos)
 
 
 def _decide_objective(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
-    gates = report.slo.options.gates
+    gates = report.slo.options.gates and not report.retired
     if report.status.is_unknown:
         return replace(_decide_unknown(report, policy, before), gates=gates)
     held = [rule for rule in policy.rules if _holds(rule, report, rule.name in before.holding)]
     too_early = [rule for rule in held if rule.name not in before.holding and _lacks_coverage(rule, report)]
     required = [(rule.action, f"rule {rule.name}: {_format_rule(rule, report)}") for rule in held if rule not in too_early]
-    if report.status in _ALERTING or (report.status is Status.LOW_TRAFFIC and not held):
+    accepted = policy.accepts_unknown(rate.window for rate in report.unknown_rates)
+    if report.status in _ALERTING or (report.status is Status.LOW_TRAFFIC and not held) or not accepted:
         required.append((Action.ALERT, report.message))
     action = max((action for action, _ in required), key=lambda action: action.rank, default=Action.ALLOW)
     since = before.blocked_since
@@ -78,11 +99,21 @@ def _decide_objective(report: SLOReport, policy: ErrorBudgetPolicy, before: Poli
         required.append((action, _format_override(override)))
     reasons = tuple(dict.fromkeys(reason for needed, reason in required if needed is action)) or (report.message,)
     outcome = _outcome_of(action)
-    if too_early and override is None and outcome is not GateOutcome.FROZEN:
+    undecided = [] if policy.on_no_data is not OnUnknown.BLOCK else [rule for rule in policy.rules if _is_undecided(rule, report)]
+    if (too_early or undecided) and override is None and outcome is not GateOutcome.FROZEN:
         # Too little of the window holds data to freeze on it, and it does not justify proceeding either.
         outcome, action = GateOutcome.UNKNOWN, Action.FREEZE
         reasons = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
+        reasons += tuple(f"rule {rule.name} cannot be judged: {report.message}" for rule in undecided)
     return SLODecision(report=report, outcome=outcome, action=action, reasons=reasons, state=state, gates=gates)
+
+
+def _with_declaration(slo: SLODecision) -> SLODecision:
+    """Add to the reasons that the counts are declared and not proven, unless nothing was measured."""
+    note = slo.report.declaration
+    if not note or slo.report.status.is_unknown or any(note in reason for reason in slo.reasons):
+        return slo
+    return replace(slo, reasons=(*slo.reasons, note))
 
 
 def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
@@ -121,7 +152,7 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
     if report.status is Status.LOW_TRAFFIC:
         return held_before  # too few events to freeze, and too few to end a freeze
     value = _rule_value(rule, report)
-    if value is None:  # no events in the window: the rule neither starts nor stops
+    if value is None:  # no events in the window, or an unknown rate: the rule neither starts nor stops
         return held_before
     if held_before and (_lacks_coverage(rule, report) or (_needs_coverage(rule) and report.coverage_failed)):
         return True  # a lost history looks like a budget that has recovered
@@ -131,6 +162,8 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
 
 def _rule_value(rule: PolicyRule, report: SLOReport) -> Fraction | None:
     """Return the number that a rule compares."""
+    if _has_unknown_rate(rule, report):
+        return None
     if rule.signal is Signal.REMAINING_BUDGET:
         return report.remaining
     if rule.signal is Signal.TIME_TO_EXHAUSTION:
@@ -143,6 +176,18 @@ def _rule_value(rule: PolicyRule, report: SLOReport) -> Fraction | None:
     if rule.signal is Signal.BURN_RATE:
         return rate.value
     return rate.value * int(rate.window.total_seconds()) / int(nominal_length(report.slo.window).total_seconds())
+
+
+def _has_unknown_rate(rule: PolicyRule, report: SLOReport) -> bool:
+    """Return whether a rule needs a burn rate that is unknown."""
+    if rule.signal is Signal.TIME_TO_EXHAUSTION and report.remaining is not None and report.remaining <= 0:
+        return False  # at any rate
+    return rule.rate_window in [rate.window for rate in report.unknown_rates]
+
+
+def _is_undecided(rule: PolicyRule, report: SLOReport) -> bool:
+    """Return whether a rule would block if its unknown burn rate were high; with too few events no rule starts to hold."""
+    return rule.action.blocks and report.status is not Status.LOW_TRAFFIC and _has_unknown_rate(rule, report)
 
 
 def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
@@ -163,6 +208,8 @@ def _format_rule(rule: PolicyRule, report: SLOReport) -> str:
     if rule.signal is Signal.LOW_TRAFFIC:
         return report.message
     value = _rule_value(rule, report)
+    if value is None and _has_unknown_rate(rule, report):
+        return f"held before, and the burn rate that would clear it is unknown ({report.message})"
     if report.status is Status.LOW_TRAFFIC or value is None:
         return f"held before, and too few events to clear it ({report.message})"
     if _lacks_coverage(rule, report):
@@ -182,7 +229,7 @@ def _format_rule(rule: PolicyRule, report: SLOReport) -> str:
 def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:
     """Return the strictest override that applies: a waiver for all SLOs must not lift an order for one."""
     current = (override for override in policy.overrides if report.at < override.until)
-    applying = (override for override in current if not override.slos or report.slo.name in override.slos)
+    applying = (override for override in current if override.covers(report.slo.key))
     return max(applying, key=lambda override: override.action.rank, default=None)
 
 

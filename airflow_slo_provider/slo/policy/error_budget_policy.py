@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 
+from airflow_slo_provider.core.slo_key import SLOKey, find_keys
 from airflow_slo_provider.documents.durations import Duration
 from airflow_slo_provider.slo.model import Location
+
+#: The window of the current burn rate: long enough to be meaningful, short enough to be current.
+CURRENT = timedelta(hours=1)
 
 
 class Action(StrEnum):
@@ -72,6 +77,13 @@ class PolicyRule:
     exit: Fraction | None = None
     window: Duration | None = None
 
+    @property
+    def rate_window(self) -> timedelta | None:
+        """The window of the burn rate that it evaluates; None if it evaluates no burn rate."""
+        if self.signal is Signal.TIME_TO_EXHAUSTION:
+            return CURRENT
+        return None if self.window is None else self.window.timedelta
+
 
 @dataclass(frozen=True)
 class Override:
@@ -81,7 +93,7 @@ class Override:
     :param until: time when it ends (aware)
     :param reason: the reason; shown wherever the decision is shown
     :param approved_by: the approver
-    :param slos: names of the SLOs it covers; empty for all that use the policy
+    :param slos: names of the SLOs it covers, ``name`` or ``service/name``; empty for all that use the policy
     """
 
     action: Action
@@ -89,6 +101,13 @@ class Override:
     reason: str
     approved_by: str = ""
     slos: tuple[str, ...] = ()
+
+    def covers(self, slo: SLOKey) -> bool:
+        """Return whether the override is about an SLO.
+
+        :param slo: the SLO
+        """
+        return not self.slos or any(find_keys(name, [slo]) for name in self.slos)
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,14 @@ class ErrorBudgetPolicy:
     overrides: tuple[Override, ...] = ()
     description: str = ""
     location: Location = field(default_factory=Location, compare=False)
+
+    def accepts_unknown(self, rates: Iterable[timedelta]) -> bool:
+        """Return whether unknown burn rates are accepted in writing: rules evaluate them, and ``on_no_data`` is ``allow``.
+
+        :param rates: the windows of the unknown burn rates
+        """
+        evaluated = {rule.rate_window for rule in self.rules}
+        return all(window in evaluated and self.on_no_data is OnUnknown.ALLOW for window in rates)
 
 
 #: For an SLO that names no policy: a spent budget freezes; a low or fast-burning budget warns.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from airflow_slo_provider.core.slo_key import SLOKey, ambiguous_name, display_names, find_keys
 from airflow_slo_provider.documents.fields import did_you_mean
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, Override
 
@@ -18,8 +19,7 @@ class IdleOverride(NamedTuple):
 
     :param number: its position in the policy, from 0
     :param problem: the problem, and what to do
-    :param opens: whether it is in force and stricter than the policy's rules, so that deployments its author wanted to block
-        are not blocked
+    :param opens: whether it is in force, and deployments that its author wanted to block would not be blocked
     """
 
     number: int
@@ -27,18 +27,20 @@ class IdleOverride(NamedTuple):
     opens: bool
 
 
-def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None], now: datetime) -> Iterator[IdleOverride]:
+def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[SLOKey, str | None], now: datetime) -> Iterator[IdleOverride]:
     """Yield the overrides of a policy that have no effect on an SLO they name, or on any SLO.
 
     :param policy: the policy
-    :param followed: SLO name -> name of its policy; None for the default policy
+    :param followed: SLO -> name of its policy; None for the default policy
     :param now: the current time; ended overrides are ignored
     """
     for number, override in enumerate(policy.overrides):
-        opens = override.until > now and override.action is not Action.ALLOW
+        is_current = override.until > now
+        opens = is_current and override.action is not Action.ALLOW
         for name in override.slos:
             if problem := _unreachable_reason(policy, override, name, followed):
-                yield IdleOverride(number, problem, opens)
+                # An ambiguous name might lift the block of an SLO that its author did not mean.
+                yield IdleOverride(number, problem, opens or (is_current and len(find_keys(name, followed)) > 1))
         if not override.slos and policy.name not in followed.values():
             yield IdleOverride(number, f"{override.action} is for all SLOs of this policy, and none of these names it", opens)
 
@@ -54,12 +56,16 @@ def expiry_error(until: datetime, now: datetime) -> str:
     return f"{until.isoformat()} is more than {LONGEST.days} days ahead: write an earlier end, or change the policy's rules"
 
 
-def _unreachable_reason(policy: ErrorBudgetPolicy, override: Override, name: str, followed: Mapping[str, str | None]) -> str:
-    if name not in followed:
-        hint = did_you_mean(name, followed) or f"; there are {', '.join(sorted(followed)[:10])}"
+def _unreachable_reason(policy: ErrorBudgetPolicy, override: Override, name: str, followed: Mapping[SLOKey, str | None]) -> str:
+    found = find_keys(name, followed)
+    if len(found) > 1:
+        return f"{ambiguous_name(name, found)} for the override ({override.action})"
+    if not found:
+        names = sorted(display_names(followed).values())
+        hint = did_you_mean(name, names) or f"; there are {', '.join(names[:10])}"
         what = f"names the SLO {name!r}, which is not among these documents{hint}"
         return f"{what}: for it this override ({override.action}) does nothing"
-    other = followed[name]
+    other = followed[found[0]]
     if other == policy.name:
         return ""
     instead = f"follows the policy {other!r}" if other else "names no policy (airflow-slo/error-budget-policy)"

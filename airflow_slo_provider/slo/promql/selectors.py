@@ -1,21 +1,26 @@
 """Recognise the PromQL forms that can be merged, and list the selectors of a query.
 
-This is not a parser. It recognises a few exact forms and returns None for everything else; the server decides what a query
-means. Grammar: https://prometheus.io/docs/prometheus/latest/querying/basics/
+Only a few exact forms can be merged; every other query is sent as it was written.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.slo.promql.syntax_tree import (
+    WINDOW,
+    Aggregation,
+    Call,
+    Node,
+    PromQLSyntaxError,
+    Series,
+    parse,
+)
 from airflow_slo_provider.slo.promql.text import quote
-from airflow_slo_provider.slo.promql.tokens import KEYWORDS, LISTS, MARK, tokens
 
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
 # Regular expressions with the same meaning in RE2 (Go) and in Python, fully anchored: literals, ".", escaped punctuation and
 # simple classes, each with at most one of * + ?; groups, at most optional (repeated groups can take exponential time in
 # Python).
@@ -63,17 +68,25 @@ class Selector:
     def __str__(self) -> str:
         return self.name + (f"{{{','.join(map(str, self.matchers))}}}" if self.matchers else "")
 
+    def narrows(self, other: Selector) -> bool:
+        """Return whether every series that it selects is selected by the other selector too."""
+        return self.name == other.name and set(other.matchers) <= set(self.matchers)
+
 
 @dataclass(frozen=True)
 class Count:
-    """A query of the form ``sum(function(selector[window]))``: events of a window, which may be merged with other counts.
+    """A query of the form ``sum by (labels) (function(selector[window]))``: events of a window.
+
+    Counts without labels may be merged with others.
 
     :param function: ``increase`` for counters, ``sum_over_time`` for values that are counts themselves
     :param selector: the series
+    :param by: labels of the grouping
     """
 
     function: str
     selector: Selector
+    by: tuple[str, ...] = ()
 
 
 def escape_regex(text: str) -> str:
@@ -99,109 +112,55 @@ def compiled(text: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=4096)
-def recognise(query: str, *, counter: bool) -> Count | None:
-    """Recognise a count that may be merged; None for every other form.
+def recognise(query: str) -> Count | None:
+    """Recognise a count; None for every other form.
 
-    ``sum(increase(S[{{.window}}]))``; the same with ``rate``, which is events per second and is read as increase; and, without
-    a window, ``S``, ``sum(S)`` or ``sum by () (S)``.
+    ``sum(increase(S[{{.window}}]))``, with or without ``by``; the same with ``rate``, which is events per second and is read as
+    increase; and with ``sum_over_time``.
 
     :param query: PromQL
-    :param counter: whether a query without a window reads monotonic counters (True) or values that are counts themselves
     """
-    cut = list(tokens(query) or ())
-    texts = [text for _, text in cut]
-    summed = False
-    for head in (["sum", "by", "(", ")", "("], ["sum", "("]):
-        if texts[: len(head)] == head and texts[-1:] == [")"]:
-            cut, texts, summed = cut[len(head) : -1], texts[len(head) : -1], True
-            break
-    if summed and texts[:2] in (["increase", "("], ["rate", "("]) and texts[-4:] == ["[", MARK, "]", ")"]:
-        selector = _whole_selector(cut[2:-4])
-        return Count("increase", selector) if selector else None
-    selector = _whole_selector(cut)
-    return Count("increase" if counter else "sum_over_time", selector) if selector else None
-
-
-def _whole_selector(cut: list[tuple[str, str]]) -> Selector | None:
-    selector, end = _selector_at(cut, 0)
-    return selector if end == len(cut) else None
-
-
-def _selector_at(cut: list[tuple[str, str]], start: int) -> tuple[Selector | None, int]:
-    """Read ``name{label op "value", ...}`` at a position; return the selector, or None, and its end."""
-    if start >= len(cut) or cut[start][0] != "name" or cut[start][1] in KEYWORDS:
-        return None, start
-    name, position, matchers = cut[start][1], start + 1, set()
-    if position < len(cut) and cut[position] == ("op", "{"):
-        position += 1
-        while position < len(cut) and cut[position] != ("op", "}"):
-            part = cut[position : position + 3]
-            value = unquote(part[2][1]) if len(part) == 3 and part[2][0] == "string" else None
-            if value is None or not _is_matcher(part[0][1], part[1][1]):
-                return None, start
-            matchers.add(Matcher(part[0][1], part[1][1], value))
-            position += 3
-            if position < len(cut) and cut[position] == ("op", ","):
-                position += 1
-            elif position < len(cut) and cut[position] != ("op", "}"):
-                return None, start
-        position += 1
-    if position > len(cut):
-        return None, start
-    return Selector(name, tuple(sorted(matchers, key=lambda item: (item.label, item.op, item.value)))), position
-
-
-def _is_matcher(label: str, op: str) -> bool:
-    return _LABEL.fullmatch(label) is not None and label != "__name__" and op in ("=", "!=", "=~", "!~")
-
-
-def unquote(text: str) -> str | None:
-    """Parse a PromQL string; None if it contains an escape other than the common ones."""
-    if text[0] == "`":
-        return text[1:-1]
-    out, position, inner = [], 0, text[1:-1]
-    while position < len(inner):
-        if inner[position] == "\\":
-            if inner[position + 1] not in _ESCAPES:
-                return None
-            out.append(_ESCAPES[inner[position + 1]])
-            position += 2
-        else:
-            out.append(inner[position])
-            position += 1
-    return "".join(out)
-
-
-def selectors(query: str) -> tuple[Selector, ...] | None:
-    """List the selectors of any query; None if one of them cannot be read reliably."""
-    cut = list(tokens(query) or ())
-    if not cut:
+    tree = _tree(query)
+    if not isinstance(tree, Aggregation) or tree.operator != "sum" or tree.grouping == "without":
         return None
-    found, position = [], 0
-    while position < len(cut):
-        kind, text = cut[position]
-        following = cut[position + 1] if position + 1 < len(cut) else ("", "")
-        if (kind, text) == ("op", "{"):
-            return None  # a selector without a name
-        if kind == "name" and text.lower() in LISTS:
-            if following == ("op", "("):
-                position = cut.index(("op", ")"), position) if ("op", ")") in cut[position:] else len(cut)
-        elif kind == "name" and text.lower() not in KEYWORDS and following != ("op", "(") and text.lower() not in ("inf", "nan"):
-            if following[1].lower() in ("by", "without"):  # sum by (...) (...)
-                position += 1
-                continue
-            selector, end = _selector_at(cut, position)
-            if selector is None:
-                return None
-            found.append(selector)
-            position = end - 1
-        position += 1
-    return tuple(found)
+    inner = tree.inner
+    if not isinstance(inner, Call) or inner.function not in ("increase", "rate", "sum_over_time"):
+        return None
+    series = inner.arguments[0]
+    selector = _selector(series) if isinstance(series, Series) and series.range == WINDOW else None
+    return Count("increase" if inner.function == "rate" else inner.function, selector, tree.labels) if selector else None
 
 
-def window_missing(query: str, source: str) -> QueryError:
-    """Create the error for a query without a window."""
-    return QueryError(
-        "the query has no window: write {{.window}} as its range, e.g. sum(increase(requests_total[{{.window}}]))",
-        reason="window_missing", query=query, source=source,
-    )  # fmt: skip
+def bare_selector(query: str) -> Selector | None:
+    """Return the selector of ``S``, ``sum(S)`` or ``sum by () (S)``; None for every other form."""
+    tree = _tree(query)
+    inner = _inside_sum(tree) or tree
+    return _selector(inner) if isinstance(inner, Series) and inner.range is None else None
+
+
+def _tree(query: str) -> Node | None:
+    try:
+        return parse(query)
+    except PromQLSyntaxError:
+        return None
+
+
+def _inside_sum(tree: Node | None) -> Node | None:
+    """Return what an expression sums up without grouping; None if it is no such sum."""
+    summed = isinstance(tree, Aggregation) and tree.operator == "sum" and not tree.labels and tree.grouping != "without"
+    return tree.inner if isinstance(tree, Aggregation) and summed else None
+
+
+def selectors(series: Iterable[Series]) -> tuple[Selector, ...] | None:
+    """Convert nodes; None if one of them reads another time, is recorded for each window, or has no name."""
+    found = [_selector(item) for item in series]
+    return tuple(selector for selector in found if selector) if all(found) else None
+
+
+def _selector(series: Series) -> Selector | None:
+    """Convert a node; None if it selects more than a name and matchers, or is recorded for each window."""
+    odd = series.offset or series.at or series.has_alternatives or series.names_window
+    if odd or not series.name or any(label == "__name__" for label, _, _ in series.matchers):
+        return None
+    matchers = {Matcher(*matcher) for matcher in series.matchers}
+    return Selector(series.name, tuple(sorted(matchers, key=lambda item: (item.label, item.op, item.value))))

@@ -13,10 +13,6 @@ from fractions import Fraction
 from airflow_slo_provider.documents.durations import Duration, as_duration, format_seconds
 
 _WINDOW = re.compile(r"\{\{-?\s*\.window\s*-?\}\}")
-_MATCHER_TEXT = r"""(?:[^"'`{}\[\]()]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*"""
-_SELECTOR = rf"(?:[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{{{_MATCHER_TEXT}\}})?|\{{{_MATCHER_TEXT}\}})"
-_BARE = re.compile(rf"(?P<selector>{_SELECTOR})")
-_SUMMED = re.compile(rf"sum\s*(?:by\s*\(\s*\)\s*)?\(\s*(?P<selector>{_SELECTOR})\s*\)")
 # Names that Prometheus reserves by convention for counters, and for the counters of histograms and summaries.
 COUNTER_NAME = re.compile(r"[a-zA-Z0-9_:]+_(total|count|bucket)\b")
 
@@ -34,6 +30,12 @@ def window_text(window: str | timedelta | Duration) -> str:
     return format_seconds(int(as_duration(window).timedelta.total_seconds()))
 
 
+def duration_text(length: timedelta) -> str:
+    """Write a length in PromQL, in its largest whole unit up to days, or in milliseconds."""
+    milliseconds = length // timedelta(milliseconds=1)
+    return f"{milliseconds}ms" if milliseconds % 1000 else format_seconds(milliseconds // 1000)
+
+
 def has_window(query: str) -> bool:
     """Return whether the query contains the placeholder ``{{.window}}``."""
     return _WINDOW.search(query) is not None
@@ -42,38 +44,6 @@ def has_window(query: str) -> bool:
 def with_window(query: str, window: str) -> str:
     """Replace ``{{.window}}`` (with or without spaces) by a window."""
     return _WINDOW.sub(lambda _: window, query)
-
-
-def selector_of(query: str) -> str | None:
-    """Return the series selector of a query that is ``SELECTOR`` or ``sum(SELECTOR)``; None for every other form."""
-    text = query.strip()
-    match = _BARE.fullmatch(text) or _SUMMED.fullmatch(text)
-    return match["selector"].strip() if match else None
-
-
-def counts_over(query: str, window: str, *, counter: bool) -> str:
-    """Write the query that counts events over a window.
-
-    ``{{.window}}`` is replaced, and the rest is not changed. ``SELECTOR`` or ``sum(SELECTOR)`` becomes
-    ``sum(increase(SELECTOR[window]))`` if it reads a counter, and ``sum(sum_over_time(SELECTOR[window]))`` if every sample is a
-    count of its own.
-
-    :param query: query text of an OpenSLO ``metricSource``
-    :param window: PromQL duration
-    :param counter: whether the series are monotonic counters (OpenSLO ``ratioMetric.counter``)
-    :raises ValueError: for an expression without ``{{.window}}``, and for a series that is named like a counter but not
-        declared as one: the sum of a counter's samples is meaningless
-    """
-    text = query.strip()
-    if has_window(text):
-        return with_window(text, window)
-    selector = selector_of(text)
-    if selector is None:
-        example = "sum(increase(requests_total[{{.window}}]))"
-        raise ValueError(f"no window in {shorten(text)!r}; write {{{{.window}}}} as its range, e.g. {example}")
-    if not counter and COUNTER_NAME.match(selector):
-        raise ValueError(f"{shorten(selector)} is named like a counter; set counter: true, or write {{{{.window}}}} as its range")
-    return f"sum({'increase' if counter else 'sum_over_time'}({selector}[{window}]))"
 
 
 def grid(window: str, step: str) -> str:

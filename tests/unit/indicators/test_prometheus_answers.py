@@ -100,7 +100,7 @@ def test_scalar_for_a_query_over_series_is_refused(query: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["1", "time()", "-1.5e3 * pi()", "scalar(sum by (a) (b)) / scalar(c[5m] offset 1d)", "1 > bool Inf", "(scalar(a)) % 2"],
+    ["1", "time()", "-1.5e3 * pi()", "scalar(sum by (a) (b)) / scalar(c offset 1d)", "1 > bool Inf", "(scalar(a)) % 2"],
 )
 def test_scalar_for_a_scalar_query_is_read(query: str) -> None:
     assert len(read({"resultType": "scalar", "result": [1, "2"]}, query)) == 1

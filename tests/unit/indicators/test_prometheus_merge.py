@@ -11,6 +11,7 @@ from airflow_slo_provider.indicators.prometheus.merged_queries import duration, 
 from airflow_slo_provider.indicators.prometheus.query_batches import add_series
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector
+from airflow_slo_provider.slo.promql.syntax_tree import parse, series_of
 
 HOUR = 3_600_000
 
@@ -112,7 +113,7 @@ def test_merged_queries_equal_single_queries_and_read_no_other_series(counts: li
     wanted, read = set(), set()
     for merged, members in merge_counts(counts, HOUR):
         inner = merged.query[merged.query.index("increase(") + len("increase(") : merged.query.rindex("[")]
-        (selector,) = promql.selectors(inner) or ()
+        (selector,) = promql.selectors(series_of(parse(inner))) or ()
         chosen = [n for n, labels in enumerate(SERIES) if all(m.matches(labels.get(m.label, "")) for m in selector.matchers)]
         read.update(chosen)
         grouped: dict[tuple[tuple[str, str], ...], Fraction] = {}

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_slo_provider.indicators.prometheus.merged_queries import mergeable
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector
+from airflow_slo_provider.slo.promql.syntax_tree import is_readable, parse, series_of
 from airflow_slo_provider.slo.promql.text import quote
-from airflow_slo_provider.slo.promql.tokens import is_balanced
 
 A = Selector("x_total", (Matcher("service", "=", "a"),))
 
@@ -21,28 +22,38 @@ A = Selector("x_total", (Matcher("service", "=", "a"),))
     ],
 )
 def test_recognise_sum_of_increase_or_rate_is_a_count(query: str) -> None:
-    assert promql.recognise(query, counter=False) == Count("increase", A)
+    assert promql.recognise(query) == Count("increase", A)
 
 
 @pytest.mark.parametrize("query", ['x_total{service="a"}', 'sum(x_total{service="a"})', 'sum by () (x_total{service="a"})'])
-def test_recognise_query_without_window_depends_on_counter(query: str) -> None:
-    assert promql.recognise(query, counter=True) == Count("increase", A)
-    assert promql.recognise(query, counter=False) == Count("sum_over_time", A)
+def test_bare_selector_is_read_without_window(query: str) -> None:
+    assert promql.bare_selector(query) == A
+    assert promql.recognise(query) is None
+
+
+def test_recognise_count_of_each_label_value_is_never_merged() -> None:
+    count = promql.recognise('sum by (code) (rate(x_total{service="a"}[{{.window}}]))')
+    assert count == Count("increase", A, ("code",))
+    assert not mergeable(count)
+
+
+def test_recognise_sum_of_samples_is_a_count() -> None:
+    query = 'sum(sum_over_time(x_total{service="a"}[{{.window}}]))'
+    assert promql.recognise(query) == Count("sum_over_time", A)
+    assert promql.bare_selector(query) is None
 
 
 @pytest.mark.parametrize(
     "query",
     [
         'sum(increase(x_total{service="a"}[5m]))',  # a range of its own
-        'sum by (code) (increase(x_total{service="a"}[{{.window}}]))',
+        'sum without (code) (increase(x_total{service="a"}[{{.window}}]))',
         "sum(increase(x_total[{{.window}}] offset 5m))",
         "sum(increase(x_total[{{.window}}])) or vector(0)",
         "sum(irate(x_total[{{.window}}]))",
         "avg(x_total)",
         "rate(x_total[{{.window}}])",
-        'sum(increase({__name__="x_total"}[{{.window}}]))',
         'sum(increase(x_total{__name__=~"x.*"}[{{.window}}]))',
-        'sum(increase(x_total{a="\\x41"}[{{.window}}]))',
         'sum(increase(x_total{a="b" c="d"}[{{.window}}]))',
         "sum(increase(x_total[{{.window}}]",
         'sum(increase(x_total{a="b"',
@@ -53,15 +64,17 @@ def test_recognise_query_without_window_depends_on_counter(query: str) -> None:
     ],
 )
 def test_recognise_other_queries_is_none(query: str) -> None:
-    assert promql.recognise(query, counter=True) is None
+    assert promql.recognise(query) is None
 
 
-def test_quote_and_unquote_follow_promql() -> None:
-    for text in ("plain", 'quo"te', "back\\slash", "5\\..", "new\nline", "tab\t", "ü"):
-        assert promql.unquote(quote(text)) == text
-    assert promql.unquote("`a\\.b`") == "a\\.b"
-    assert promql.unquote("'it\\'s'") == "it's"
-    assert promql.unquote('"\\u0041"') is None
+@pytest.mark.parametrize("text", ["plain", 'quo"te', "back\\slash", "5\\..", "new\nline", "tab\t", "ü"])
+def test_quoted_text_is_read_back(text: str) -> None:
+    assert promql.bare_selector(f"x{{a={quote(text)}}}") == Selector("x", (Matcher("a", "=", text),))
+
+
+def test_other_quotes_and_escapes_are_read() -> None:
+    for quoted, text in (("`a\\.b`", "a\\.b"), ("'it\\'s'", "it's"), ('"\\u0041\\x42"', "AB")):
+        assert promql.bare_selector(f"x{{a={quoted}}}") == Selector("x", (Matcher("a", "=", text),))
 
 
 @pytest.mark.parametrize(
@@ -94,23 +107,23 @@ def test_matcher_is_anchored_and_reads_a_missing_label_as_empty() -> None:
 
 def test_selectors_finds_all_selectors_of_a_query() -> None:
     query = (
-        'sum by (service, x_total) (rate(errors_total{code=~"5..", service="a"}[{{.window}}] offset 5m)) '
+        'sum by (service, x_total) (rate(errors_total{code=~"5..", service="a"}[{{.window}}])) '
         "/ on (service) group_left (zone) sum(rate(requests_total[{{.window}}:1m])) without (le) > bool Inf or vector(0) # x{y}"
     )
-    found = promql.selectors(query)
-    assert found == (
+    assert promql.selectors(series_of(parse(query))) == (
         Selector("errors_total", (Matcher("code", "=~", "5.."), Matcher("service", "=", "a"))),
         Selector("requests_total"),
     )
-    assert promql.selectors("SUM BY (a) (x_total)") == (Selector("x_total"),)
+    assert promql.selectors(series_of(parse('SUM BY (a) ({__name__="x_total"})'))) == (Selector("x_total"),)
 
 
-@pytest.mark.parametrize("query", ['{__name__="x"}', 'x{a="\\x41"}', 'x{__name__="y"}', "x{a}", "sum by (a", "", "§"])
-def test_selectors_of_unreadable_query_are_empty(query: str) -> None:
-    assert not promql.selectors(query)
+@pytest.mark.parametrize("query", ['{a="b"}', '{__name__=~"x.*"}', "x offset 5m", "x @ 1", 'job:x:rate{{.window}}{a="b"}'])
+def test_selectors_of_other_series_are_none(query: str) -> None:
+    assert promql.selectors(series_of(parse(query))) is None
 
 
-def test_is_balanced_ignores_strings_and_comments() -> None:
-    assert is_balanced('sum(x{a=")"}[5m]) # )')
+def test_readable_query_ignores_strings_and_comments() -> None:
+    assert is_readable('sum(x{a=")"}[5m]) # )') is False, "a range has no sum"
+    assert is_readable('sum(x{a=")"}) # )')
     for query in ("sum(x)) or (sum(y)", "sum(x", "sum(x]", ""):
-        assert not is_balanced(query)
+        assert not is_readable(query)

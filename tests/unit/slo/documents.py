@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.documents.document_files import read
 
@@ -151,3 +153,20 @@ def catalog_of(text: str) -> SLOCatalog:
 
 def annotated(text: str) -> str:
     return changed(SLO_TEXT, "  name: checkout\n", f"  name: checkout\n  annotations:\n    {text}\n")
+
+
+def ratio_document(
+    queries: dict[str, str], *, kind: str = "Prometheus", annotation: str = "", counter: bool = True, name: str = "checkout"
+) -> str:
+    """Write a Service and an SLO with these queries by role."""
+    ratio: dict[str, object] = {
+        role: {"metricSource": {"type": kind, "spec": {"query": query}}} for role, query in queries.items()
+    }
+    ratio |= {"rawType": "success"} if "raw" in queries else {"counter": counter}
+    text = changed(
+        SLO_TEXT, INLINE, f"  indicator: {{spec: {{ratioMetric: {yaml.safe_dump(ratio, default_flow_style=True)}}}}}\n"
+    )
+    text = changed(
+        text, "  name: checkout\n", f"  name: {name}\n" + (f"  annotations:\n    {annotation}\n" if annotation else "")
+    )
+    return joined(text, SERVICE_TEXT)

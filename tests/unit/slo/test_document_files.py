@@ -205,7 +205,7 @@ def test_load_same_slo_in_two_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "1.yaml").write_text(WHOLE)
     (tmp_path / "2.yaml").write_text("\n" + SLO_TEXT)
     assert refused(tmp_path) == [
-        f"{tmp_path}/2.yaml:2: SLO/checkout metadata.name: two documents of kind SLO are named 'checkout'; "
+        f"{tmp_path}/2.yaml:2: SLO/checkout metadata.name: two SLOs of the service 'shop' are named 'checkout'; "
         f"the first is in {tmp_path}/1.yaml:1"
     ]
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.slo import Decision, GateOutcome, PolicyState, SLOMonitor, decide, load
 from airflow_slo_provider.slo.policy.error_budget_policy import Action
 from tests.support import REPO
-from tests.unit.slo.documents import changed
+from tests.unit.slo.documents import changed, ratio_document
 from tests.unit.slo.monitor_builders import AT, HOUR, Events, MemorySource, steady
 
 TEXT = """\
@@ -30,7 +30,7 @@ spec:
         metricSource:
           type: SQL
           spec:
-            query: api
+            query: SELECT good, total FROM api WHERE ts >= :date_from AND ts < :date_to
   timeWindow:
     - duration: 30d
       isRolling: true
@@ -55,10 +55,12 @@ spec:
       when: {signal: timeToExhaustion, enter: 1d}
 """
 
+QUERY = "SELECT good, total FROM api WHERE ts >= :date_from AND ts < :date_to"
+
 
 def decision(text: str, events: Events | MeasurementError, previous: Mapping[str, PolicyState] | None = None) -> Decision:
     catalog = load(text)
-    return decide(SLOMonitor(catalog, MemorySource(api=events)).evaluate(AT), catalog, previous=previous)
+    return decide(SLOMonitor(catalog, MemorySource(**{QUERY: events})).evaluate(AT), catalog, previous=previous)
 
 
 def bad_share(thousandth: int) -> Events:
@@ -126,3 +128,20 @@ def test_demo_documents_load(directory: str, bad: int, outcome: GateOutcome) -> 
     source = MemorySource()
     source.events = {query: [(timedelta(minutes=5), 1000 - 10 * bad, 10 * bad)] for query in queries}
     assert decide(SLOMonitor(catalog, source).evaluate(AT), catalog).outcome is outcome
+
+
+@pytest.mark.parametrize("signal", ["{signal: remainingBudget, enter: 0.5}", "{signal: remainingBudget, enter: -0.9}"])
+@pytest.mark.parametrize("bad", [0, 1, 9])
+def test_decision_on_declared_counts_says_once_that_they_are_not_proven(bad: int, signal: str) -> None:
+    queries = {"bad": "sum(increase(e_total[{{.window}}])) default 0", "total": "sum(increase(r_total[{{.window}}]))"}
+    annotations = 'airflow-slo/counts: "events"\n    airflow-slo/error-budget-policy: gate'
+    policy = TEXT[TEXT.index("---") : TEXT.index("  rules:")] + f"  rules: [{{name: half, action: alert, when: {signal}}}]\n"
+    catalog = load(ratio_document(queries, annotation=annotations) + policy)
+    (report,) = SLOMonitor(catalog, MemorySource(**{queries["bad"]: bad_share(bad)})).evaluate(AT)
+    note = "counts declared by the author (airflow-slo/counts), not proven"
+    assert report.message.count(note) == 1
+    decided = decide([report], catalog)
+    assert str(decided.reasons).count(note) == 1
+    assert str(decided.slos[0].reasons).count(note) == 1
+    (unknown,) = SLOMonitor(catalog, MemorySource(**{queries["bad"]: []})).evaluate(AT)
+    assert note not in str(decide([unknown], catalog).reasons), "nothing was counted"

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from airflow_slo_provider import slo
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, budget_of_sli, budget_share, exact
+from airflow_slo_provider.slo.budget.error_budgets import (
+    DEFAULT_ALERTS,
+    BurnRateRule,
+    budget_of_sli,
+    budget_share,
+    exact,
+    plan_burn_rates,
+)
 from tests.support import acceptance
 
 
@@ -129,7 +136,7 @@ def test_burn_rate_rules_factors_equal_sloth(case: int) -> None:
     assert len(found) == 4
     for rule, (severity, pair) in zip(found, pairs, strict=True):
         assert rule.severity == severity
-        assert float(rule.factor) == pair["factor"]
+        assert float(rule.factor) == max(1, pair["factor"])  # below 1 nothing is lost; sloth has 0.93 on 28 days
         assert rule.long == parse_duration(pair["long"]).timedelta
         assert rule.short == parse_duration(pair["short"]).timedelta
 
@@ -137,7 +144,7 @@ def test_burn_rate_rules_factors_equal_sloth(case: int) -> None:
 def test_burn_rate_rules_of_any_window_recompute_factors() -> None:
     assert [rule.factor for rule in slo.burn_rate_rules("30d")] == [Fraction(144, 10), 6, 3, 1]
     assert [rule.factor for rule in slo.burn_rate_rules("7d")] == [
-        Fraction(2, 100) * 168, Fraction(5, 100) * 28, Fraction(1, 10) * 7, Fraction(1, 10) * 7 / 3,
+        Fraction(2, 100) * 168, Fraction(5, 100) * 28, 1, 1,
     ]  # fmt: skip
     # Each spends, over its long window, the share of the budget that it says.
     for window in ("7d", "28d", "30d", "90d"):
@@ -145,6 +152,29 @@ def test_burn_rate_rules_of_any_window_recompute_factors() -> None:
         for rule in slo.burn_rate_rules(window):
             assert rule.factor * Fraction(rule.long // timedelta(seconds=1), length // timedelta(seconds=1)) == rule.fraction
             assert rule.short * 12 == rule.long
+
+
+@pytest.mark.parametrize("window", ["2h", "1d", "2d", "7d", "28d"])
+def test_burn_rate_rules_of_short_windows_have_factors_of_at_least_one(window: str) -> None:
+    """0.2 for 6 hours of a day is a fifth of the rate that lasts the day: a healthy service would page."""
+    length = parse_duration(window).timedelta
+    for rule in slo.burn_rate_rules(window):
+        share = next(fraction for _, fraction, long in DEFAULT_ALERTS if long == rule.long)
+        part = Fraction(rule.long // timedelta(minutes=1), length // timedelta(minutes=1))
+        assert rule.factor == max(1, share / part)
+        assert rule.fraction == rule.factor * part
+
+
+def test_dropped_alerts_have_a_note_each() -> None:
+    plan = plan_burn_rates("1d", target="0.5", width=timedelta(minutes=10))
+    assert [(rule.long, rule.factor) for rule in plan.rules] == [(timedelta(hours=6), 1)]
+    assert plan.dropped == (
+        "no page alert over 1h and 5m: the short window is shorter than a time slice (10m)",
+        "no ticket alert over 1d: it is not shorter than the window 1d",
+        "no ticket alert over 3d: it is not shorter than the window 1d",
+    )
+    never = plan_burn_rates("30d", target="0.9").dropped
+    assert never == ("no page alert over 1h and 5m: it could never fire (factor 14.4, and a burn rate is 10 at most)",)
 
 
 def test_burn_rate_rules_that_cannot_fire_are_left_out() -> None:

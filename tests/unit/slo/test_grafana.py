@@ -27,7 +27,8 @@ def expressions() -> list[str]:
 def test_dashboard_lists_slos_with_series() -> None:
     board = grafana_dashboard(DOCUMENTS, title="Shop")
     assert json.loads(json.dumps(board)) == board == grafana_dashboard(DOCUMENTS, title="Shop")
-    variable = board["templating"]["list"][1]
+    _, service, variable = board["templating"]["list"]
+    assert service["query"] == "myservice"
     assert [option["value"] for option in variable["options"]] == ["$__all", "requests-availability", "a,b"]
     assert variable["query"] == "requests-availability,a\\,b"
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])

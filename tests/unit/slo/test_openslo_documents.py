@@ -53,8 +53,14 @@ def test_slos_keep_document_order() -> None:
         (
             "openslo/v1\n",
             "openslo/v2\n",
-            "<text>:1: SLO/checkout apiVersion: 'openslo/v2' is not known; did you mean 'openslo/v1'?; "
-            "known: openslo/v1, airflow-slo/v1, sre.google.com/v2, sloth.slok.dev/v1",
+            "<text>:1: SLO/checkout apiVersion: 'openslo/v2' is not a version of OpenSLO that is read here: "
+            "write apiVersion openslo/v1; see docs/documents.md",
+        ),
+        (
+            "openslo/v1\n",
+            "openslo2\n",
+            "<text>:1: SLO/checkout apiVersion: 'openslo2' is not known; did you mean 'openslo/v1'?; "
+            "known: openslo/v1, airflow-slo/v1, sre.google.com/v2, sloth.slok.dev/v1, pyrra.dev/v1alpha1",
         ),
         (
             "openslo/v1\n",
@@ -68,6 +74,12 @@ def test_slos_keep_document_order() -> None:
             "<text>:1: SLO/checkout apiVersion: 'openslo.com/v2alpha' cannot be used: OpenSLO v2alpha is not read; "
             "write the document in openslo/v1",
         ),
+        ("openslo/v1\n", "pyrra.dev/v1\n", "'pyrra.dev/v1' is not a version of pyrra that is read here: write apiVersion"),
+        ("openslo/v1\n", "sloth.slok.dev/v2\n", "'sloth.slok.dev/v2' is not a version of sloth that is read here: write"),
+        ("openslo/v1\n", "sre.google.com/v1\n", "is not a version of slo-generator that is read here: write apiVersion sre.goo"),
+        ("openslo/v1\n", "n9/v1alpha\n", "'n9/v1alpha' is not a version of Nobl9 that is read here: its documents cannot"),
+        ("openslo/v1\n", "nobl9.com/v1\n", "is not a version of Nobl9 that is read here: its"),
+        ("openslo/v1\n", "n9/v1alpha\n", "write the SLO with apiVersion openslo/v1; see docs/documents.md"),
         ("kind: SLO\n", "", "<text>:1: document 1 kind: is required"),
         ("kind: SLO\n", "kind:\n", "<text>:2: document 1 kind: is required, and it is empty"),
         (
@@ -162,6 +174,7 @@ def test_read_reports_all_errors_in_line_order() -> None:
         ("airflow-slo/maturity-lag: '0'", "maturity_lag", timedelta(0)),
         ("airflow-slo/max-silence: 6h", "max_silence", timedelta(hours=6)),
         ("airflow-slo/max-silence: 30d", "max_silence", timedelta(days=30)),
+        ("airflow-slo/split-window: 1d", "split_window", timedelta(days=1)),
         ("airflow-slo/tier: informational", "tier", "informational"),
         ("team/owner: me", "tier", "key"),
     ],
@@ -187,6 +200,10 @@ def test_annotations_are_options(annotation: str, option: str, value: object) ->
         ("airflow-slo/max-silence: 1M", "1M must be a fixed length"),
         ("airflow-slo/max-silence: 0h", "0"),
         ("airflow-slo/max-silence: 366d", "is longer than the window of"),
+        ("airflow-slo/split-window: 1M", "1M must be a fixed length of at least 1h"),
+        ("airflow-slo/split-window: 59m", "59m must be a fixed length of at least 1h"),
+        ("airflow-slo/split-window: 30d", "is not shorter than the window of"),
+        ("airflow-slo/split-window: 1h", "into more than 366 parts"),
         ("airflow-slo/max-silent: 6h", "did you mean 'airflow-slo/max-silence'"),
         ("airflow-slo/calendar-denominator: whole", "whole needs a calendar window"),
         (
@@ -240,6 +257,20 @@ def test_service_without_documents_is_a_warning() -> None:
     assert warnings(SLO_TEXT) == ["<text>:6: SLO/checkout spec.service: there is no Service document named 'shop'"]
 
 
+def test_missing_service_of_several_slos_is_one_warning() -> None:
+    two = joined(SLO_TEXT, changed(SLO_TEXT, "name: checkout", "name: payment"))
+    expected = "<text>:6: SLO/checkout spec.service: there is no Service document named 'shop'"
+    assert warnings(two) == [f"{expected}; 1 other SLO has this service"]
+    three = joined(two, changed(SLO_TEXT, "name: checkout", "name: refund"))
+    assert warnings(three) == [f"{expected}; 2 other SLOs have this service"]
+
+
+def test_misspelt_service_of_several_slos_is_an_error_of_each() -> None:
+    one = changed(SLO_TEXT, "service: shop", "service: shpo")
+    found = faults(joined(one, changed(one, "name: checkout", "name: payment"), SERVICE_TEXT))
+    assert [fault.partition(" spec.service")[0].rpartition(" ")[2] for fault in found] == ["SLO/checkout", "SLO/payment"]
+
+
 def test_composite_weight_is_a_warning() -> None:
     (warning,) = warnings(joined(changed(SLO_TEXT, "target: 0.999", "target: 0.999\n      compositeWeight: 2"), SERVICE_TEXT))
     assert "compositeWeight: is not used: each objective is evaluated separately, and the strictest decides" in warning
@@ -248,7 +279,7 @@ def test_composite_weight_is_a_warning() -> None:
 def test_two_documents_with_same_name_are_an_error() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT, changed(SLO_TEXT, "target: 0.999", "target: 2"))
     found = faults(text)
-    assert "SLO/checkout metadata.name: two documents of kind SLO are named 'checkout'; the first is in <text>:1" in found[0]
+    assert "SLO/checkout metadata.name: two SLOs of the service 'shop' are named 'checkout'; the first is in <text>:1" in found[0]
     # What is wrong with the second one is said in the same reading.
     assert "2 must be a share of good strictly between 0 and 1" in found[1]
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.slo.export.rule_file import (
@@ -20,62 +20,19 @@ from airflow_slo_provider.slo.export.rule_file import (
     recording_rule,
     write_file,
 )
+from airflow_slo_provider.slo.export.yaml_text import Expression, format_item
 from airflow_slo_provider.slo.promql.text import (
-    counts_over,
     grid,
     has_window,
     number,
     quote,
-    selector_of,
     window_text,
     with_window,
 )
 
 
-@pytest.mark.parametrize(
-    ("query", "counter", "expected"),
-    [
-        ("requests_total", True, "sum(increase(requests_total[1h]))"),
-        (' requests_total{code=~"5..|}x"} ', True, 'sum(increase(requests_total{code=~"5..|}x"}[1h]))'),
-        ('{__name__="requests_total"}', True, 'sum(increase({__name__="requests_total"}[1h]))'),
-        ('sum(requests_total{a="(["})', True, 'sum(increase(requests_total{a="(["}[1h]))'),
-        ("sum( requests_total )", True, "sum(increase(requests_total[1h]))"),
-        ("sum by ( ) (requests_total)", True, "sum(increase(requests_total[1h]))"),
-        ("sum(requests_per_scrape)", False, "sum(sum_over_time(requests_per_scrape[1h]))"),
-        ("sum(rate(x[{{.window}}]))", False, "sum(rate(x[1h]))"),
-        ("sum(rate(x[{{ .window }}])) / rate(y[{{.window}}])", True, "sum(rate(x[1h])) / rate(y[1h])"),
-    ],
-)
-def test_counts_over_writes_window(query: str, counter: bool, expected: str) -> None:
-    assert counts_over(query, "1h", counter=counter) == expected
-
-
-@pytest.mark.parametrize("counter", [True, False])
-@pytest.mark.parametrize(
-    "query",
-    [
-        "sum(a_total) + sum(b_total)",
-        "sum(rate(a_total[5m]))",
-        "max(a)",
-        "a offset 5m",
-        "sum by (path) (a_total)",
-        "a_total[5m]",
-        "",
-    ],
-)
-def test_counts_over_without_window_raises_value_error(query: str, counter: bool) -> None:
-    with pytest.raises(ValueError, match=r"\{\{\.window\}\}"):
-        counts_over(query, "1h", counter=counter)
-
-
 def test_grid_reads_each_point_once() -> None:
     assert grid("1h", "5m") == "[3599999ms:5m]"
-
-
-@pytest.mark.parametrize("query", ["requests_total", 'sum(http_duration_seconds_bucket{le="1"})', "x_count{}"])
-def test_counts_over_undeclared_counter_raises_value_error(query: str) -> None:
-    with pytest.raises(ValueError, match="counter: true"):
-        counts_over(query, "1h", counter=False)
 
 
 def test_with_window_replaces_every_placeholder() -> None:
@@ -86,12 +43,6 @@ def test_with_window_replaces_every_placeholder() -> None:
     assert window_text(timedelta(minutes=90)) == "90m"
     with pytest.raises(ValueError, match="calendar"):
         window_text("1M")
-
-
-def test_selector_of_returns_selector_or_none() -> None:
-    assert selector_of("sum(x{a='b'})") == "x{a='b'}"
-    assert selector_of("x[5m]") is None
-    assert selector_of("rate(x[5m])") is None
 
 
 @pytest.mark.parametrize(
@@ -155,3 +106,22 @@ def test_write_file_gives_yaml_with_literal_expressions() -> None:
         "groups": [{"name": "g", "interval": "30s", "rules": [{"record": "a:b:c", "expr": "x\n/\ny\n", "labels": {"tier": "2"}}]}]
     }
     assert yaml.safe_load(write_file(["Head"], [RuleSection("t", ["n"])])) == {"groups": []}
+
+
+_TRICKY = [
+    "false", "nullify", "on", "0.999", "a: bcdef", "a #bcdef", "abcdef:", "abcdef ", "- abcdef", "abc\ndef", "abc \ndef", "",
+    "\tabcdef", "abcdef\x00", "\u2028abcdef", "abcdef\n", "{{abcdef}}", "abcdef, {x}", "\U0001f600bcdef", "x" * 200,
+]  # fmt: skip
+_NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,9}", fullmatch=True)
+_SPECIAL = st.text(alphabet="abcdef:#-'\"{}[],&*?|> \n\t0.", max_size=30)
+_TEXTS = st.one_of(st.text(max_size=30), _SPECIAL, st.sampled_from(_TRICKY))
+
+
+@given(name=_TEXTS, expression=_TEXTS, labels=st.dictionaries(_NAMES, _TEXTS, min_size=1, max_size=4))
+@example(name="false", expression="abc", labels={"abc": "abc"})
+@example(name="abc\x85def", expression="\u20280", labels={"abc": "\u2029"})
+@example(name="abcdef", expression="a\n\n  b", labels={"true": "n", "x" * 200: "abcdef"})
+def test_written_rules_load_as_they_were(name: str, expression: str, labels: dict[str, str]) -> None:
+    rule = {"record": name, "expr": Expression(expression), "labels": labels}
+    text = "\n".join(format_item({"name": name, "rules": [rule, rule]}, "  "))
+    assert yaml.safe_load(text) == [{"name": name, "rules": [{**rule, "expr": f"{expression}\n"}] * 2}]

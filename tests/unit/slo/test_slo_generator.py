@@ -74,16 +74,16 @@ def test_good_bad_ratio_with_bad_filter() -> None:
     bad = 'sum(increase(failed_total{job="x"}[{{.window}}]))'
     assert metric.bad.query == bad
     good = "sum(increase(ok_total[{{.window}}]))"
-    assert metric.total.query == f"(({good}) + ({bad})) or ({good}) or ({bad})", "nothing when both are missing"
+    assert metric.total.query == f"(({good}) or vector(0)) + (({bad}) or vector(0))"
 
 
 def test_good_bad_ratio_with_window_and_operators() -> None:
     metric = metric_of(
-        with_sli("    operators: [sum_over_time, sum]\n    filter_good: ok[window]\n    filter_valid: all_of_them[window:1m]\n")
+        with_sli("    operators: [sum_over_time, sum]\n    filter_good: ok[window:1m]\n    filter_valid: valid[window:1m]\n")
     )
     assert metric.good is not None and metric.total is not None
-    assert metric.good.query == "sum(sum_over_time(ok[{{.window}}]))"
-    assert metric.total.query == "sum(sum_over_time(all_of_them[{{.window}}:1m]))"
+    assert metric.good.query == "sum(sum_over_time(ok[{{.window}}:1m]))"
+    assert metric.total.query == "sum(sum_over_time(valid[{{.window}}:1m]))"
     assert not metric.counter
 
 
@@ -110,6 +110,38 @@ def test_distribution_cut_reads_histogram_buckets(matchers: str, cut: str, whole
     assert metric.good is not None and metric.total is not None
     assert metric.good.query == f"sum(increase(latency_seconds_bucket{cut}[{{{{.window}}}}]))"
     assert metric.total.query == f"sum(increase(latency_seconds_count{whole}[{{{{.window}}}}]))"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "matcher"),
+    [
+        ("0.50", 'le="0.5"'),
+        ("1", 'le=~"1|1\\\\.0"'),
+        ('"1.0"', 'le=~"1|1\\\\.0"'),
+        ("5e-1", 'le="0.5"'),
+        ("1000000", 'le="1e+06"'),
+    ],
+)
+def test_bound_of_a_distribution_cut_has_the_spellings_of_prometheus(bucket: str, matcher: str) -> None:
+    sli = f"    expression: latency_seconds_bucket\n    threshold_bucket: {bucket}\n"
+    metric = metric_of(with_sli(sli, "distribution_cut"))
+    assert metric.good is not None
+    assert metric.good.query == f"sum(increase(latency_seconds_bucket{{{matcher}}}[{{{{.window}}}}]))"
+
+
+def test_written_bounds_match_every_spelling() -> None:
+    good = "filter_good: 'x_bucket{le=\"1\"}'"
+    metric = metric_of(with_sli(f"    {good}\n    filter_valid: x_count\n"))
+    assert metric.good is not None
+    assert metric.good.query == 'sum(increase(x_bucket{le=~"1|1\\\\.0"}[{{.window}}]))'
+
+
+def test_empty_operators_leave_the_filters_as_written() -> None:
+    sli = "    operators: []\n    filter_good: sum(rate(a[window]))\n    filter_valid: sum(rate(b[window]))\n"
+    metric = metric_of(with_sli(sli))
+    assert [source.query for source in metric.sources] == ["sum(rate(a[{{.window}}]))", "sum(rate(b[{{.window}}]))"]
+    (fault,) = faults(with_sli("    operators: []\n    filter_good: a\n    filter_valid: sum(rate(b[window]))\n"))
+    assert "filter_good: must have [window] as its range, because operators is empty" in fault
 
 
 def test_fields_not_imported_are_warnings() -> None:
@@ -167,6 +199,16 @@ def test_invalid_document_is_an_error(old: str, new: str, expected: str) -> None
             "expression: must be the buckets of a histogram",
         ),
         ("distribution_cut", "    expression: x_bucket\n", "threshold_bucket: is required"),
+        (
+            "distribution_cut",
+            "    expression: x_bucket\n    threshold_bucket: +Inf\n",
+            "threshold_bucket: must be the upper bound",
+        ),
+        (
+            "distribution_cut",
+            "    expression: x_bucket\n    threshold_bucket: [1]\n",
+            "threshold_bucket: must be the upper bound",
+        ),
         (
             "distribution_cut",
             "    expression: x_bucket\n    threshold_bucket: fast\n",

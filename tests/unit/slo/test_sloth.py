@@ -179,4 +179,27 @@ def test_missing_policy_of_many_slos_is_reported_once() -> None:
 def test_name_used_by_openslo_and_sloth_is_an_error() -> None:
     text = joined(changed(SLO_TEXT, "checkout", "availability"), KUBERNETES)
     (fault,) = faults(text)
-    assert "slos[0].name: two documents of kind SLO are named 'availability'; the first is in <text>:1" in fault
+    assert "slos[0].name: two SLOs of the service 'shop' are named 'availability'; the first is in <text>:1" in fault
+
+
+def test_period_is_an_option_of_reading() -> None:
+    for text in (TEXT, KUBERNETES):
+        (slo,) = load(text).slos
+        assert slo.window.duration.text == "30d"
+        (slo,) = load(text, sloth_period="28d").slos
+        assert slo.window.duration.timedelta == timedelta(days=28)
+    (other,) = load(SLO_TEXT, sloth_period="28d").slos
+    assert other.window.duration.text == "30d"
+
+
+@pytest.mark.parametrize(("period", "reason"), [("1M", "has no fixed length; write 30d"), ("monthly", "is not a duration")])
+def test_period_without_fixed_length_raises_value_error(period: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read(TEXT, sloth_period=period)
+
+
+def test_bucket_in_one_spelling_is_a_warning() -> None:
+    text = changed(TEXT, 'requests_total{code=~"5.."}', 'requests_bucket{le="1"}')
+    (warning,) = warnings(text)
+    assert 'error_query: le="1" misses buckets that Prometheus 3, or 2, writes differently; write le=~"1|1\\\\.0"' in warning
+    assert warnings(changed(TEXT, 'requests_total{code=~"5.."}', 'requests_bucket{le="0.5"}')) == []

@@ -1,0 +1,1 @@
+"""Which series an answer has, and which are missing."""

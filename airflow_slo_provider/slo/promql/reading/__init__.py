@@ -1,0 +1,1 @@
+"""Determine what a PromQL expression measures."""

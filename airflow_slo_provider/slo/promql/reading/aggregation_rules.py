@@ -1,0 +1,62 @@
+"""Determine what PromQL aggregations return."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery
+from airflow_slo_provider.slo.promql.reading.reading_level import Level
+from airflow_slo_provider.slo.promql.syntax_tree import Aggregation
+
+
+def read_aggregation(level: Level, node: Aggregation) -> Quantity:
+    """Determine what an aggregation returns.
+
+    :raises RefusedQuery: when the result is not known to be a count or a share
+    """
+    inner, operator = level.read(node.inner), node.operator
+    if inner.kind is Kind.NUMBER:
+        raise RefusedQuery("a number has no series to aggregate")
+    if operator == "count":
+        return _count_of_series(level, inner)
+    if operator == "sum":
+        return _sum_of_series(level, inner)
+    if operator in ("avg", "min", "max"):
+        return _choice_of_series(level, operator, node, inner)
+    if level.at_points and not inner.answers_alone:
+        if operator == "group":
+            return Quantity(Kind.FLAG, ("flag",), is_filtered=True)  # never 0: an average must not leave out where it is missing
+        if operator in ("quantile", "stddev", "stdvar"):
+            return Quantity(Kind.VALUE, (operator, *inner.unit), is_filtered=inner.is_filtered)
+    raise RefusedQuery(f"{operator}() does not return a count of events")
+
+
+def _count_of_series(level: Level, inner: Quantity) -> Quantity:
+    if inner.answers_alone:
+        raise MadeUpNumber("count() counts a made-up zero as a series")
+    if level.at_points:
+        return Quantity(Kind.INSTANT, ("series",), is_filtered=inner.is_filtered)
+    return Quantity(Kind.VALUE, ("series", *inner.unit), is_filtered=inner.is_filtered)
+
+
+def _sum_of_series(level: Level, inner: Quantity) -> Quantity:
+    if level.at_points:
+        return replace(inner, kind=Kind.INSTANT, unit=("series",)) if inner.kind in (Kind.SHARE, Kind.FLAG) else inner
+    if inner.has_minimum:
+        raise RefusedQuery("a filter removes series from the sum")
+    if inner.kind is Kind.FLAG:
+        return replace(inner, kind=Kind.VALUE)
+    if inner.kind is Kind.SHARE:
+        raise RefusedQuery("a sum of shares is not a share; divide the sums")
+    return inner
+
+
+def _choice_of_series(level: Level, operator: str, node: Aggregation, inner: Quantity) -> Quantity:
+    if level.at_points and inner.kind in (Kind.INSTANT, Kind.FLAG, Kind.SHARE):
+        return inner
+    if inner.kind is Kind.SHARE and operator == "max":
+        raise RefusedQuery("max() shows the best series; write min(), or divide the sums")
+    if inner.kind is Kind.SHARE:
+        return inner
+    unit = (operator, node.grouping, node.labels, inner.kind, inner.per_second, *inner.unit)
+    return replace(inner, kind=Kind.VALUE, unit=unit)

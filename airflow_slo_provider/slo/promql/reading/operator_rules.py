@@ -1,0 +1,210 @@
+"""Determine what PromQL operators return."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from airflow_slo_provider.slo.promql.absence import is_zero, same_shape
+from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery, check_share
+from airflow_slo_provider.slo.promql.reading.reading_level import Level
+from airflow_slo_provider.slo.promql.syntax_tree import Binary, Call, series_of
+
+_MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
+
+
+def read_binary(level: Level, node: Binary) -> Quantity:
+    """Determine what a binary operation returns.
+
+    :raises RefusedQuery: when the result is not known to be a count or a share
+    """
+    if node.fills is not None:
+        raise MadeUpNumber("fill modifiers return numbers where no series exists")
+    if node.operator == "or":
+        return _alternative(level, node)
+    if node.operator in ("and", "unless"):
+        found = level.read(node.left)
+        return replace(found, is_filtered=True, conditions=found.conditions | {(node.operator, node.right)})
+    mean = _mean_over_time(node)
+    if mean is not None:
+        return level.read(mean)
+    left, right = level.read(node.left), level.read(node.right)
+    if node.is_comparison:
+        return _comparison(level, node, left, right)
+    if left.kind is right.kind is Kind.NUMBER:
+        number = _calculate(node.operator, left.number, right.number)
+        return Quantity(Kind.NUMBER, number=number, answers_alone=left.answers_alone or right.answers_alone)
+    if node.operator in ("+", "-"):
+        return _sum(level, node, left, right)
+    if node.operator == "*":
+        return _product(level, node, left, right)
+    if node.operator == "/":
+        return _quotient(level, node, left, right)
+    raise RefusedQuery(f"`{node.operator}` does not return a count of events")
+
+
+def _alternative(level: Level, node: Binary) -> Quantity:
+    left, right = level.read(node.left), level.read(node.right)
+    if left.made_up:
+        raise MadeUpNumber("a made-up zero stands on the left of `or` and always answers; write it on the right")
+    if (right.made_up or right.kind is Kind.NUMBER) and not is_zero(node.right):
+        raise MadeUpNumber("the number behind `or` is returned where no series exists")
+    if right.made_up:
+        alone = left.answers_alone or right.answers_alone
+        return replace(left, zero_if_missing=True, answers_alone=alone, is_filtered=False)
+    if not level.at_points and left.kind is Kind.SHARE:
+        raise RefusedQuery("`or` replaces a missing ratio by another one; write `or` in its numerator and denominator")
+    of_events = not level.at_points or left.kind is Kind.EVENTS
+    if not (left.measures_the_same(right) if of_events else same_shape(node.left, node.right)):
+        raise RefusedQuery(f"both sides of `or` must measure the same, not {left.kind} and {right.kind}")
+    found = left.add(right)
+    return replace(
+        found,
+        alternatives=found.alternatives | set(series_of(node)),
+        is_filtered=left.is_filtered and right.is_filtered,
+        answers_alone=left.answers_alone or right.answers_alone,
+    )
+
+
+def _comparison(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
+    operator = node.operator
+    if left.kind is Kind.NUMBER:
+        left, right, operator = right, left, _MIRRORED[operator]
+    if left.kind is Kind.NUMBER:
+        raise MadeUpNumber("a comparison of numbers returns a number where no series exists")
+    if node.returns_bool:
+        return _flag(level, operator, left, right)
+    if level.at_points:
+        if left.answers_alone and _may_hold(operator, right):
+            raise MadeUpNumber("the made-up zero passes the filter")
+        keeps_all = operator == ">=" and right.kind is Kind.NUMBER and right.number <= 0
+        return replace(left, is_filtered=left.is_filtered or not keeps_all, answers_alone=False, zero_if_missing=False)
+    if right.kind is not Kind.NUMBER or right.answers_alone:
+        raise RefusedQuery("a count is compared with another expression, which may remove it")
+    if left.answers_alone:
+        raise MadeUpNumber("a made-up zero is filtered")
+    harmless = (operator in (">", "!=") and right.number == 0) or (operator == ">=" and right.number <= 0)
+    if not harmless and operator not in (">", ">="):
+        raise RefusedQuery(f"`{operator} {right.number:g}` is a filter that removes large counts")
+    return replace(left, is_filtered=True, has_minimum=left.has_minimum or not harmless)
+
+
+def _flag(level: Level, operator: str, left: Quantity, right: Quantity) -> Quantity:
+    if left.answers_alone and _may_hold(operator, right):
+        raise MadeUpNumber("the made-up zero fulfils the comparison")
+    if level.at_points:
+        return Quantity(Kind.FLAG, ("flag",), is_filtered=left.is_filtered).with_zero_of(left)
+    if right.kind is not Kind.NUMBER or left.answers_alone:
+        raise RefusedQuery("bool compares two expressions")
+    return Quantity(Kind.FLAG, ("series", *left.unit))
+
+
+def _sum(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
+    if Kind.NUMBER in (left.kind, right.kind):
+        return _sum_with_number(level, node, left, right)
+    if left.measures_the_same(right) and left.kind in (Kind.EVENTS, Kind.VALUE):
+        return left.add(right) if node.operator == "+" else left.subtract(right)
+    if level.at_points and left.kind is right.kind:
+        filtered = left.is_filtered or right.is_filtered
+        return replace(left, is_filtered=filtered, answers_alone=left.answers_alone and right.answers_alone)
+    raise RefusedQuery(f"{left.kind} and {right.kind} are added that use other functions, windows or offsets")
+
+
+def _sum_with_number(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
+    number, other = (left, right) if left.kind is Kind.NUMBER else (right, left)
+    if number.number == 0:  # also ``x + vector(0)``, which is empty without series of x
+        return other
+    complement = node.operator == "-" and number is left and number.number == 1 and not number.answers_alone
+    if complement and other.kind in (Kind.SHARE, Kind.FLAG, Kind.VALUE):
+        if other.answers_alone:
+            raise MadeUpNumber("1 minus a made-up zero is 1 where no series exists")
+        return replace(other, unit=("1 -", *other.unit))
+    if level.at_points and not number.answers_alone and not other.answers_alone:
+        return Quantity(Kind.VALUE, (node.operator, number.number, *other.unit), is_filtered=other.is_filtered)
+    raise RefusedQuery("a number is added to a count, or taken from it")
+
+
+def _product(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
+    if Kind.NUMBER in (left.kind, right.kind):
+        number, other = (left, right) if left.kind is Kind.NUMBER else (right, left)
+        if number.answers_alone:
+            raise MadeUpNumber("a count is multiplied by a made-up number")
+        return other.scale(number.number)
+    for one, other, operand in ((left, right, node.right), (right, left, node.left)):
+        if one.histogram is not None and other.kind is Kind.EVENTS:
+            if not one.histogram.measures_the_same(other):
+                raise RefusedQuery("histogram_fraction() and histogram_count() read different ranges")
+            return other
+        if one.kind is Kind.EVENTS and other.kind is Kind.INSTANT and node.matching:
+            return replace(one, joins=one.joins | {operand})
+    filtered = left.is_filtered or right.is_filtered
+    if left.kind is right.kind is Kind.SHARE and not (left.answers_alone or right.answers_alone):
+        return Quantity(Kind.SHARE, ("product", *left.unit, *right.unit), is_filtered=filtered)
+    if level.at_points and not (left.answers_alone and right.answers_alone):
+        return Quantity(Kind.VALUE, ("product", *left.unit, *right.unit), is_filtered=filtered)
+    raise RefusedQuery("a product of two counts is not a count")
+
+
+def _quotient(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
+    if right.kind is Kind.NUMBER:
+        if right.number == 0:
+            raise RefusedQuery("a count is divided by 0")
+        return left.scale(1 / right.number)
+    if left.kind is Kind.NUMBER:
+        raise RefusedQuery("a number is divided by a count")
+    share = Quantity(
+        Kind.SHARE,
+        ("quotient", *right.unit),
+        is_filtered=left.is_filtered or (right.is_filtered and right.has_minimum),
+        zero_if_missing=left.zero_if_missing,
+        answers_alone=left.answers_alone and right.answers_alone,
+    )
+    if level.at_points:
+        return replace(share, unit=("quotient",), kind=Kind.SHARE if _is_share(node, left, right) else Kind.VALUE)
+    if left.per_second != right.per_second:
+        raise RefusedQuery("one side of the ratio is per second, and the other is not; write increase() in both")
+    check_share(left, right, good_series=series_of(node.left), all_series=series_of(node.right))
+    return share
+
+
+def _mean_over_time(node: Binary) -> Call | None:
+    """Return ``avg_over_time(x)`` for ``sum_over_time(x) / count_over_time(x)``; None for every other operation."""
+    if node.operator != "/" or not (isinstance(node.left, Call) and isinstance(node.right, Call)):
+        return None
+    functions = node.left.function, node.right.function
+    same = functions == ("sum_over_time", "count_over_time") and node.left.arguments == node.right.arguments
+    return Call("avg_over_time", node.left.arguments) if same else None
+
+
+def _is_share(node: Binary, left: Quantity, right: Quantity) -> bool:
+    """Return whether a quotient at points is a share; if not, it may still be compared with a limit."""
+    if left.kind is right.kind is Kind.INSTANT:
+        return True
+    try:
+        check_share(left, right, good_series=series_of(node.left), all_series=series_of(node.right))
+    except RefusedQuery:
+        return False
+    return left.per_second == right.per_second
+
+
+def _calculate(operator: str, left: float, right: float) -> float:
+    try:
+        if operator == "+":
+            return left + right
+        if operator == "-":
+            return left - right
+        if operator == "*":
+            return left * right
+        return left / right if operator == "/" else float(left**right) if operator == "^" else math.nan
+    except (ZeroDivisionError, OverflowError, TypeError):
+        return math.nan
+
+
+def _may_hold(operator: str, right: Quantity) -> bool:
+    """Return whether 0 may fulfil a comparison with a quantity."""
+    number = right.number
+    if right.kind is not Kind.NUMBER or math.isnan(number):
+        return True
+    return {"==": number == 0, "!=": number != 0, ">": number < 0, "<": number > 0, ">=": number <= 0, "<=": number >= 0}[
+        operator
+    ]
