@@ -105,7 +105,7 @@ def kind_of(document: Any) -> str:
 
 
 OURS = r"openslo/v1 .*|airflow-slo/v1 ErrorBudgetPolicy"
-IMPORTED = r"prometheus/v1|sloth\.slok\.dev/v1 .*|sre\.google\.com/v2 .*"
+IMPORTED = r"prometheus/v1|sloth\.slok\.dev/v1 .*|sre\.google\.com/v2 .*|pyrra\.dev/v1alpha1 .*"
 
 
 def kinds_of(block: Block) -> set[str]:
