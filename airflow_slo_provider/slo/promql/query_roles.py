@@ -164,6 +164,8 @@ def read_counts(good: str | None, bad: str | None, total: str, *, counter: bool,
     part, whole = found[role], found["total"]
     if part.has_minimum:
         raise RefusedQuery(f"{role}: a filter removes small counts")
+    if part.unit[:1] == ("min" if role == "bad" else "max",):
+        raise RefusedQuery(f"{role}: {part.unit[0]}() shows the best series; write sum()")
     if role == "good" and part.kind is Kind.EVENTS and part.weights[1] < whole.weights[1]:
         part = replace(part, weights=(part.weights[0], whole.weights[1]))  # fewer good events are never a better ratio
     good_series = series_of(trees["good"]) if role == "good" else ()  # a total that falls back to the bad events is no pass
@@ -209,6 +211,8 @@ def read_ratio(query: str, *, failure: bool) -> Reading:
     found = _read(_parse(query, "raw"), "raw")
     if failure and found.answers_alone:
         raise MadeUpNumber("raw: the made-up zero means that nothing failed, also where no series exists")
+    if found.chosen not in ("", "max" if failure else "min"):
+        raise RefusedQuery("raw: min() of failures and max() of successes show the best series; write the other one")
     if found.kind is not Kind.SHARE and not _is_mean(found):
         raise RefusedQuery(f"raw: the query returns {found.kind}, not a ratio")
     return Reading({"raw": QueryReading(query, found)}, counts=False)

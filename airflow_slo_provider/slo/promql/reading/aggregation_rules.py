@@ -44,6 +44,8 @@ def _sum_of_series(level: Level, inner: Quantity) -> Quantity:
         return replace(inner, kind=Kind.INSTANT, unit=("series",)) if inner.kind in (Kind.SHARE, Kind.FLAG) else inner
     if inner.has_minimum:
         raise RefusedQuery("a filter removes series from the sum")
+    if inner.conditions:  # they remove single series here, and only a condition of both sides leaves a share of what remains
+        inner = replace(inner, unit=(*inner.unit, "where", inner.conditions))
     if inner.kind is Kind.FLAG:
         return replace(inner, kind=Kind.VALUE)
     if inner.kind is Kind.SHARE:
@@ -52,10 +54,14 @@ def _sum_of_series(level: Level, inner: Quantity) -> Quantity:
 
 
 def _choice_of_series(level: Level, operator: str, node: Aggregation, inner: Quantity) -> Quantity:
+    if inner.kind is Kind.SHARE and operator != "avg":
+        if inner.chosen not in ("", operator):
+            raise RefusedQuery("min() and max() of shares are mixed; divide the sums")
+        inner = replace(inner, chosen=operator)
     if level.at_points and inner.kind in (Kind.INSTANT, Kind.FLAG, Kind.SHARE):
         return inner
-    if inner.kind is Kind.SHARE and operator == "max":
-        raise RefusedQuery("max() shows the best series; write min(), or divide the sums")
+    if inner.is_filtered:
+        raise RefusedQuery(f"a filter removes series, which {operator}() then leaves out; remove the filter, or divide the sums")
     if inner.kind is Kind.SHARE:
         return inner
     unit = (operator, node.grouping, node.labels, inner.kind, inner.per_second, *inner.unit)

@@ -6,7 +6,7 @@ import re
 
 from airflow_slo_provider.slo.promql.reading.quantities import ZERO, Kind, MadeUpNumber, Quantity, RefusedQuery, WrongWindow
 from airflow_slo_provider.slo.promql.reading.reading_level import Level, check_selector, recorded_operation
-from airflow_slo_provider.slo.promql.syntax_tree import WINDOW, Call, Node, Series, Subquery
+from airflow_slo_provider.slo.promql.syntax_tree import WINDOW, Aggregation, Call, Node, Series, Subquery, walk
 
 #: Functions that return the growth of a counter or gauge over a range.
 _GROWTH = frozenset({"increase", "rate", "delta", "changes", "resets"})
@@ -75,11 +75,24 @@ def _growth(level: Level, name: str, source: Node) -> Quantity:
     if (
         not level.at_points
         and series.name.endswith("_bucket")
-        and not any(label == "le" and operator in ("=", "=~") for label, operator, _ in series.matchers)
+        and not any(label == "le" and _is_one_bound(operator, value) for label, operator, value in series.matchers)
     ):
         raise RefusedQuery(f"every event is in several buckets of {series.name}; select one with le")
+    if name in ("changes", "delta", "resets") and _COUNTER.fullmatch(series.name):
+        raise RefusedQuery(f"{name}() of the counter {series.name} does not count its events; write increase()")
     what = "sums of values" if series.name.endswith("_sum") else "events"
     return Quantity(Kind.EVENTS, (what, *_time(level, source)), per_second=name == "rate")
+
+
+def _is_one_bound(operator: str, value: str) -> bool:
+    """Return whether a matcher of ``le`` selects one bucket, possibly in several spellings of its bound."""
+    if operator == "=":
+        return True
+    spellings = [spelling.replace("\\.", ".").replace("[.]", ".").strip("()") for spelling in value.split("|")]
+    try:
+        return operator == "=~" and len({float(spelling) for spelling in spellings}) == 1
+    except ValueError:
+        return False
 
 
 def _over_time(level: Level, name: str, source: Node) -> Quantity:
@@ -98,12 +111,15 @@ def _over_time(level: Level, name: str, source: Node) -> Quantity:
 def _points(level: Level, name: str, source: Subquery) -> Quantity:
     time = _time(level, source)
     inner = level.read_points(source.inner)
+    # The points of one series are not added to those of each.
+    is_aggregated = any(isinstance(node, Aggregation) for node in walk(source.inner))
     if inner.kind is Kind.NUMBER:
         raise MadeUpNumber("the points of a number are there although no series exists")
     if name == "count_over_time":
         if inner.answers_alone:
             raise MadeUpNumber("a made-up zero is a point too: points are counted although no series exists")
-        return Quantity(Kind.EVENTS, ("points", source.step, *time), is_filtered=inner.is_filtered)
+        unit = ("points", source.step, *time, is_aggregated)
+        return Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions)
     if name == "avg_over_time" and inner.is_filtered:
         raise RefusedQuery(
             "an average leaves out the points that a filter removes, so that an outage does not count; write `bool`, or add "
@@ -111,13 +127,14 @@ def _points(level: Level, name: str, source: Subquery) -> Quantity:
         )
     if name == "sum_over_time" and (inner.kind is Kind.FLAG or inner.unit == ("series",)):
         extra = () if inner.kind is Kind.FLAG else ("series",)
-        counted = Quantity(Kind.EVENTS, ("points", source.step, *time, *extra), is_filtered=inner.is_filtered)
+        unit = ("points", source.step, *time, is_aggregated, *extra)
+        counted = Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions)
         return counted.with_zero_of(inner)
     # The values of a gauge may be shares; whether they are, the measurement shows.
     shares = (Kind.SHARE, Kind.FLAG, Kind.INSTANT)
     kind = Kind.SHARE if name == "avg_over_time" and inner.kind in shares else Kind.VALUE
     unit = (name, "points", source.step, *time, inner.kind, inner.per_second, inner.weights, *inner.unit)
-    return Quantity(kind, unit).with_zero_of(inner)
+    return Quantity(kind, unit, chosen=inner.chosen).with_zero_of(inner)
 
 
 def _histogram(level: Level, name: str, source: Node) -> Quantity:

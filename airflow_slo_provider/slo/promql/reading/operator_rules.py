@@ -8,8 +8,9 @@ from dataclasses import replace
 from airflow_slo_provider.slo.promql.absence import is_zero, same_shape
 from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery, check_share
 from airflow_slo_provider.slo.promql.reading.reading_level import Level
-from airflow_slo_provider.slo.promql.syntax_tree import Binary, Call, series_of
+from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, Call, Node, series_of, walk
 
+_OPPOSITE_CHOICES = {"": "", "min": "max", "max": "min"}
 _MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
 
 
@@ -50,6 +51,8 @@ def _alternative(level: Level, node: Binary) -> Quantity:
     if (right.made_up or right.kind is Kind.NUMBER) and not is_zero(node.right):
         raise MadeUpNumber("the number behind `or` is returned where no series exists")
     if right.made_up:
+        if left.has_minimum:
+            raise MadeUpNumber("a filter removes small numbers, and the 0 behind `or` replaces them")
         alone = left.answers_alone or right.answers_alone
         return replace(left, zero_if_missing=True, answers_alone=alone, is_filtered=False)
     if not level.at_points and left.kind is Kind.SHARE:
@@ -103,11 +106,17 @@ def _sum(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantit
     if Kind.NUMBER in (left.kind, right.kind):
         return _sum_with_number(level, node, left, right)
     if left.measures_the_same(right) and left.kind in (Kind.EVENTS, Kind.VALUE):
+        if not (level.at_points or (_is_aggregated(node.left) and _is_aggregated(node.right))):
+            raise RefusedQuery(f"`{node.operator}` drops the series that one side does not have; write sum(...) on both sides")
         return left.add(right) if node.operator == "+" else left.subtract(right)
     if level.at_points and left.kind is right.kind:
         filtered = left.is_filtered or right.is_filtered
         return replace(left, is_filtered=filtered, answers_alone=left.answers_alone and right.answers_alone)
     raise RefusedQuery(f"{left.kind} and {right.kind} are added that use other functions, windows or offsets")
+
+
+def _is_aggregated(node: Node) -> bool:
+    return any(isinstance(inner, Aggregation) for inner in walk(node))
 
 
 def _sum_with_number(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
@@ -118,7 +127,7 @@ def _sum_with_number(level: Level, node: Binary, left: Quantity, right: Quantity
     if complement and other.kind in (Kind.SHARE, Kind.FLAG, Kind.VALUE):
         if other.answers_alone:
             raise MadeUpNumber("1 minus a made-up zero is 1 where no series exists")
-        return replace(other, unit=("1 -", *other.unit))
+        return replace(other, unit=("1 -", *other.unit), chosen=_OPPOSITE_CHOICES[other.chosen])
     if level.at_points and not number.answers_alone and not other.answers_alone:
         return Quantity(Kind.VALUE, (node.operator, number.number, *other.unit), is_filtered=other.is_filtered)
     raise RefusedQuery("a number is added to a count, or taken from it")
@@ -139,7 +148,9 @@ def _product(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qua
             return replace(one, joins=one.joins | {operand})
     filtered = left.is_filtered or right.is_filtered
     if left.kind is right.kind is Kind.SHARE and not (left.answers_alone or right.answers_alone):
-        return Quantity(Kind.SHARE, ("product", *left.unit, *right.unit), is_filtered=filtered)
+        if "max" in (left.chosen, right.chosen):
+            raise RefusedQuery("a product of the best shares is not the share of all events; divide the sums")
+        return Quantity(Kind.SHARE, ("product", *left.unit, *right.unit), is_filtered=filtered, chosen="min")
     if level.at_points and not (left.answers_alone and right.answers_alone):
         return Quantity(Kind.VALUE, ("product", *left.unit, *right.unit), is_filtered=filtered)
     raise RefusedQuery("a product of two counts is not a count")
@@ -164,7 +175,8 @@ def _quotient(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qu
     if left.per_second != right.per_second:
         raise RefusedQuery("one side of the ratio is per second, and the other is not; write increase() in both")
     check_share(left, right, good_series=series_of(node.left), all_series=series_of(node.right))
-    return share
+    chosen = str(left.unit[0]) if left.unit[:1] in (("min",), ("max",)) else ""
+    return replace(share, chosen=chosen)
 
 
 def _mean_over_time(node: Binary) -> Call | None:

@@ -79,6 +79,7 @@ class Quantity:
     :param joins: other metrics that it is multiplied by
     :param alternatives: selectors on both sides of an ``or``, of which one is read where the other has no series
     :param conditions: what ``and`` and ``unless`` require, each with its operator
+    :param chosen: ``min`` or ``max`` if it is a share that is at most, or at least, that of all events; ``1 -`` exchanges them
     :param zero_if_missing: whether a 0 replaces a count without series (``or vector(0)``)
     :param answers_alone: whether this 0 is returned although no series exists at all
     """
@@ -94,6 +95,7 @@ class Quantity:
     joins: frozenset[object] = frozenset()
     alternatives: frozenset[Series] = frozenset()
     conditions: frozenset[object] = frozenset()
+    chosen: str = ""
     zero_if_missing: bool = False
     answers_alone: bool = False
     histogram: Quantity | None = None
@@ -176,6 +178,8 @@ def check_share(part: Quantity, whole: Quantity, *, good_series: Iterable[Series
         raise MadeUpNumber("`or` replaces all events by the good ones; write only all events of another name behind it")
     if part.zero_if_missing and not part.conditions <= whole.conditions:
         raise MadeUpNumber("a condition removes events, and the 0 behind `or` replaces them; write the condition in both queries")
+    if whole.zero_if_missing and not whole.conditions <= part.conditions:
+        raise MadeUpNumber("a condition removes events from the total, and the 0 behind `or` replaces them; remove the condition")
     if part.has_minimum:
         raise RefusedQuery("a filter removes small counts")
     if part.joins != whole.joins:

@@ -34,6 +34,8 @@ def check_selector(series: Series) -> None:
     """
     if series.has_alternatives:
         raise RefusedQuery("matchers that are joined by `or` are not supported")
+    if not series.name or any(label == "__name__" for label, _, _ in series.matchers):
+        raise RefusedQuery("a selector does not name one metric; write its name")
     if series.at:
         raise WrongWindow(f"@ {series.at} fixes the query to one time; remove it")
 
