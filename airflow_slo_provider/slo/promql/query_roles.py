@@ -164,8 +164,8 @@ def read_counts(good: str | None, bad: str | None, total: str, *, counter: bool,
     part, whole = found[role], found["total"]
     if part.has_minimum:
         raise RefusedQuery(f"{role}: a filter removes small counts")
-    if part.unit[:1] == ("min" if role == "bad" else "max",):
-        raise RefusedQuery(f"{role}: {part.unit[0]}() shows the best series; write sum()")
+    if part.unit[:1] in ((("min",),) if role == "bad" else (("max",), ("avg",))):
+        raise RefusedQuery(f"{role}: {part.unit[0]}() shows the best series, or leaves out those without events; write sum()")
     if role == "good" and part.kind is Kind.EVENTS and part.weights[1] < whole.weights[1]:
         part = replace(part, weights=(part.weights[0], whole.weights[1]))  # fewer good events are never a better ratio
     good_series = series_of(trees["good"]) if role == "good" else ()  # a total that falls back to the bad events is no pass

@@ -74,7 +74,8 @@ class Series:
 
     def includes(self, other: Series) -> bool:
         """Return whether it selects at least the series of the other selector: the same metric, and no further matcher."""
-        return self.name == other.name and set(self.matchers) <= set(other.matchers)
+        narrowing = {matcher for matcher in self.matchers if matcher[1:] not in (("=~", ".*"), ("=~", ".+"))}
+        return self.name == other.name and narrowing <= set(other.matchers)
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,11 @@ def is_readable(query: str) -> bool:
     except PromQLSyntaxError:
         return False
     return True
+
+
+def is_aggregated(node: Node) -> bool:
+    """Return whether an expression aggregates series anywhere."""
+    return any(isinstance(inner, Aggregation) for inner in walk(node))
 
 
 def walk(node: Node) -> Iterator[Node]:

@@ -230,3 +230,21 @@ def test_optional_series_are_those_that_a_zero_replaces(query: str, names: list[
 )
 def test_scalar_queries_are_known(query: str, scalar: bool) -> None:
     assert may_be_scalar(query) is scalar
+
+
+@pytest.mark.parametrize(
+    ("query", "failure"),
+    [
+        ("1 - max({bad} / {all})", False),
+        ("max({bad} / {all})", True),
+        ("min(1 - {bad} / {all})", False),
+        ("avg({bad} / {all})", True),
+        ("1 - avg({bad} / {all})", False),
+    ],
+)
+def test_share_of_the_worst_series_is_read_one_way_round(query: str, failure: bool) -> None:
+    """A quotient of single series has no value where there were no failures, and is therefore no smaller than their share."""
+    text = query.format(bad="increase(bad_total[{{.window}}])", all="increase(all_total[{{.window}}])")
+    assert not read_ratio(text, failure=failure).counts
+    with pytest.raises(RefusedQuery, match="best series"):
+        read_ratio(text, failure=not failure)

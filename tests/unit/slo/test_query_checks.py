@@ -51,7 +51,7 @@ def test_document_of_each_form_is_read_as_specified(queries: dict[str, str], kin
     [
         ("sum(rate(errors_total[5m]))", "no {{.window}} in 'sum(rate(errors_total[5m]))'; write it as the range, e.g. sum("),
         ("sum(rate(errors_total[{{.window}}])", "the query cannot be read: "),
-        ("avg(rate(errors_total[{{.window}}]))", "both sides must apply the same functions"),
+        ("avg(rate(errors_total[{{.window}}]))", "avg() shows the best series, or leaves out those without events"),
         ("errors_total + 1", "no {{.window}} in 'errors_total + 1'"),
     ],
 )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 
 from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery
 from airflow_slo_provider.slo.promql.reading.reading_level import Level
-from airflow_slo_provider.slo.promql.syntax_tree import Aggregation
+from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, is_aggregated, walk
 
 
 def read_aggregation(level: Level, node: Aggregation) -> Quantity:
@@ -54,10 +55,8 @@ def _sum_of_series(level: Level, inner: Quantity) -> Quantity:
 
 
 def _choice_of_series(level: Level, operator: str, node: Aggregation, inner: Quantity) -> Quantity:
-    if inner.kind is Kind.SHARE and operator != "avg":
-        if inner.chosen not in ("", operator):
-            raise RefusedQuery("min() and max() of shares are mixed; divide the sums")
-        inner = replace(inner, chosen=operator)
+    if inner.kind is Kind.SHARE:
+        inner = _choice_of_shares(operator, node, inner)
     if level.at_points and inner.kind in (Kind.INSTANT, Kind.FLAG, Kind.SHARE):
         return inner
     if inner.is_filtered:
@@ -66,3 +65,17 @@ def _choice_of_series(level: Level, operator: str, node: Aggregation, inner: Qua
         return inner
     unit = (operator, node.grouping, node.labels, inner.kind, inner.per_second, *inner.unit)
     return replace(inner, kind=Kind.VALUE, unit=unit)
+
+
+def _choice_of_shares(operator: str, node: Aggregation, inner: Quantity) -> Quantity:
+    """Determine whether an aggregation of shares is at most, or at least, the share of all events.
+
+    A quotient of single series leaves out the series without a numerator, whose share is 0: it is at least the share of all.
+    """
+    chosen = {inner.chosen, operator} - {"", "avg"}
+    if any(isinstance(part, Binary) and part.operator == "/" and not is_aggregated(part) for part in walk(node.inner)):
+        flips = list(takewhile(lambda word: word == "1 -", inner.unit))
+        chosen.add("min" if len(flips) % 2 else "max")
+    if len(chosen) > 1:
+        raise RefusedQuery(f"{operator}() of these shares leaves out series, or shows the best of them; divide the sums")
+    return replace(inner, chosen=next(iter(chosen), ""))

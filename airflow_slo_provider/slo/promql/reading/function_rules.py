@@ -6,7 +6,7 @@ import re
 
 from airflow_slo_provider.slo.promql.reading.quantities import ZERO, Kind, MadeUpNumber, Quantity, RefusedQuery, WrongWindow
 from airflow_slo_provider.slo.promql.reading.reading_level import Level, check_selector, recorded_operation
-from airflow_slo_provider.slo.promql.syntax_tree import WINDOW, Aggregation, Call, Node, Series, Subquery, walk
+from airflow_slo_provider.slo.promql.syntax_tree import WINDOW, Call, Node, Series, Subquery, is_aggregated
 
 #: Functions that return the growth of a counter or gauge over a range.
 _GROWTH = frozenset({"increase", "rate", "delta", "changes", "resets"})
@@ -112,13 +112,13 @@ def _points(level: Level, name: str, source: Subquery) -> Quantity:
     time = _time(level, source)
     inner = level.read_points(source.inner)
     # The points of one series are not added to those of each.
-    is_aggregated = any(isinstance(node, Aggregation) for node in walk(source.inner))
+    aggregated = is_aggregated(source.inner)
     if inner.kind is Kind.NUMBER:
         raise MadeUpNumber("the points of a number are there although no series exists")
     if name == "count_over_time":
         if inner.answers_alone:
             raise MadeUpNumber("a made-up zero is a point too: points are counted although no series exists")
-        unit = ("points", source.step, *time, is_aggregated)
+        unit = ("points", source.step, *time, aggregated)
         return Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions)
     if name == "avg_over_time" and inner.is_filtered:
         raise RefusedQuery(
@@ -127,7 +127,7 @@ def _points(level: Level, name: str, source: Subquery) -> Quantity:
         )
     if name == "sum_over_time" and (inner.kind is Kind.FLAG or inner.unit == ("series",)):
         extra = () if inner.kind is Kind.FLAG else ("series",)
-        unit = ("points", source.step, *time, is_aggregated, *extra)
+        unit = ("points", source.step, *time, aggregated, *extra)
         counted = Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions)
         return counted.with_zero_of(inner)
     # The values of a gauge may be shares; whether they are, the measurement shows.

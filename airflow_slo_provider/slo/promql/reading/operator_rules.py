@@ -8,7 +8,7 @@ from dataclasses import replace
 from airflow_slo_provider.slo.promql.absence import is_zero, same_shape
 from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery, check_share
 from airflow_slo_provider.slo.promql.reading.reading_level import Level
-from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, Call, Node, series_of, walk
+from airflow_slo_provider.slo.promql.syntax_tree import Binary, Call, is_aggregated, series_of
 
 _OPPOSITE_CHOICES = {"": "", "min": "max", "max": "min"}
 _MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
@@ -106,17 +106,13 @@ def _sum(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantit
     if Kind.NUMBER in (left.kind, right.kind):
         return _sum_with_number(level, node, left, right)
     if left.measures_the_same(right) and left.kind in (Kind.EVENTS, Kind.VALUE):
-        if not (level.at_points or (_is_aggregated(node.left) and _is_aggregated(node.right))):
+        if not (level.at_points or (is_aggregated(node.left) and is_aggregated(node.right))):
             raise RefusedQuery(f"`{node.operator}` drops the series that one side does not have; write sum(...) on both sides")
         return left.add(right) if node.operator == "+" else left.subtract(right)
     if level.at_points and left.kind is right.kind:
         filtered = left.is_filtered or right.is_filtered
         return replace(left, is_filtered=filtered, answers_alone=left.answers_alone and right.answers_alone)
     raise RefusedQuery(f"{left.kind} and {right.kind} are added that use other functions, windows or offsets")
-
-
-def _is_aggregated(node: Node) -> bool:
-    return any(isinstance(inner, Aggregation) for inner in walk(node))
 
 
 def _sum_with_number(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
@@ -175,7 +171,8 @@ def _quotient(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qu
     if left.per_second != right.per_second:
         raise RefusedQuery("one side of the ratio is per second, and the other is not; write increase() in both")
     check_share(left, right, good_series=series_of(node.left), all_series=series_of(node.right))
-    chosen = str(left.unit[0]) if left.unit[:1] in (("min",), ("max",)) else ""
+    # The average of fewer series than the other side has is too large.
+    chosen = {"min": "min", "max": "max", "avg": "max"}.get(str(left.unit[0]), "") if left.unit else ""
     return replace(share, chosen=chosen)
 
 
