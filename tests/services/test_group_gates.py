@@ -42,7 +42,14 @@ def openmetrics() -> Iterator[str]:
                 fails = version == "v2" and 240 < minute <= 270
                 bad = 50 if fails else 0
                 value += (bad if code == "500" else 100 - bad) if minute else 0
-                yield f'predictions_total{{model_version="{version}",code="{code}"}} {value} {start + minute * 60}\n'
+                labels = f'model_version="{version}",zone="eu",code="{code}"'
+                yield f"predictions_total{{{labels}}} {value} {start + minute * 60}\n"
+    yield "# HELP lost Predictions of a version that fails and vanishes, and of one that does not.\n# TYPE lost counter\n"
+    for version, last in (("v1", 600), ("v4", 270)):
+        for code in ("200", "500"):
+            for minute in range(last + 1):
+                value = minute if (code == "500") == (version == "v4") else 0
+                yield f'lost_total{{model_version="{version}",code="{code}"}} {value} {start + minute * 60}\n'
     yield "# EOF\n"
 
 
@@ -59,9 +66,9 @@ def ledger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LedgerFile:
     return ledger
 
 
-def documents(*, grouped: bool = True, annotations: str = "") -> str:
-    by, option = (" by (model_version) ", "airflow-slo/group-by: model_version") if grouped else ("", "")
-    count = f"sum{by}(increase(predictions_total%s[{{{{.window}}}}]))"
+def documents(*, labels: str = "model_version", metric: str = "predictions_total", annotations: str = "") -> str:
+    by, option = (f" by ({labels}) ", f"airflow-slo/group-by: {labels}") if labels else ("", "")
+    count = f"sum{by}(increase({metric}%s[{{{{.window}}}}]))"
     return (
         SERVICE
         + policy(SPEC)
@@ -162,16 +169,45 @@ def test_each_version_keeps_its_own_freeze(server: str, ledger_file: LedgerFile)
     assert {version: followed(each) for version, each in ran.items()} == {"v1": {"promote"}, "v2": {"hold"}}
 
 
-@pytest.mark.parametrize("grouped_first", [True, False])
-def test_new_or_removed_group_by_does_not_unfreeze(server: str, ledger_file: LedgerFile, grouped_first: bool) -> None:
-    strict = documents(grouped=not grouped_first).replace("0.95", "0.98")
-    first = documents(grouped=grouped_first).replace("0.95", "0.98" if not grouped_first else "0.95")
-    assert followed(run_gate(server, first, "first", at=AFTER_FAILURES)) == {"hold"}
-    # Of the whole window of both versions, too little is left to unfreeze, and enough not to freeze.
-    ran = run_gate(server, strict, "then", at=LATER + MINUTE, **({} if grouped_first else {"group": {"model_version": "v1"}}))
-    assert ran.xcoms["decision"]["outcome"] == "frozen" or not grouped_first, ran.log
-    if not grouped_first:
-        assert ran.xcoms["decision"]["outcome"] == "allowed", "v1 has its whole budget left, more than the exit level"
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("", "model_version"),
+        ("model_version", ""),
+        ("model_version", "model_version,zone"),
+        ("model_version,zone", "model_version"),
+        ("model_version", "zone"),
+    ],
+)
+def test_new_or_removed_label_does_not_unfreeze(server: str, ledger_file: LedgerFile, first: str, then: str) -> None:
+    """What is left then is too little to unfreeze, and enough not to freeze: of all versions together with another target."""
+    targets = ["0.99" if labels == "zone" else "0.98" if not labels else "0.95" for labels in (first, then)]
+    before, after = (
+        documents(labels=labels).replace("0.95", target) for labels, target in zip((first, then), targets, strict=True)
+    )
+    at = LATER + MINUTE
+    assert run_gate(server, before, "first", at=AFTER_FAILURES).xcoms["decision"]["outcome"] == "frozen"
+    ran = run_gate(server, after, "then", at=at)
+    frozen = {slo["name"]: slo["remaining"] for slo in ran.xcoms["decision"]["slos"]}
+    assert ran.xcoms["decision"]["outcome"] == "frozen", frozen
+
+
+def test_version_without_block_is_allowed_with_the_new_label(server: str, ledger_file: LedgerFile) -> None:
+    run_gate(server, documents(), "first", at=AFTER_FAILURES)
+    group = {"model_version": "v1", "zone": "eu"}
+    ran = run_gate(server, documents(labels="model_version,zone"), "then", at=LATER, group=group)
+    assert followed(ran) == {"promote"}
+
+
+@pytest.mark.parametrize(("annotations", "outcome"), [("", "frozen"), ("airflow-slo/expected-groups: v1", "allowed")])
+def test_frozen_version_that_vanishes_stays_frozen(server: str, ledger_file: LedgerFile, annotations: str, outcome: str) -> None:
+    """Its window has no events any more; only the list of expected versions says that it may be gone."""
+    text = documents(metric="lost_total", annotations=annotations).replace("4h", "1h")
+    text = text.replace("spec:\n\n  rules", "spec:\n  coolDown: 1d\n  rules")
+    assert run_gate(server, text, "first", at=AFTER_FAILURES).xcoms["decision"]["outcome"] == "frozen"
+    for hours in (2, 3):
+        ran = run_gate(server, text, f"after {hours}", at=AFTER_FAILURES + hours * HOUR)
+        assert ran.xcoms["decision"]["outcome"] == outcome
 
 
 def test_block_of_a_version_lasts_while_the_versions_cannot_be_found(server: str, ledger_file: LedgerFile) -> None:
@@ -207,6 +243,6 @@ def test_canary_example_promotes_version_that_keeps_its_slo(
 
 
 def test_group_of_slo_without_group_by_fails(server: str, ledger_file: LedgerFile) -> None:
-    ran = run_gate(server, documents(grouped=False), at=AFTER_FAILURES, group={"model_version": "v1"})
+    ran = run_gate(server, documents(labels=""), at=AFTER_FAILURES, group={"model_version": "v1"})
     assert ran.state == "failed"
     assert "is evaluated by no label, not by model_version" in str(ran.error)

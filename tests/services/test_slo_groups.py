@@ -268,3 +268,25 @@ slos:
 """
     reports = PrometheusEvaluator(load(document), prometheus_history).evaluate(END)
     assert {report.slo.group["service"] for report in reports} == set(GROUPS)
+
+
+def test_group_that_the_query_of_all_events_leaves_out_is_unknown(prometheus_history: str) -> None:
+    """A sum has no value where one side has no series, and a condition removes a value: neither is a group without events."""
+    count = 'sum by (service) (increase(http_requests_total{code="%s"}[{{.window}}]))'
+    one, other = count % "500", count % "200"
+    total = "sum by (service) (increase(http_requests_total[{{.window}}]))"
+    queries = {
+        "sum": RatioMetric(
+            good=MetricSource("Prometheus", None, one), total=MetricSource("Prometheus", None, f"{one} + {other}")
+        ),
+        "raw": RatioMetric(raw=MetricSource("Prometheus", None, f"{one} / {total}"), raw_type="success"),
+    }
+    for metric in queries.values():
+        for expected in ((), (("steady",),)):
+            reports = evaluate(prometheus_history, replace(slo(expected_groups=expected), indicator=Indicator("api", metric)))
+            found = {report.slo.group["service"]: (report.status, report.retired) for report in reports}
+            assert found["flawless"] == (Status.NO_DATA, False)
+    removed = f'{total} and on (service) (count by (service) (http_requests_total{{service!="steady"}}))'
+    metric = RatioMetric(bad=MetricSource("Prometheus", None, one), total=MetricSource("Prometheus", None, removed))
+    reports = evaluate(prometheus_history, replace(slo(), indicator=Indicator("api", metric)))
+    assert {report.slo.group["service"]: report.status for report in reports}["steady"] is Status.NO_DATA

@@ -42,7 +42,9 @@ from airflow_slo_provider.indicators.prometheus.series.series_groups import grou
 from airflow_slo_provider.indicators.request_errors import result_or_error, unwrap
 from airflow_slo_provider.indicators.span_slices import slice_count
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
+from airflow_slo_provider.slo.promql.event_queries import event_queries
 from airflow_slo_provider.slo.promql.selectors import Count
+from airflow_slo_provider.slo.promql.window_ranges import fill_window
 
 _Result = TypeVar("_Result")
 
@@ -135,8 +137,14 @@ class PrometheusSource:
 
         def answer(outcome: PlannedRequest | MeasurementError) -> list[Mapping[str, str]]:
             request = unwrap(outcome)
-            ((role, query),) = request.queries.items()
-            return groups_with_events(unwrap(replies[request.group][query]), labels, query, is_ratio=role == "raw")
+            found: dict[tuple[str, ...], Mapping[str, str]] = {}
+            for role, query in request.queries.items():
+                rows = unwrap(replies[request.group][query])
+                for group in groups_with_events(rows, labels, query, is_ratio=role == "raw"):
+                    # A selector without the labels is that of another metric, e.g. of all groups together.
+                    if role in ("raw", "total") or any(group.values()):
+                        found[tuple(group.values())] = group
+            return list(found.values())
 
         return [result_or_error(answer, outcome) for outcome in planned]
 
@@ -148,11 +156,14 @@ class PrometheusSource:
         return PlannedRequest(request, (times, window), write_queries(request, window, source=self.client.url))
 
     def _plan_leading(self, request: MeasureRequest, labels: Sequence[str]) -> PlannedRequest:
-        """Plan only the query of all events, or of the raw ratio."""
-        check_labels(request.indicator.metric, labels, self.client.url)
+        """Plan the query of all events, or of the raw ratio, and a query for each selector."""
+        metric = request.indicator.metric
+        check_labels(metric, labels, self.client.url)
         planned = self._plan(request)
-        role = "raw" if "raw" in planned.queries else "total"
-        return replace(planned, queries={role: planned.queries[role]})
+        role, window = "raw" if "raw" in planned.queries else "total", timedelta(milliseconds=planned.group[1])
+        # A condition may remove a group, and a group without good events may have no total.
+        events = {text: Query(fill_window(text, window)) for text in event_queries(metric, labels)}
+        return replace(planned, queries={role: planned.queries[role], **events})
 
     def _client(self, requests: Sequence[MeasureRequest]) -> Client:
         deadline = deadline_of(requests)

@@ -146,7 +146,11 @@ def evaluate(
     with sources(ledger) as source:
         monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
         evaluation = monitor.prepare(at, select, group=group)
-        previous = PreviousDecisions(ledger, evaluation.at, about_now, exclude_key).states(evaluation.slos)
+        decisions = PreviousDecisions(ledger, evaluation.at, about_now, exclude_key)
+        if not group:
+            vanished = decisions.blocked_groups(evaluation.slos, lambda slo: catalog.policy_of(slo).cool_down)
+            evaluation = replace(evaluation, slos=(*evaluation.slos, *vanished))
+        previous = decisions.states(evaluation.slos)
         held = [name for name, state in previous.items() if state.holding]
         reports = monitor.measure(evaluation, covering=held)
     return decide(reports, catalog, previous=previous)

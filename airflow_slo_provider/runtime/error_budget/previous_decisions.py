@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core import strict_json
-from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.core.slo_key import SLOKey, labels_text
 from airflow_slo_provider.ledger.queries import slos as slo_queries
 from airflow_slo_provider.ledger.records import BACKFILL
 from airflow_slo_provider.slo.budget.ledger_records import policy_state
@@ -61,6 +61,11 @@ def _newest_of(states: Collection[_PastState]) -> _PastState | None:
     return reduce(lambda newest, state: state if state.outranks(newest) else newest, states) if states else None
 
 
+def _has_other_labels(group: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    common = set(group) & set(wanted)
+    return set(group) != set(wanted) and all(group[label] == wanted[label] for label in common)
+
+
 @dataclass(frozen=True)
 class PreviousDecisions:
     """Find the state that the last decision about each objective left.
@@ -101,6 +106,28 @@ class PreviousDecisions:
             found.update({SLOKey(slo.service, name): kept.state for name, kept in {**own, **inherited}.items()})
         return found
 
+    def blocked_groups(self, slos: Sequence[SLO], cool_down: Callable[[SLO], timedelta]) -> list[SLO]:
+        """Return groups that are blocked and have no events any more: a block must not end because its group vanished.
+
+        A block counts for its cool-down, and for at least one window of the SLO, from its start. Where an SLO names the groups
+        that must exist, others may vanish.
+
+        :param slos: the SLOs to evaluate, by group
+        :param cool_down: returns the cool-down of an SLO's policy
+        """
+        evaluated = {(slo.key, labels_text(slo.group)) for slo in slos}
+        bases = {slo.key: replace(slo, group={}) for slo in slos if slo.group and not slo.options.expected_groups}
+        found = []
+        for base in bases.values():
+            length = max(nominal_length(base.window), cool_down(base))
+            for group in self._recorded_groups(base):
+                if (base.key, labels_text(group.group)) in evaluated or set(group.group) != set(base.options.group_by):
+                    continue
+                starts = [kept.state.blocked_since for kept in self._states_of_objectives(group).values() if kept.blocks]
+                if any(start is not None and self.at < start + length for start in starts):
+                    found.append(replace(group, group={label: group.group[label] for label in base.options.group_by}))
+        return found
+
     def _inherited(self, slo: SLO) -> dict[str, _PastState]:
         """Return the blocks of the unnamed environment, if this one has a name: naming an environment must not lift a freeze.
 
@@ -128,9 +155,17 @@ class PreviousDecisions:
         return self._states_of_groups(slo, own) if slo.options.group_by or not own else own
 
     def _states_of_whole(self, slo: SLO) -> dict[str, _PastState]:
-        """Return for a group without own decisions the states of the SLO as a whole: its block blocks each group."""
-        whole = self._states_of_objectives(replace(slo, group={}))
-        return {f"{name}{slo.group_text}": replace(kept, state=replace(kept.state, holding=())) for name, kept in whole.items()}
+        """Return for a group without own decisions those of the SLO before it was evaluated by these labels.
+
+        A block of the SLO as a whole blocks each group, and one of a group of other labels each group with the same values of
+        the labels that both have: adding, removing or renaming a label does not lift it.
+        """
+        base = replace(slo, group={})
+        whole = {f"{name}{slo.group_text}": kept for name, kept in self._states_of_objectives(base).items()}
+        others = [group for group in self._recorded_groups(base) if _has_other_labels(group.group, slo.group)]
+        states = [kept for group in others for kept in self._states_of_objectives(group).values()]
+        block = _newest_of([kept for kept in (*whole.values(), *states) if kept.blocks])
+        return whole if block is None else {name: block for name, _ in slo.parts()}
 
     def _states_of_groups(self, slo: SLO, own: dict[str, _PastState]) -> dict[str, _PastState]:
         """Return the states of an SLO as a whole; a block of one of its groups, within one window of the SLO, blocks it."""

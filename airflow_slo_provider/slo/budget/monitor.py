@@ -158,7 +158,9 @@ class SLOMonitor:
         measured = self._sources.measure(plans)
         reports |= {plan.key: create_report(plan, measured[plan.key]) for plan in plans}
         self._add_coverage(plans, reports, covering)
-        return worst_first(mark_retired(reports[key], requested=evaluation.requested) for key in objectives)
+        had_events = {plan.key for plan in plans if not isinstance(measured[plan.key].whole, MeasurementError)}
+        may_vanish = set[SLOKey]() if evaluation.requested else had_events
+        return worst_first(mark_retired(reports[key]) if key in may_vanish else reports[key] for key in objectives)
 
     def _find_groups(self, slos: Sequence[SLO], at: datetime, deadline: Deadline) -> dict[SLOKey, Groups | MeasurementError]:
         """Return the groups of each objective that have events in its window, or the error of asking for them."""

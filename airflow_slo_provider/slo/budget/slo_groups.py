@@ -72,17 +72,16 @@ def divide(slo: SLO, found: Iterable[Sequence[Mapping[str, str]] | MeasurementEr
     return [replace(slo, group=each) for each in groups]
 
 
-def mark_retired(report: SLOReport, *, requested: bool) -> SLOReport:
+def mark_retired(report: SLOReport) -> SLOReport:
     """Mark the report of a group that has vanished and need not exist.
 
     That is a group without data that is not one of the expected groups. Without expected groups every group must exist: one
     whose service is down cannot be told from one that was retired.
 
-    :param report: the report
-    :param requested: whether the caller asked for this group by its values
+    :param report: the report of a group that was measured over the whole window, and that the caller did not ask for
     """
     expected = report.slo.options.expected_groups
-    if requested or not expected or not report.slo.group or tuple(report.slo.group.values()) in expected:
+    if not expected or not report.slo.group or tuple(report.slo.group.values()) in expected:
         return report
     if report.status is not Status.NO_DATA or report.error is None or report.error.reason not in _VANISHED:
         return report

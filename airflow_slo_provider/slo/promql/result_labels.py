@@ -68,6 +68,13 @@ def dividing_labels(query: str) -> frozenset[str] | None:
     return frozenset(label for label in labels if len({values.get(label) for values in fixed}) != 1 or not fixed[0].get(label))
 
 
+def _labels(query: str) -> frozenset[str] | None:
+    try:
+        return result_labels(parse(query))
+    except PromQLSyntaxError:
+        return None
+
+
 def common_labels(metric: RatioMetric | ThresholdMetric) -> tuple[str, ...]:
     """Return the labels by which all queries of an indicator are divided, sorted; empty if they differ or are not known.
 
@@ -87,7 +94,7 @@ def check_grouping(metric: RatioMetric | ThresholdMetric, labels: Sequence[str])
     roles = metric.by_role if isinstance(metric, RatioMetric) else {"query": metric.source}
     for role, source in roles.items():
         found = dividing_labels(source.query)
-        if found is not None and found != set(labels):
+        if found is not None and not found <= set(labels) <= (_labels(source.query) or set()):
             shown = f"is divided by {', '.join(sorted(found))}" if found else "has one series"
             by = ", ".join(labels)
             raise WrongGrouping(f"{role}: the result {shown}, and the SLO is evaluated by {by}; write sum by ({by}) (...)")
