@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from airflow_slo_provider.core.exact_numbers import percent
-from airflow_slo_provider.core.slo_key import group_text
-from airflow_slo_provider.exceptions import Fault, InvalidMeasurement, MeasurementError, NoData, QueryError
+from airflow_slo_provider.exceptions import Fault, InvalidMeasurement, MeasurementError, NoData
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.slo_groups import divide
 from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.model import SLO, Indicator, MetricSource, Objective, RatioMetric
@@ -107,20 +107,21 @@ class _Checker:
                     self.report.errors.append(_fault(slo, query, f"{message}; check its name and labels"))
 
     def _measure_groups(self, name: str, request: MeasureRequest, slo: SLO) -> Measurement | MeasurementError:
-        """Ask for the groups of an SLO that is evaluated by labels, and measure one of them."""
+        """Ask for the groups of an SLO that is evaluated by labels, and measure each of them, as a gate does."""
         labels = slo.options.group_by
         (found,) = self.source.groups([request], labels)
-        if isinstance(found, MeasurementError):
-            if not _is_in_document(found):
-                raise found
-            return found
-        most = slo.options.max_groups
-        self.report.lines.append(f"{name}: {len(found)} values of {', '.join(labels)} have events")
-        if len(found) > most:
-            return QueryError(f"{len(found)} values of {', '.join(labels)} are more than the {most} of max-groups")
-        if not found:
-            return NoData(f"no value of {', '.join(labels)} has events in the window", reason="no_events")
-        return self._measure(f"{name}{group_text(found[0])}", replace(request, group=found[0]))
+        if isinstance(found, MeasurementError) and not _is_in_document(found):
+            raise found
+        try:
+            groups = divide(slo, [found], {})
+        except MeasurementError as error:
+            return error
+        self.report.lines.append(f"{name}: {len(groups)} values of {', '.join(labels)}")
+        results = [self._measure(f"{name}{each.group_text}", replace(request, group=each.group)) for each in groups]
+        for each, result in zip(groups, results, strict=True):
+            if isinstance(result, MeasurementError):
+                return NoData(f"{each.group_text[1:-1]}: {result.message}", reason="group")
+        return results[0]
 
     def _measure(self, name: str, request: MeasureRequest) -> Measurement | MeasurementError:
         began = time.monotonic()

@@ -132,11 +132,15 @@ def test_fault_of_the_server_is_raised(mode: str) -> None:
         client.close()
 
 
-def test_groups_are_counted_and_one_of_them_is_measured(source: PrometheusSource) -> None:
+def test_each_group_is_measured(source: PrometheusSource) -> None:
     good = TOTAL.replace("sum", "sum by (code) ").replace("total[", 'total{code!="404"}[')
     text = ratio_document({"good": good, "total": TOTAL.replace("sum", "sum by (code) ")})
     text = text.replace("metadata:", "metadata:\n  annotations: {airflow-slo/group-by: code}", 1)
     report = check(source, text)
     assert report.errors == []
-    assert re.fullmatch(r"checkout: \d values of code have events", report.lines[0])
-    assert re.match(r'checkout\{code="\d+"\}: measured over 1h in', report.lines[1])
+    count = re.fullmatch(r"checkout: (\d) values of code", report.lines[0])
+    assert count
+    measured = [re.match(r'checkout\{code="\d+"\}: measured over 1h in', line) for line in report.lines[1:]]
+    assert sum(map(bool, measured)) == int(count[1]) > 1
+    (error,) = check(source, text.replace("code}", 'code, airflow-slo/expected-groups: "200, 299"}')).errors
+    assert 'code="299": the query for the total returns nothing' in error.message

@@ -5,6 +5,7 @@ Validation, gates, freshness sensors and alerting rules all use this reading.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ from airflow_slo_provider.slo.promql.reading.quantities import (
     RefusedQuery,
     UndeclaredCounter,
     UnreadableQuery,
+    WrongWindow,
     check_share,
 )
 from airflow_slo_provider.slo.promql.reading.quantity_reader import read_quantity
@@ -37,6 +39,8 @@ from airflow_slo_provider.slo.promql.syntax_tree import (
 )
 from airflow_slo_provider.slo.promql.text import COUNTER_NAME, has_window, shorten
 
+#: The window alone between brackets, or as the range of a subquery.
+_RANGE = re.compile(r"\[\s*\{\{-?\s*\.window\s*-?\}\}\s*(?=[\]:])")
 _EXAMPLE = "sum(increase(requests_total[{{.window}}]))"
 _DECLARE = (
     "correct it, or, if the server accepts it (e.g. MetricsQL) and it counts events, declare that with the annotation "
@@ -187,6 +191,8 @@ def _read_declared(given: Mapping[str, str], *, counter: bool) -> Reading:
         except UnreadableQuery:
             if not has_window(text):
                 raise _missing_window(text, name) from None
+            if has_window(_RANGE.sub("", text)):
+                raise WrongWindow(f"{name}: {{{{.window}}}} must stand alone as the range, e.g. {_EXAMPLE}") from None
             queries[name] = QueryReading(text)
             continue
         if quantity.per_second:

@@ -99,7 +99,7 @@ def test_refusal_has_a_reason(bad: str, reason: str) -> None:
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("bad", ["sum(increase_pure(x_total[{{.window}}]))", "sum(increase(x_total[{{.window}}+5m]))"])
+@pytest.mark.parametrize("bad", ["sum(increase_pure(x_total[{{.window}}]))", "sum(increase(x_total[{{.window}}])) default 0"])
 def test_declared_counts_are_accepted_only_if_they_cannot_be_read(bad: str) -> None:
     found = read_counts(None, bad, ALL, counter=True, declared=True)
     assert found.counts and found.declared
@@ -248,3 +248,9 @@ def test_share_of_the_worst_series_is_read_one_way_round(query: str, failure: bo
     assert not read_ratio(text, failure=failure).counts
     with pytest.raises(RefusedQuery, match="best series"):
         read_ratio(text, failure=not failure)
+
+
+@pytest.mark.parametrize("window", ["[1{{.window}}]", "[1d{{.window}}]", "[{{.window}}5m]", "[5m] + {{.window}}"])
+def test_window_of_declared_counts_stands_alone(window: str) -> None:
+    with pytest.raises(RefusedQuery, match="must stand alone as the range"):
+        read_counts(None, f"sum(increase(x_total{W}))", f"sum(increase_pure(y_total{window}))", counter=True, declared=True)
