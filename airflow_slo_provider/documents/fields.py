@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -17,6 +20,8 @@ from airflow_slo_provider.exceptions import Fault
 _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200
 #: Limits of the spelling suggestions, beyond which they are too slow; there are about 600 time zones.
 _MAX_KNOWN, _MAX_WORD = 700, 100
+#: Number of known names that a word is compared with letter by letter.
+_COMPARED = 40
 #: Similarity from which a name is suggested, see ``difflib.get_close_matches``.
 _SIMILAR = 0.6
 _MAX_MESSAGE, _MAX_LABEL = 600, 150
@@ -73,13 +78,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(by_lower) > _MAX_KNOWN or len(word) > _MAX_WORD:
         return ""
     lower = word.lower()
-    letters = set(lower)
-    # Letters of the word that a name does not have cannot match: this leaves out most names, ten times faster than difflib.
-    possible = [
-        name for name in by_lower if 2 * (len(lower) - len(letters.difference(name))) >= _SIMILAR * (len(lower) + len(name))
-    ]
-    close = difflib.get_close_matches(lower, possible, n=1, cutoff=_SIMILAR)
+    # difflib compares two names in up to 0.1 ms, so it gets only those that share the most pairs of letters.
+    pairs = _letter_pairs(lower)
+    likely = heapq.nlargest(_COMPARED, by_lower, key=lambda name: _pairs_shared(pairs, name))
+    close = difflib.get_close_matches(lower, likely, n=1, cutoff=_SIMILAR)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+@lru_cache(maxsize=4 * _MAX_KNOWN)
+def _letter_pairs(name: str) -> frozenset[str]:
+    ends = f"^{name}$"
+    return frozenset(map("".join, pairwise(ends)))
+
+
+def _pairs_shared(pairs: frozenset[str], name: str) -> float:
+    others = _letter_pairs(name)
+    return len(pairs & others) / (len(pairs) + len(others))
 
 
 class Fields:

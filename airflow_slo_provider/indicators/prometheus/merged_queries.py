@@ -6,10 +6,12 @@ read from the series of that one; members that fix the same label to different v
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
+from operator import itemgetter
 from typing import TypeVar
 
 from airflow_slo_provider.exceptions import QueryError
@@ -107,15 +109,18 @@ def merge_counts(counts: Iterable[Count], window: int) -> list[tuple[MergedQuery
 
 def _merge_metric(counts: list[Count], window: int) -> list[tuple[MergedQuery, list[Count]]]:
     families: dict[Count, list[Count]] = {}
-    wholes: dict[Count, frozenset[Matcher]] = {}
+    # Each family under its rarest matcher: a count is compared only with families that share one of its matchers.
+    wholes: dict[Matcher | None, list[tuple[int, Count, frozenset[Matcher]]]] = defaultdict(list)
+    uses = Counter(matcher for count in counts for matcher in set(count.selector.matchers))
     for count in sorted(counts, key=lambda item: len(item.selector.matchers)):
         own = frozenset(count.selector.matchers)
-        for head, matchers in wholes.items():
+        for _, head, matchers in sorted(chain.from_iterable(wholes[key] for key in (None, *own)), key=itemgetter(0)):
             if matchers <= own and len(_free_labels([*families[head], count], matchers)) < _LABELS:
                 families[head].append(count)
                 break
         else:
-            families[count], wholes[count] = [count], own
+            families[count] = [count]
+            wholes[min(own, key=uses.__getitem__, default=None)].append((len(families), count, own))
     merged = []
     for pivot, heads in _alternations(list(families)):
         for chunk in _chunks(heads, pivot):

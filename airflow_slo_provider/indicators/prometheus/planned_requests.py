@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
@@ -31,7 +32,7 @@ class PlannedRequest:
     group: Batch
     queries: dict[str, Query]
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The queries and their time."""
         return format_queries(self.queries, self.request.end)

@@ -6,7 +6,7 @@ A wrong query makes the whole batch fail; its members are then sent one by one, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -44,7 +44,7 @@ class Query:
     """
 
     text: str
-    count: Count | None = None
+    count: Count | None = field(default=None, hash=False)  # the text tells queries apart, and is hashed once
 
 
 Replies = dict[Query, Rows | QueryError]

@@ -75,7 +75,7 @@ class PrometheusSource:
         def compute(planned: PlannedRequest, replies: Replies) -> Measurement:
             series = planned.series(replies)
             values = {role: None if not points else next(iter(points.values())) for role, points in series.items()}
-            return compute_measurement(planned.request, values, format_queries(planned.queries, planned.request.end))
+            return compute_measurement(planned.request, values, planned.text)
 
         def answer(requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
             return self._answer(requests, self._plan, compute)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 
 from airflow_slo_provider.core.exact_numbers import Number, exact
 from airflow_slo_provider.documents.durations import Duration, as_duration, format_seconds
@@ -262,8 +263,18 @@ def burn_rates_of(slo: SLO, objective: Objective) -> BurnRatePlan:
     :param slo: the SLO
     :param objective: one of its objectives
     """
-    length = nominal_length(slo.window)
-    return plan_burn_rates(length, target=objective.target, width=slice_width(slo, objective))
+    return default_burn_rates(nominal_length(slo.window), objective.target, slice_width(slo, objective))
+
+
+@lru_cache(maxsize=256)  # a catalog has few different windows and targets
+def default_burn_rates(length: timedelta, target: Fraction, width: timedelta | None = None) -> BurnRatePlan:
+    """Compute the rules of the default alerts, see :func:`plan_burn_rates`.
+
+    :param length: length of the SLO's window
+    :param target: its target
+    :param width: width of its time slices, if it has any
+    """
+    return plan_burn_rates(length, target=target, width=width)
 
 
 def time_to_exhaustion(remaining: Number, burn_rate: Number, window: str | timedelta | Duration) -> timedelta | None:

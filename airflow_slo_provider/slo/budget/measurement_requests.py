@@ -13,7 +13,7 @@ from typing import TypeVar
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo.budget.deadline import Deadline
-from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, burn_rate_rules, burn_rates_of
+from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, burn_rates_of, default_burn_rates
 from airflow_slo_provider.slo.budget.indicator_source import (
     GroupedSource,
     IndicatorSource,
@@ -128,7 +128,7 @@ def plan_measurements(
     length = nominal_length(slo.window)
     burn = burn_rates_of(slo, objective).rules
     # The report shows also the windows whose rules are dropped because of the time slices, which contain their burn rates.
-    shown = burn_rate_rules(length, target=objective.target)
+    shown = default_burn_rates(length, objective.target).rules
     current = [CURRENT] if length > CURRENT else []  # also if no alert rule uses it, as with a target of 90 %
     policy_windows = (rule.window.timedelta for rule in policy.rules if rule.window is not None)
     windows = sorted({*current, *chain.from_iterable((rule.short, rule.long) for rule in shown), *policy_windows})
