@@ -96,7 +96,8 @@ with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         validate(Namespace(path=paths, against=None, sloth_period=None))
     elif work == "rules":
         from airflow_slo_provider.cli.commands import rules
-        rules(Namespace(path=paths[1:], output_file=paths[0], select=None, interval=None, label=None, grafana=None, sloth_period=None))
+        options = dict(select=None, interval=None, label=None, grafana=None, sloth_period=None)
+        rules(Namespace(path=paths[1:], output_file=paths[0], **options))
     else:
         import glob, yaml
         files = [file for path in paths[1:] for file in glob.glob(path + "/*.yaml")]
