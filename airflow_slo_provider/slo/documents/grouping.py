@@ -25,14 +25,23 @@ def read_group_by(text: str) -> tuple[str, ...]:
     :raises ValueError: for what is not a label, for a label with a meaning of its own, and for a label that is named twice
     """
     labels = tuple(part.strip() for part in text.split(","))
+    check_group_labels(labels)
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"{text!r} names a label twice")
+    return labels
+
+
+def check_group_labels(labels: tuple[str, ...]) -> None:
+    """Refuse labels that cannot divide an SLO.
+
+    :param labels: the labels
+    :raises ValueError: for what is not a label, and for a label with a meaning of its own
+    """
     for label in labels:
         if _LABEL.fullmatch(label) is None:
             raise ValueError(f"{label!r} is not the name of a label; write e.g. model_version, or several separated by commas")
         if label in _RESERVED or label.startswith(("__", "slo")):
             raise ValueError(f"{label} has a meaning of its own and cannot divide an SLO")
-    if len(set(labels)) < len(labels):
-        raise ValueError(f"{text!r} names a label twice")
-    return labels
 
 
 def read_dimensions(spec: Fields, options: Options) -> Options:

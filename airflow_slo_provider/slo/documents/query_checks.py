@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from airflow_slo_provider.documents.fields import DocumentScope, Findings
+from airflow_slo_provider.documents.fields import DocumentScope, Fields, Findings
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.slo.documents.grouping import check_group_labels
 from airflow_slo_provider.slo.documents.metadata import PREFIX, Metadata, locate
 from airflow_slo_provider.slo.ledger_metric import find_ledger_problem
 from airflow_slo_provider.slo.model import SLO, Indicator, Location, MetricSource, RatioMetric, ThresholdMetric
+from airflow_slo_provider.slo.promql.additive_counts import why_not_additive
 from airflow_slo_provider.slo.promql.query_roles import counts_are_declared, find_refusals, refuse_made_up
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery, UnreadableQuery, WrongGrouping
 from airflow_slo_provider.slo.promql.result_labels import check_grouping, common_labels
@@ -17,6 +20,7 @@ from airflow_slo_provider.sql.statement import read_statement
 
 COUNTS = PREFIX + "counts"
 GROUP_BY = PREFIX + "group-by"
+SPLIT_WINDOW = PREFIX + "split-window"
 
 
 class QueryChecker:
@@ -42,6 +46,8 @@ class QueryChecker:
         for indicator in _indicators(slo):
             self._used.add(indicator.metric.sources[0].location)
             self._check_labels(indicator, slo)
+            if slo.options.split_window is not None and metadata.source is not None:
+                _check_split(indicator, slo.name, metadata.source)
             declared = self._check(indicator, slo.location)
             if slo.options.counts is not None and metadata.source is not None:
                 place = locate(metadata.source, COUNTS)
@@ -96,10 +102,13 @@ class QueryChecker:
                 self._report(metric.sources[0], slo.location, f"{message} to evaluate each of them", is_error=False)
             return
         try:
+            check_group_labels(labels)
             check_grouping(metric, labels)
         except WrongGrouping as error:
             source, message = _locate_refusal(metric, error)
             self._report(source, slo.location, message)
+        except ValueError as error:  # of a query's labels, or of another tool's field: those of annotations are checked before
+            self._report(metric.sources[0], slo.location, str(error))
 
     def _report(self, source: MetricSource, place: Location, message: str, *, is_error: bool = True) -> None:
         place = source.location if source.location.line else place
@@ -111,6 +120,18 @@ def _indicators(slo: SLO) -> Iterator[Indicator]:
     for indicator in (slo.indicator, *(objective.indicator for objective in slo.objectives)):
         if indicator is not None:
             yield indicator
+
+
+def _check_split(indicator: Indicator, name: str, annotations: Fields) -> None:
+    """Record an error where a window cannot be measured in parts."""
+    problem = ""
+    if indicator.source_type != "Prometheus":
+        problem = f"data of type {indicator.source_type} is always measured at once"
+    else:
+        with contextlib.suppress(RefusedQuery):  # which is an error of the query
+            problem = why_not_additive(indicator.metric)
+    if problem:
+        annotations.error(SPLIT_WINDOW, f"the window of {name} cannot be split into parts: {problem}")
 
 
 def _declare(indicator: Indicator | None) -> Indicator | None:

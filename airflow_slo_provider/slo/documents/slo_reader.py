@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable
 from datetime import datetime
 from fractions import Fraction
 
@@ -15,10 +13,8 @@ from airflow_slo_provider.slo.budget.error_budgets import budget_share
 from airflow_slo_provider.slo.documents.alert_reader import read_alert_policies
 from airflow_slo_provider.slo.documents.grouping import read_dimensions
 from airflow_slo_provider.slo.documents.indicator_reader import Library, read_indicator, valid
-from airflow_slo_provider.slo.documents.metadata import PREFIX, Metadata, read_options
+from airflow_slo_provider.slo.documents.metadata import Metadata, read_options
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Location, Objective, ThresholdMetric, TimeWindow
-from airflow_slo_provider.slo.promql.additive_counts import why_not_additive
-from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 
 _OPS = ("lte", "gte", "lt", "gt")
 _START = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
@@ -43,8 +39,6 @@ def read_slo(document: Fields, metadata: Metadata, library: Library) -> SLO | No
     )
     policies = read_alert_policies(spec, library)
     options = read_dimensions(spec, read_options(metadata, method, window))
-    if options.split_window is not None and metadata.source is not None:
-        _check_split(metadata.source, (indicator, *(objective.indicator for objective in objectives)))
     spec.close()
     if metadata.name is None or service is None or window is None or method is None or not objectives:
         return None
@@ -52,19 +46,6 @@ def read_slo(document: Fields, metadata: Metadata, library: Library) -> SLO | No
         metadata.name, service, indicator, window, method, objectives, metadata.display_name, description, policies,
         metadata.labels, metadata.annotations, options, Location(spec.scope.file, document.mapping.line),
     )  # fmt: skip
-
-
-def _check_split(annotations: Fields, indicators: Iterable[Indicator | None]) -> None:
-    """Record an error where a window cannot be measured in parts."""
-    for indicator in indicators:
-        problem = ""
-        if indicator is not None and indicator.source_type != "Prometheus":
-            problem = f"data of type {indicator.source_type} is always measured at once"
-        elif indicator is not None:
-            with contextlib.suppress(RefusedQuery):  # which is an error of the query
-                problem = why_not_additive(indicator.metric)
-        if problem:
-            annotations.error(f"{PREFIX}split-window", f"the window cannot be split into parts: {problem}")
 
 
 def read_target_share(fields: Fields, key: str, written: Fraction, *, percent: bool = False) -> Fraction | None:

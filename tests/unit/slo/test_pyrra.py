@@ -119,6 +119,12 @@ def test_grouping_becomes_an_option_unless_an_annotation_names_labels() -> None:
     assert pyrra.with_groups(Options(), ("handler",)) == replace(Options(), group_by=("handler",))
 
 
+@pytest.mark.parametrize("label", ["severity", "slo", "le"])
+def test_labels_that_the_rules_use_cannot_group(label: str) -> None:
+    (fault,) = faults(f"{TEXT}      grouping: [{label}]\n")
+    assert f"{label} has a meaning of its own and cannot divide an SLO" in fault
+
+
 @pytest.mark.parametrize(
     ("metadata", "service"),
     [

@@ -23,6 +23,22 @@ spec:
   budgetingMethod: {method}
   objectives: [{{target: 0.99{slices}}}]
 """
+SLOTH = """
+apiVersion: sloth.slok.dev/v1
+kind: PrometheusServiceLevel
+metadata: {{name: shop, annotations: {{airflow-slo/split-window: 1d}}}}
+spec:
+  service: shop
+  slos:
+    - name: first
+      objective: 99
+      alerting: {{pageAlert: {{disable: true}}, ticketAlert: {{disable: true}}}}
+      sli: {{events: {{errorQuery: "sum(rate(e[{{{{.window}}}}]))", totalQuery: "sum(rate(a[{{{{.window}}}}]))"}}}}
+    - name: second
+      objective: 99
+      alerting: {{pageAlert: {{disable: true}}, ticketAlert: {{disable: true}}}}
+      sli: {{events: {{errorQuery: '{query}', totalQuery: "sum(rate(a[{{{{.window}}}}]))"}}}}
+"""
 
 
 def source(query: str, kind: str = "Prometheus") -> str:
@@ -50,11 +66,11 @@ def test_split_window_of_counts_is_read_and_holds_for_gates_only() -> None:
     [
         (
             document("sum(increase(e[{{.window}}]))", "sum(increase(a[{{.window}}])) > 5"),
-            "the window cannot be split into parts: total: the filter removes small counts",
+            "the window of checkout cannot be split into parts: total: the filter removes small counts",
         ),
         (
             document("sum(increase(a[{{.window}}])) - sum(increase(g[{{.window}}]))", "sum(increase(a[{{.window}}]))"),
-            "the window cannot be split into parts: bad: it reads several selectors",
+            "the window of checkout cannot be split into parts: bad: it reads several selectors",
         ),
         (document("golden", "golden", kind="Ledger"), "data of type Ledger is always measured at once"),
         (
@@ -65,3 +81,9 @@ def test_split_window_of_counts_is_read_and_holds_for_gates_only() -> None:
 )
 def test_split_window_that_cannot_be_is_an_error(text: str, reason: str) -> None:
     assert [fault for fault in faults(text) if "airflow-slo/split-window" in fault and reason in fault], faults(text)
+
+
+def test_documents_of_other_tools_are_checked_too() -> None:
+    text = SLOTH.format(query='sum(increase(a{code="1"}[{{.window}}])) + sum(increase(b[{{.window}}]))')
+    (fault,) = faults(text)
+    assert "metadata.annotations.airflow-slo/split-window: the window of second cannot be split into parts: bad: it reads" in fault
