@@ -31,7 +31,9 @@ ARG_INTERVAL = Arg(
 ARG_LABEL = Arg(("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be set several times")
 ARG_GRAFANA = Arg(("--grafana",), metavar="FILE", help="Also write a Grafana dashboard over the recorded series, as JSON")
 ARG_SLOTH_PERIOD = Arg(
-    ("--sloth-period",), metavar="DURATION", help="Time window of sloth's SLOs, e.g. 28d (default: [slo] sloth_period, else 30d)"
+    ("--sloth-period",),
+    metavar="DURATION",
+    help="Time window of sloth's SLOs, e.g. 28d (default: sloth_period of section slo, else 30d)",
 )
 ARG_SINCE = Arg(("--since",), metavar="ISO", help="Start of the time range (report: 30 days before the end; decisions: no limit)")
 ARG_UNTIL = Arg(("--until",), metavar="ISO", help="End of the time range (default: now)")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.core.slo_key import SLOKey, display_names
 from airflow_slo_provider.exceptions import Fault, InvalidMeasurement, MeasurementError, NoData
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
@@ -59,10 +60,11 @@ def check_on_server(catalog: SLOCatalog, source: PrometheusSource, at: datetime)
     :raises MeasurementError: when the server or the connection fails
     """
     checker = _Checker(source, at, ServerReport())
+    titles = display_names(SLOKey(slo.service, name) for slo in catalog for name, _ in slo.parts())
     for slo in catalog:
         checked = set()
-        for name, objective in slo.parts():
-            indicator = slo.indicator_of(objective)
+        for part, objective in slo.parts():
+            indicator, name = slo.indicator_of(objective), titles[SLOKey(slo.service, part)]
             measures = id(indicator), objective.op, objective.value
             if indicator.source_type == "Prometheus" and measures not in checked:
                 checker.check(name, slo, objective, indicator)
@@ -83,7 +85,9 @@ class _Checker:
         """Check the queries of one objective."""
         window = nominal_length(slo.window)
         end = self.at - slo.options.maturity_lag
-        request = MeasureRequest(indicator, end - window, end, objective.op, objective.value)
+        request = MeasureRequest(
+            indicator, end - window, end, objective.op, objective.value, split_window=slo.options.split_window
+        )
         result = self._measure_groups(name, request, slo) if slo.options.group_by else self._measure(name, request)
         is_measured = isinstance(result, Measurement) or result.reason == "no_events"
         if isinstance(result, MeasurementError) and not is_measured:
@@ -116,7 +120,7 @@ class _Checker:
             groups = divide(slo, [found], {})
         except MeasurementError as error:
             return error
-        self.report.lines.append(f"{name}: {len(groups)} values of {', '.join(labels)}")
+        self.report.lines.append(f"{name}: {len(groups)} value{'s' * (len(groups) != 1)} of {', '.join(labels)}")
         results = [self._measure(f"{name}{each.group_text}", replace(request, group=each.group)) for each in groups]
         for each, result in zip(groups, results, strict=True):
             if isinstance(result, MeasurementError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_slo_provider.slo.promql.query_roles import read_counts, read_ratio
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 from tests.support import REPO
@@ -11,13 +13,21 @@ PAGE = REPO / "docs" / "reference" / "promql.md"
 HEAD = """# PromQL
 
 Forms of the queries of a ratio metric, with what each measures or why it is refused. `airflow slo validate`, gates and
-`airflow slo rules` read queries in one way, from their syntax tree, and refuse with the same text. *Counts* are numbers
+`airflow slo rules` read queries in one way, from their syntax, and refuse for the same reason. *Counts* are numbers
 of events: limits such as `min-events` apply to them. Of a *ratio* only the quotient is known. Every accepted form is
 measured on a real Prometheus by the tests.
 
-What is not in these tables is accepted only if its tree proves that it counts events, or that both queries apply the
-same functions over the same window and offset. A query that cannot be parsed, such as one in MetricsQL, is refused
-unless the document has the annotation `airflow-slo/counts: "events"`.
+`bad` is sloth's `error_query`, `raw` its `error_ratio_query`. `raw` in these tables is a share of good events, unless
+`rawType: failure` says otherwise. A *point* is the value at one time of a subquery such as `[{{.window}}:1m]`. A *made-up*
+number, such as that of `vector(0)`, is returned although no series exists.
+
+Other queries are accepted if it follows from their syntax that they count events, or that both apply the same functions
+over the same window and offset. A query that cannot be parsed, such as one in MetricsQL, is refused unless the document
+has the annotation `airflow-slo/counts: "events"`.
+
+Two things are asked of the server, because the syntax cannot show them. Where both sides of `a or b` have series in the
+window, or a join or condition reads a metric that some of the series no longer have, events would be lost: the result is
+then unknown, and the message says what to write.
 
 This page is generated: `SLO_TEST_WRITE_DOCS=1 python -m pytest tests/docs/test_promql_page.py` writes it anew.
 
@@ -29,9 +39,26 @@ def page() -> str:
     accepted = [(name, queries, f"{kind}: {text}") for name, queries, kind, text in FORMS if kind]
     refused = [(name, queries, reason(queries)) for name, queries, kind, _ in FORMS if not kind]
     return (
-        f"{HEAD}## Accepted forms\n\n{len(accepted)} forms.\n\n{_table('meaning', accepted)}\n"
-        f"## Refused forms\n\n{len(refused)} forms.\n\n{_table('reason', refused)}"
+        f"{HEAD}## Accepted forms\n\n{len(accepted)} forms.\n\n{_tables('meaning', accepted)}\n"
+        f"## Refused forms\n\n{len(refused)} forms.\n\n{_tables('reason', refused)}"
     )
+
+
+def topic(queries: dict[str, str]) -> str:
+    """Return the heading that a form stands under."""
+    text = " ".join(queries.values())
+    if re.search(r"_bucket|histogram", text):
+        return "Latency and histograms"
+    if re.search(r"\}\}\s*:|_over_time\(", text):
+        return "Points and samples: probes, gauges, thresholds"
+    if re.search(r"\b(vector|absent|or|and|unless)\b", text):
+        return "Missing series, `or` and conditions"
+    return "Raw ratios" if "raw" in queries else "Counters"
+
+
+def _tables(last: str, rows: list[tuple[str, dict[str, str], str]]) -> str:
+    topics = sorted({topic(queries) for _, queries, _ in rows})
+    return "\n".join(f"### {title}\n\n{_table(last, [row for row in rows if topic(row[1]) == title])}" for title in topics)
 
 
 def reason(queries: dict[str, str]) -> str:

@@ -129,7 +129,6 @@ def world() -> Iterator[Series]:
         yield _gauge(f"job:{name}:rate1h", lambda m, n=name: rate5(n, m))  # type: ignore[misc]
     for name in ("timeouts", "slow"):
         yield _counter(f"{name}_total", lambda m, n=name: growth(n, m), pod="a")  # type: ignore[misc]
-    yield _counter("failures_total", lambda m: growth("errors", m), pod="a")
     for code, name in (("200", "ok"), ("500", "errors")):
         yield _counter("v2_total", lambda m, n=name: growth(n, m), code=code)  # type: ignore[misc]
     for pod, per_minute in (("a", 12_000), ("b", 3_000), ("c", 9_000)):
@@ -151,8 +150,9 @@ def world() -> Iterator[Series]:
     for instance in "12":
         for name in ("up", "probe_success"):
             yield _gauge(name, lambda m, i=instance: probe(i, m), instance=instance)  # type: ignore[misc]
+        yield _gauge("failing", lambda m, i=instance: 1 - probe(i, m), instance=instance)  # type: ignore[misc]
     yield _gauge("batch_errors", lambda m: m % 7)
-    yield _gauge("batch_rows", lambda m: 100 + m)
+    yield _gauge("batch_rows", lambda m: 100 + m % 13)
     yield _gauge("restarts", lambda m: min(m, BUSY_MINUTES) // 10)
     yield _gauge("latency_p99", p99)
     yield _gauge("maintenance", lambda m: int(m < 100))

@@ -28,7 +28,7 @@ from tests.unit.slo.promql_forms import FORMS, W
 HOUR = timedelta(hours=1)
 OBJECTIVE = Objective("", Fraction(99, 100))
 #: Forms that are about one series.
-SINGLE = {"single series without sum", "highest of two collectors", "raw, average of a probe"}
+SINGLE = {"single series without sum", "raw, average of a probe"}
 
 
 def indicator(name: str, queries: dict[str, str]) -> Indicator:
@@ -135,20 +135,26 @@ FAILURES = {
     for name, queries, kind, _ in FORMS
     if kind and f"errors_total{W}" in str(queries) and name not in SINGLE
 }  # fmt: skip
-#: Forms with other failures beside the missing ones, which are there.
-OTHER_FAILURES = {"renamed counter"}
 #: Forms whose answer is empty without failures; whether that means that nothing failed is not known.
 EMPTY_IS_UNKNOWN = {
     *(
         "sum of two counts",
         "half weight",
         "half weight, divided",
+        "renamed counter",
         "condition",
         "failure condition",
         "same offset",
         "total of good and bad",
     ),
-    *("join with group_left", "join with group_right", "raw, one minus", "raw, difference", "raw, errors over a subset"),
+    *(
+        "join with group_left",
+        "join with group_right",
+        "join with the last sample",
+        "raw, one minus",
+        "raw, difference",
+        "raw, errors over a subset",
+    ),
 }
 
 
@@ -165,9 +171,9 @@ def test_missing_failures_are_zero_only_if_their_metric_has_the_label(
     }
     found = gates(source, forms, BUSY)
     assert evaluate(url, rules(forms), BUSY) == pytest.approx(numbers(found), rel=1e-9, abs=1e-12)
-    known = OTHER_FAILURES if not exists else set(forms) - EMPTY_IS_UNKNOWN
+    known = set(forms) - EMPTY_IS_UNKNOWN if exists else set()
     assert set(numbers(found)) == known
-    assert {found[name] for name in known - OTHER_FAILURES} <= {0}
+    assert {found[name] for name in known - {"two names added"}} <= {0}
 
 
 def test_quiet_hour_has_data(source: PrometheusSource) -> None:

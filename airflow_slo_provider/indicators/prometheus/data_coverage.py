@@ -78,8 +78,24 @@ def coverage_query(request: MeasureRequest, times: EvaluationTimes, *, source: s
 
 def share_present(rows: Rows, times: EvaluationTimes) -> Fraction:
     """Return the share of the times at which any series has a value."""
-    assert times.step is not None
-    step, first, last = milliseconds(times.step), to_milliseconds(times.start), to_milliseconds(times.end)
-    seen = {time for _, points in rows for time in points}
-    requested = range(first, last + 1, step)
+    seen, requested = _seen(rows), _requested(times)
     return Fraction(sum(time in seen for time in requested), len(requested))
+
+
+def share_between(rows: Rows, times: EvaluationTimes) -> Fraction:
+    """Return the share of the times between the first and the last value at which any series has a value."""
+    seen, requested = _seen(rows), _requested(times)
+    present = [time in seen for time in requested]
+    if True not in present:
+        return Fraction(0)
+    between = present[present.index(True) : len(present) - present[::-1].index(True)]
+    return Fraction(sum(between), len(between))
+
+
+def _seen(rows: Rows) -> set[int]:
+    return {time for _, points in rows for time in points}
+
+
+def _requested(times: EvaluationTimes) -> range:
+    assert times.step is not None
+    return range(to_milliseconds(times.start), to_milliseconds(times.end) + 1, milliseconds(times.step))

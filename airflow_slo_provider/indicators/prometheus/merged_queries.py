@@ -139,12 +139,15 @@ def _pins(count: Count) -> dict[str, str]:
 
 def _alternations(heads: list[Count]) -> list[tuple[str | None, list[Count]]]:
     """Group counts that differ only in the value of one fixed label."""
+    alternations: list[tuple[str | None, list[Count]]] = []
     signatures: dict[tuple[frozenset[str], frozenset[Matcher]], list[Count]] = defaultdict(list)
     for head in heads:
         pins = _pins(head)
+        if len(pins) < sum(item.op == "=" and bool(item.value) for item in head.selector.matchers):
+            alternations.append((None, [head]))  # two values of one label select no series
+            continue
         rest = frozenset(item for item in head.selector.matchers if not (item.op == "=" and item.value))
         signatures[frozenset(pins), rest].append(head)
-    alternations: list[tuple[str | None, list[Count]]] = []
     for (labels, rest), members in signatures.items():
         usable = sorted(labels - {item.label for item in rest})
         if not usable:

@@ -16,6 +16,7 @@ from airflow_slo_provider.indicators.prometheus.series.series_groups import rows
 from airflow_slo_provider.indicators.request_errors import unwrap
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import RatioMetric
+from airflow_slo_provider.slo.promql.lost_events import LostEvents
 from airflow_slo_provider.slo.promql.query_roles import read_metric
 
 #: The times and the window (milliseconds) of queries that may be sent together.
@@ -26,11 +27,15 @@ _BLIND = 3_600_000
 
 @dataclass(frozen=True)
 class PlannedRequest:
-    """A request with its queries by role, and the group that they are sent in."""
+    """A request with its queries by role, and the group that they are sent in.
+
+    :param lost: queries that have a value where events are lost, each with what it means
+    """
 
     request: MeasureRequest
     group: Batch
     queries: dict[str, Query]
+    lost: tuple[tuple[Query, LostEvents], ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -40,6 +45,16 @@ class PlannedRequest:
     def rows(self, replies: Replies) -> dict[str, Rows | QueryError]:
         """Return the answer to each query, by role, without the series of other groups."""
         return {role: _rows_or_error(replies[query], self.request.group, query) for role, query in self.queries.items()}
+
+    def refuse_lost_events(self, replies: Replies) -> None:
+        """Refuse numbers from which events of the window are missing.
+
+        :raises QueryError: reason ``lost_events``, or when the server has not answered
+        """
+        for query, lost in self.lost:
+            rows = rows_of_group(unwrap(replies[query]), self.request.group if lost.by else {}, query)
+            if any(value != 0 for _, points in rows for value in points.values()):
+                raise QueryError(lost.message, reason="lost_events", query=f"{self.text}; {query.text}")
 
     def series(self, replies: Replies) -> dict[str, Points | None]:
         """Return the only series of each query, by role."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import partial
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus.answers import format_time
@@ -14,11 +15,13 @@ from airflow_slo_provider.indicators.prometheus.query_batches import Points, Que
 from airflow_slo_provider.indicators.span_slices import check_threshold
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, format_number
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric, refuse_made_up
+from airflow_slo_provider.slo.promql.lost_events import LostEvents, lost_events
+from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 from airflow_slo_provider.slo.promql.result_labels import check_grouping
 from airflow_slo_provider.slo.promql.selectors import recognise
 from airflow_slo_provider.slo.promql.text import quote, with_window
+from airflow_slo_provider.slo.promql.threshold_queries import check_threshold_query, refuse_made_up
 from airflow_slo_provider.slo.promql.window_ranges import fill_window
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -45,10 +48,24 @@ def write_queries(request: MeasureRequest, window: int, *, source: str) -> dict[
     if request.group:
         check_labels(metric, tuple(request.group), source)
     if isinstance(metric, ThresholdMetric):
-        check_value(metric.source.query, source)
+        check_value(metric.source.query, source, partial(check_threshold_query, operator=request.op))
         return _threshold_queries(metric, request, window)
     reading = read_ratio_metric(metric, source)
     return {role: _write_query(query, window, in_events=reading.counts) for role, query in reading.queries.items()}
+
+
+def write_lost_events(request: MeasureRequest, window: int, *, source: str) -> tuple[tuple[Query, LostEvents], ...]:
+    """Write the queries that have a value where events of a window are lost.
+
+    :param request: the indicator and its span
+    :param window: length of the window in milliseconds
+    :param source: the server, for messages
+    """
+    metric = request.indicator.metric
+    if isinstance(metric, ThresholdMetric):
+        return ()
+    found = lost_events(read_ratio_metric(metric, source), tuple(request.group))
+    return tuple((Query(fill_window(item.query, timedelta(milliseconds=window))), item) for item in found)
 
 
 def read_ratio_metric(metric: RatioMetric, source: str) -> Reading:
@@ -79,15 +96,16 @@ def check_labels(metric: RatioMetric | ThresholdMetric, labels: Sequence[str], s
         raise QueryError(str(error), reason=error.reason, query=metric.sources[0].query, source=source) from None
 
 
-def check_value(text: str, source: str) -> None:
+def check_value(text: str, source: str, check: Callable[[str], object] = refuse_made_up) -> None:
     """Refuse the query of a value that may be a constant where nothing is measured.
 
     :param text: PromQL
     :param source: the server, for messages
-    :raises QueryError: reason ``hidden_absence`` or ``not_understood``
+    :param check: the check; that of threshold metrics refuses also what removes points
+    :raises QueryError: with the reason of the refusal
     """
     try:
-        refuse_made_up(text)
+        check(text)
     except RefusedQuery as error:
         raise QueryError(str(error), reason=error.reason, query=text, source=source) from None
 

@@ -21,7 +21,7 @@ from typing import TypeVar
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus import query_batches as batch
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
-from airflow_slo_provider.indicators.prometheus.data_coverage import coverage_query, coverage_times, share_present
+from airflow_slo_provider.indicators.prometheus.data_coverage import coverage_query, coverage_times, share_between, share_present
 from airflow_slo_provider.indicators.prometheus.large_windows.advice import with_advice
 from airflow_slo_provider.indicators.prometheus.large_windows.window_parts import WindowParts, add_notes, window_times
 from airflow_slo_provider.indicators.prometheus.merged_queries import merge_counts
@@ -32,6 +32,7 @@ from airflow_slo_provider.indicators.prometheus.queries import (
     compute_measurement,
     format_queries,
     milliseconds,
+    write_lost_events,
     write_queries,
 )  # fmt: skip
 from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Query, Replies, Rows
@@ -80,7 +81,7 @@ class PrometheusSource:
         def answer(requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
             return self._answer(requests, self._plan, compute)
 
-        return add_notes(requests, answer(requests), answer)
+        return add_notes(requests, answer(requests), answer, self.continuity)
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
         """Measure each span slice by slice; slice k covers (start + k * width, start + (k + 1) * width].
@@ -93,7 +94,7 @@ class PrometheusSource:
         def plan(request: MeasureRequest) -> PlannedRequest:
             end = request.start + width * slice_count(request.start, request.end, width)
             times, window = EvaluationTimes(request.start + width, end, width), milliseconds(width)
-            return PlannedRequest(request, (times, window), write_queries(request, window, source=self.client.url))
+            return self._planned(request, times, window)
 
         def compute(planned: PlannedRequest, replies: Replies) -> Slices:
             times, _ = planned.group
@@ -107,14 +108,26 @@ class PrometheusSource:
         :param requests: the spans
         :return: the share of each request, in order, or the error of that request
         """
+        return self._shares(requests, share_present)
 
+    def continuity(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
+        """Return the share of each span between its first and its last data that holds data: less than 1 if there is a gap.
+
+        :param requests: the spans
+        :return: the share of each request, in order, or the error of that request
+        """
+        return self._shares(requests, share_between)
+
+    def _shares(
+        self, requests: Sequence[MeasureRequest], share: Callable[[Rows, EvaluationTimes], Fraction]
+    ) -> list[Fraction | MeasurementError]:
         def plan(request: MeasureRequest) -> PlannedRequest:
             times = coverage_times(request.start, request.end)
             window, query = coverage_query(request, times, source=self.client.url)
             return PlannedRequest(request, (times, window), {"present": query})
 
         def compute(planned: PlannedRequest, replies: Replies) -> Fraction:
-            return share_present(unwrap(planned.rows(replies)["present"]), planned.group[0])
+            return share(unwrap(planned.rows(replies)["present"]), planned.group[0])
 
         return self._answer(requests, plan, compute)
 
@@ -141,9 +154,7 @@ class PrometheusSource:
             for role, query in request.queries.items():
                 rows = unwrap(replies[request.group][query])
                 for group in groups_with_events(rows, labels, query, is_ratio=role == "raw"):
-                    # A selector without the labels is that of another metric, e.g. of all groups together.
-                    if role in ("raw", "total") or any(group.values()):
-                        found[tuple(group.values())] = group
+                    found[tuple(group.values())] = group
             return list(found.values())
 
         return [result_or_error(answer, outcome) for outcome in planned]
@@ -153,7 +164,11 @@ class PrometheusSource:
         window = milliseconds(length)
         if window < 1:
             raise NoData(f"the window {request.start} to {request.end} is empty", reason="empty")
-        return PlannedRequest(request, (times, window), write_queries(request, window, source=self.client.url))
+        return self._planned(request, times, window)
+
+    def _planned(self, request: MeasureRequest, times: EvaluationTimes, window: int) -> PlannedRequest:
+        queries = write_queries(request, window, source=self.client.url)
+        return PlannedRequest(request, (times, window), queries, write_lost_events(request, window, source=self.client.url))
 
     def _plan_leading(self, request: MeasureRequest, labels: Sequence[str]) -> PlannedRequest:
         """Plan the query of all events, or of the raw ratio, and a query for each selector."""
@@ -179,7 +194,8 @@ class PrometheusSource:
         outcomes = [result_or_error(plan, request) for request in requests]
         planned = [outcome for outcome in outcomes if isinstance(outcome, PlannedRequest)]
         client = self._client(requests)
-        replies = self._run({(item.group, query) for item in planned for query in item.queries.values()}, client)
+        sent = {(item.group, query) for item in planned for query in (*item.queries.values(), *(lost for lost, _ in item.lost))}
+        replies = self._run(sent, client)
         doubts = {id(item): doubt for item in planned if (doubt := doubt_of(item, replies[item.group]))}
         errors = self._resolve([(item, doubts[id(item)]) for item in planned if id(item) in doubts], replies, client)
 
@@ -187,6 +203,7 @@ class PrometheusSource:
             request = unwrap(outcome)
             if id(request) in errors:
                 raise errors[id(request)]
+            request.refuse_lost_events(replies[request.group])
             return compute(request, replies[request.group])
 
         return [result_or_error(answer, outcome) for outcome in outcomes]

@@ -48,6 +48,10 @@ WORST_FIRST = (
 )
 
 
+#: 100 years: a longer cool-down is a mistake, and its end would be no date.
+_LONGEST = timedelta(days=36525)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SLOReport:
     """The state of one objective at a given time.
@@ -174,16 +178,19 @@ class PolicyState:
     :param holding: names of the rules that held
     :param action: the action that the policy required
     :param blocked_since: start of the blocking; None if it does not block
+    :param cool_down: how long it blocks at least: the longest cool-down of a policy since then
     """
 
     holding: tuple[str, ...] = ()
     action: Action = Action.ALLOW
     blocked_since: datetime | None = None
+    cool_down: timedelta = timedelta(0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dict."""
         since = self.blocked_since.isoformat() if self.blocked_since else None
-        return {"holding": list(self.holding), "action": self.action.value, "blocked_since": since}
+        data = {"holding": list(self.holding), "action": self.action.value, "blocked_since": since}
+        return {**data, "cool_down": self.cool_down.total_seconds()} if self.cool_down else data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PolicyState:
@@ -196,8 +203,11 @@ class PolicyState:
             since = datetime.fromisoformat(data["blocked_since"]) if data["blocked_since"] else None
             if since is not None and since.tzinfo is None:
                 raise ValueError(f"blocked_since {since} has no time zone")
-            return cls(tuple(map(str, data["holding"])), Action(data["action"]), since)
-        except (KeyError, TypeError) as error:
+            cool_down = timedelta(seconds=float(data.get("cool_down", 0)))
+            if not timedelta(0) <= cool_down <= _LONGEST:
+                raise ValueError(f"cool_down {cool_down} is not between 0 and {_LONGEST}")
+            return cls(tuple(map(str, data["holding"])), Action(data["action"]), since, cool_down)
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not a policy state: {data!r}") from error
 
 

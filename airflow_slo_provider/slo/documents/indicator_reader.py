@@ -20,7 +20,7 @@ from airflow_slo_provider.slo.model import (
     ThresholdMetric,
 )
 from airflow_slo_provider.slo.promql.bucket_bounds import narrow_bounds
-from airflow_slo_provider.slo.promql.text import with_window
+from airflow_slo_provider.slo.promql.text import has_window, with_window
 
 T = TypeVar("T")
 
@@ -113,7 +113,8 @@ def read_indicator(owner: Fields, library: Library, *, default_name: str) -> Ind
 
 
 def _read_ratio(fields: Fields, library: Library) -> RatioMetric | None:
-    counter = fields.boolean("counter") or False
+    declared = fields.boolean("counter")
+    counter = declared or False
     raw_type = fields.choice("rawType", ("success", "failure"))
     names = [name for name in ("good", "bad", "total", "raw", "metricSource") if name in fields]
     fields.allow("good", "bad", "total", "raw", "metricSource")
@@ -143,6 +144,12 @@ def _read_ratio(fields: Fields, library: Library) -> RatioMetric | None:
         if single.type not in ("SQL", "Ledger"):
             fields.error("metricSource", f"one {single.type} query gives one number; write good and total")
         return RatioMetric(good=single, total=single, counter=counter)
+    if declared is None and any(source.type == "Prometheus" and not has_window(source.query) for source in found.values()):
+        fields.warn(
+            "counter",
+            "is not written, so that each sample is added up as a count; write counter: true for monotonic counters, else "
+            "counter: false",
+        )
     return RatioMetric(
         found.get("good"), found.get("bad"), found.get("total"), found.get("raw"), raw_type=raw_type, counter=counter
     )

@@ -13,9 +13,10 @@ from airflow_slo_provider.slo.documents.metadata import PREFIX, Metadata, locate
 from airflow_slo_provider.slo.ledger_metric import find_ledger_problem
 from airflow_slo_provider.slo.model import SLO, Indicator, Location, MetricSource, RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql.additive_counts import why_not_additive
-from airflow_slo_provider.slo.promql.query_roles import counts_are_declared, find_refusals, refuse_made_up
+from airflow_slo_provider.slo.promql.query_roles import counts_are_declared, find_refusals
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery, UnreadableQuery, WrongGrouping
 from airflow_slo_provider.slo.promql.result_labels import check_grouping, common_labels
+from airflow_slo_provider.slo.promql.threshold_queries import check_threshold_query
 from airflow_slo_provider.sql.statement import read_statement
 
 COUNTS = PREFIX + "counts"
@@ -48,7 +49,8 @@ class QueryChecker:
             self._check_labels(indicator, slo)
             if slo.options.split_window is not None and metadata.source is not None:
                 _check_split(indicator, slo.name, metadata.source)
-            declared = self._check(indicator, slo.location)
+            operators = {objective.op for objective in slo.objectives if slo.indicator_of(objective) == indicator}
+            declared = self._check(indicator, slo.location, operators)
             if slo.options.counts is not None and metadata.source is not None:
                 place = locate(metadata.source, COUNTS)
                 _, has_effect = self._declarations.get(place, (metadata, False))
@@ -61,15 +63,18 @@ class QueryChecker:
         """Check the SLI documents that no SLO uses, and report declarations without effect."""
         for indicator in indicators:
             if indicator.metric.sources[0].location not in self._used:
-                self._check(indicator, Location(), is_used=False)
+                self._check(indicator, Location(), {None}, is_used=False)
         for metadata, has_effect in self._declarations.values():
             if not has_effect and metadata.source is not None:
                 metadata.source.warn(COUNTS, "has no effect: it is for good or bad, and total, that cannot be parsed as PromQL")
 
-    def _check(self, indicator: Indicator, place: Location, *, is_used: bool = True) -> bool | None:
+    def _check(
+        self, indicator: Indicator, place: Location, operators: Iterable[str | None], *, is_used: bool = True
+    ) -> bool | None:
         """Record the errors of an indicator's queries; return whether they are declared to count events, None after an error.
 
         :param place: where errors are reported of queries without a location
+        :param operators: how its objectives compare the points of a threshold metric
         :param is_used: whether an SLO uses it. If none does, none could declare what it counts.
         """
         metric = indicator.metric
@@ -81,7 +86,7 @@ class QueryChecker:
                     self._report(source, place, problem)
         if indicator.source_type != "Prometheus":
             return False
-        refusals = _find_refusals(metric)
+        refusals = _find_refusals(metric, operators)
         for error in refusals:
             source, message = _locate_refusal(metric, error)
             self._report(source, place, message, is_error=is_used or not isinstance(error, UnreadableQuery))
@@ -140,11 +145,12 @@ def _declare(indicator: Indicator | None) -> Indicator | None:
     return replace(indicator, metric=replace(indicator.metric, declares_events=True))
 
 
-def _find_refusals(metric: RatioMetric | ThresholdMetric) -> tuple[RefusedQuery, ...]:
+def _find_refusals(metric: RatioMetric | ThresholdMetric, operators: Iterable[str | None]) -> tuple[RefusedQuery, ...]:
     if isinstance(metric, RatioMetric):
         return find_refusals(metric)
     try:
-        refuse_made_up(metric.source.query)
+        for operator in operators:
+            check_threshold_query(metric.source.query, operator)
     except RefusedQuery as error:
         return (error,)
     return ()

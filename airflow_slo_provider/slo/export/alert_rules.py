@@ -42,6 +42,11 @@ class Subject:
         return f"slo:sli_error:ratio_rate{window_text(window)}{self.matchers[:-1]}{own}}}"
 
     @property
+    def identity(self) -> dict[str, str]:
+        """The labels that tell SLOs of one name apart, as the series have them; two alerts with the same labels are one."""
+        return {name: escape_template(self.labels[name]) for name in ("slo", "slo_service")}
+
+    @property
     def shown(self) -> str:
         """The title as a template, with the values of the labels."""
         group = ", ".join(f"{label} {{{{ $labels.{label} }}}}" for label in self.by)
@@ -70,7 +75,7 @@ def _burn_alert(subject: Subject, plan: RulePlan, severity: str) -> Rule:
     return alerting_rule(
         f"{camel_case(subject.name)}ErrorBudgetBurn",
         "\nor\n".join(_burning(subject, plan.budget, rule) for rule in chosen),
-        labels={"severity": escape_template(severity)},
+        labels={**subject.identity, "severity": escape_template(severity)},
         annotations={
             "summary": f"{subject.shown} spends its error budget too fast",
             "description": f"{_format_rate(subject)}. The budget is {_percent(plan.budget)} of {subject.method} over "
@@ -104,7 +109,11 @@ def _policy_alert(subject: Subject, budget: Fraction, chosen: PolicyAlert) -> Ru
         f"{camel_case(subject.name)}{camel_case(condition.name)}",
         f"max without (slo_window) (({subject.ratio(condition.lookback_window.timedelta)} {limit}) / {number(budget)})",
         wait=window_text(condition.alert_after) if condition.alert_after else None,
-        labels={"severity": escape_template(condition.severity), "alert_policy": escape_template(chosen.policy.name)},
+        labels={
+            **subject.identity,
+            "severity": escape_template(condition.severity),
+            "alert_policy": escape_template(chosen.policy.name),
+        },
         annotations={
             "summary": f"{subject.shown}: burn rate {rate} over {lookback}",
             "description": f"{_format_rate(subject)}, measured over {lookback}.{description}",

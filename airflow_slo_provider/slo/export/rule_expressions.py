@@ -16,7 +16,8 @@ from datetime import timedelta
 from airflow_slo_provider.documents.durations import as_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MissingSlices, Objective, RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql.absence import denominator, without_filters
-from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric, refuse_made_up
+from airflow_slo_provider.slo.promql.lost_events import lost_events
+from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric
 from airflow_slo_provider.slo.promql.result_labels import check_grouping, dividing_labels
 from airflow_slo_provider.slo.promql.selectors import Selector, selectors
 from airflow_slo_provider.slo.promql.syntax_tree import parse, series_of
@@ -28,6 +29,7 @@ from airflow_slo_provider.slo.promql.text import (
     window_text,
     with_window,
 )
+from airflow_slo_provider.slo.promql.threshold_queries import check_threshold_query
 from airflow_slo_provider.slo.promql.tree_writer import write
 from airflow_slo_provider.slo.promql.window_ranges import fill_window
 from airflow_slo_provider.slo.promql.witnesses import NONE_NEEDED, witnesses_of_bad, witnesses_of_counts, witnesses_of_raw
@@ -66,7 +68,7 @@ def error_ratio(indicator: Indicator, objective: Objective, window: str, by: Seq
     ratio = _without_several(
         _ratio_of_counts(reading, window, by), (query.text for query in reading.queries.values()), window, by
     )
-    return _guarded(ratio, _presence(needed, reading, window, by), by)
+    return _guarded(_without_lost_events(ratio, reading, window, by), _presence(needed, reading, window, by), by)
 
 
 def _ratio_of_counts(reading: Reading, window: str, by: Sequence[str]) -> str:
@@ -193,7 +195,7 @@ def mean_of_slices(verdict: str, slice_error: str, window: str, width: str) -> s
 def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str, by: Sequence[str]) -> str:
     if objective.op is None or objective.value is None:
         raise ValueError("a threshold metric needs op and value in its objective")
-    refuse_made_up(metric.source.query)
+    check_threshold_query(metric.source.query, objective.op)
     step = window_text(min(POINT_STEP, as_duration(window).timedelta))
     span = grid(window, step)
     # {{.window}} is the width of one point. ">= -Inf" drops NaN: such a point is neither good nor bad, it is missing.
@@ -211,7 +213,7 @@ def _raw_error(metric: RatioMetric, reading: Reading, window: str, by: Sequence[
     raw = f"(\n{_indent(_filled(metric.raw.query, window))}\n)"
     inside = f"({raw} >= 0) <= 1"  # drops NaN and values that are not a share
     ratio = inside if metric.raw_type == "failure" else f"1 - ({inside})"
-    return _guarded(ratio, _presence(needed, reading, window, by), by)
+    return _guarded(_without_lost_events(ratio, reading, window, by), _presence(needed, reading, window, by), by)
 
 
 def _filled(query: str, window: str) -> str:
@@ -230,6 +232,13 @@ def _without_several(ratio: str, queries: Iterable[str], window: str, by: Sequen
         if dividing_labels(query) != frozenset(by):
             several = f"{_aggregation('count', by)}(\n{_indent(_filled(query, window))}\n) > 1"
             ratio = f"{ratio}\nunless on ({', '.join(by)})\n({several})"
+    return ratio
+
+
+def _without_lost_events(ratio: str, reading: Reading, window: str, by: Sequence[str]) -> str:
+    """Write a ratio that has no value where events of the window are lost, as at a gate."""
+    for lost in lost_events(reading, by):
+        ratio = f"{ratio}\nunless on ({', '.join(lost.by)})\n({_filled(lost.query, window)})"
     return ratio
 
 

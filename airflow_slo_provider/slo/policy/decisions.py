@@ -87,12 +87,15 @@ def _decide_objective(report: SLOReport, policy: ErrorBudgetPolicy, before: Poli
         required.append((Action.ALERT, report.message))
     action = max((action for action, _ in required), key=lambda action: action.rank, default=Action.ALLOW)
     since = before.blocked_since
-    if not action.blocks and since is not None and report.at < since + policy.cool_down:
+    # Another policy, or a shorter cool-down, does not end a block sooner than the policy that began it.
+    cool_down = max(policy.cool_down, before.cool_down) if since is not None else policy.cool_down
+    if not action.blocks and since is not None and report.at < since + cool_down:
         action = before.action
-        until = since + policy.cool_down
+        until = since + cool_down
         required.append((action, f"cool-down: blocked since {format_utc(since)}, until {format_utc(until)}"))
     blocked_since = (since or report.at) if action.blocks else None
-    state = PolicyState(tuple(rule.name for rule in held if rule not in too_early), action, blocked_since)
+    holding = tuple(rule.name for rule in held if rule not in too_early)
+    state = PolicyState(holding, action, blocked_since, cool_down if action.blocks else timedelta(0))
     override = _override(policy, report)
     if override is not None:
         action = override.action

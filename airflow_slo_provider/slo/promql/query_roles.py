@@ -6,13 +6,13 @@ Validation, gates, freshness sensors and alerting rules all use this reading.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql.absence import answers_alone, same_shape
+from airflow_slo_provider.slo.promql.reading import bucket_rules
 from airflow_slo_provider.slo.promql.reading.quantities import (
     Kind,
     MadeUpNumber,
@@ -23,12 +23,12 @@ from airflow_slo_provider.slo.promql.reading.quantities import (
     UnreadableQuery,
     WrongWindow,
     check_share,
+    share_of_unknown,
 )
 from airflow_slo_provider.slo.promql.reading.quantity_reader import read_quantity
 from airflow_slo_provider.slo.promql.selectors import bare_selector
 from airflow_slo_provider.slo.promql.syntax_tree import (
     WINDOW,
-    Binary,
     Node,
     PromQLSyntaxError,
     Series,
@@ -126,27 +126,6 @@ def counts_are_declared(metric: RatioMetric | ThresholdMetric) -> bool:
         return False
 
 
-def refuse_made_up(query: str) -> None:
-    """Refuse the query of a value that may be returned although none of its series exists.
-
-    :raises RefusedQuery: when it may, or when the query cannot be read
-    """
-    try:
-        tree = parse(query)
-    except PromQLSyntaxError as error:
-        raise UnreadableQuery(f"the query cannot be read: {error}") from None
-    if answers_alone(tree):
-        raise MadeUpNumber(
-            "the query may return a number where there is no series, so that a missing server would look healthy; remove "
-            "vector(), absent() and what else makes numbers up"
-        )
-    if any(isinstance(node, Binary) and node.operator == "or" and not same_shape(node.left, node.right) for node in walk(tree)):
-        raise MadeUpNumber(
-            "both sides of `or` must be the same expression of another metric, so that a missing series is not replaced by "
-            "another number"
-        )
-
-
 @lru_cache(maxsize=4096)
 def read_counts(good: str | None, bad: str | None, total: str, *, counter: bool, declared: bool = False) -> Reading:
     """Read the queries of ``good`` or ``bad``, and ``total``.
@@ -170,6 +149,16 @@ def read_counts(good: str | None, bad: str | None, total: str, *, counter: bool,
         raise RefusedQuery(f"{role}: a filter removes small counts")
     if part.unit[:1] in ((("min",),) if role == "bad" else (("max",), ("avg",))):
         raise RefusedQuery(f"{role}: {part.unit[0]}() shows the best series, or leaves out those without events; write sum()")
+    if part.chosen == ("min" if role == "bad" else "max"):
+        raise RefusedQuery(f"{role}: {part.chosen}() shows the best series at each point; write the other one")
+    if role == "good":
+        _as_role(role, bucket_rules.check_good_events, trees[role], part)
+    else:
+        _as_role(role, bucket_rules.check_bad_events, trees[role])
+    _as_role("total", bucket_rules.check_all_events, trees["total"])
+    _check_unknown_points(
+        share_of_unknown(part, whole, part_series=series_of(trees[role]), all_series=series_of(trees["total"])), role
+    )
     if role == "good" and part.kind is Kind.EVENTS and part.weights[1] < whole.weights[1]:
         part = replace(part, weights=(part.weights[0], whole.weights[1]))  # fewer good events are never a better ratio
     good_series = series_of(trees["good"]) if role == "good" else ()  # a total that falls back to the bad events is no pass
@@ -214,14 +203,35 @@ def read_ratio(query: str, *, failure: bool) -> Reading:
     """
     if not has_window(query):
         raise MissingWindow(f"raw: no {{{{.window}}}} in {shorten(query)!r}; write it as the range")
-    found = _read(_parse(query, "raw"), "raw")
+    tree = _parse(query, "raw")
+    found = _read(tree, "raw")
     if failure and found.answers_alone:
         raise MadeUpNumber("raw: the made-up zero means that nothing failed, also where no series exists")
     if found.chosen not in ("", "max" if failure else "min"):
         raise RefusedQuery("raw: min() of failures and max() of successes show the best series; write the other one")
+    _as_role("raw", partial(bucket_rules.check_ratio, failure=failure), tree)
+    _check_unknown_points(found.unknown_as, "bad" if failure else "good", name="raw")
     if found.kind is not Kind.SHARE and not _is_mean(found):
         raise RefusedQuery(f"raw: the query returns {found.kind}, not a ratio")
     return Reading({"raw": QueryReading(query, found)}, counts=False)
+
+
+def _as_role(role: str, check: Callable[..., None], *arguments: object) -> None:
+    """Run a check, whose message then begins with the role of the query."""
+    try:
+        check(*arguments)
+    except RefusedQuery as error:
+        raise type(error)(f"{role}: {error}") from None
+
+
+def _check_unknown_points(unknown_as: str, role: str, *, name: str = "") -> None:
+    """Refuse points without a value, e.g. a quantile without requests, that count as good."""
+    if unknown_as == ("0" if role == "bad" else "1"):
+        raise RefusedQuery(
+            f"{name or role}: a point counts as good where its value is NaN or missing, e.g. a quantile without requests; count "
+            "the good points of the same expression, e.g. sum_over_time((x <= bool 0.5)[{{.window}}:1m]), or write a "
+            "thresholdMetric"
+        )
 
 
 def with_window_of(query: str, role: str, *, counter: bool) -> str:
@@ -278,6 +288,6 @@ def _is_mean(found: Quantity) -> bool:
     unit = list(found.unit)
     if unit[:1] == ["1 -"]:
         unit = unit[1:]
-    while unit and unit[0] in ("avg", "min"):
+    while unit and unit[0] in ("avg", "min", "max"):
         unit = unit[5:]
     return unit[:1] == ["avg_over_time"] and "times" not in unit and "points" not in unit

@@ -21,6 +21,7 @@ from airflow_slo_provider.slo.promql.syntax_tree import (
     parse,
     series_of,
 )
+from airflow_slo_provider.slo.promql.text import quote
 
 #: Functions whose result has no labels.
 _WITHOUT_LABELS = frozenset({"pi", "scalar", "time", "vector"})
@@ -98,6 +99,32 @@ def check_grouping(metric: RatioMetric | ThresholdMetric, labels: Sequence[str])
             shown = f"is divided by {', '.join(sorted(found))}" if found else "has one series"
             by = ", ".join(labels)
             raise WrongGrouping(f"{role}: the result {shown}, and the SLO is evaluated by {by}; write sum by ({by}) (...)")
+    if isinstance(metric, RatioMetric) and "total" in roles:
+        _check_same_values(metric, labels)
+
+
+def _check_same_values(metric: RatioMetric, labels: Sequence[str]) -> None:
+    """Check that good or bad events are those of the same values of the labels as all events.
+
+    :raises WrongGrouping: where a selector chooses values that the total does not choose: the others would have no failures
+    """
+    try:
+        chosen = {role: _chosen_values(parse(source.query), labels) for role, source in metric.by_role.items()}
+    except PromQLSyntaxError:
+        return  # which is an error of the query
+    whole = chosen.pop("total")
+    for role, found in chosen.items():
+        for label, operator, value in sorted(found - whole):
+            raise WrongGrouping(
+                f"{role}: {label}{operator}{quote(value)} chooses values of a label that the SLO is evaluated by, and the total "
+                "does not; write it in both queries or in none"
+            )
+
+
+def _chosen_values(tree: Node, labels: Sequence[str]) -> frozenset[tuple[str, str, str]]:
+    matchers = (matcher for series in series_of(tree) for matcher in series.matchers)
+    every = {("!=", ""), ("=~", ".+"), ("=~", ".*")}
+    return frozenset(matcher for matcher in matchers if matcher[0] in labels and matcher[1:] not in every)
 
 
 def _of_call(node: Call) -> frozenset[str] | None:

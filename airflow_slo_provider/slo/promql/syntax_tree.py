@@ -25,7 +25,7 @@ _LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`(?P<raw>[^`]
 _NESTING = re.compile(r"[-+*/%^(\[{=<>!]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _MAX_NESTING = 1000
 # The parser leaves a unary plus out of the tree, also where servers refuse it: before a range.
-_UNARY_PLUS = re.compile(r"[(,]\s*\+")
+_UNARY_PLUS = re.compile(r"[(,]\s*\+(?!\s*(?:inf\b|[0-9.]))", re.IGNORECASE)
 _COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 _MATCH_OPERATORS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 
@@ -186,7 +186,7 @@ def is_aggregated(node: Node) -> bool:
 def walk(node: Node) -> Iterator[Node]:
     """Yield a node and all nodes below it."""
     yield node
-    for child in _children(node):
+    for child in children(node):
         yield from walk(child)
 
 
@@ -200,7 +200,8 @@ def has_range(node: Node, length: timedelta) -> bool:
     return any(isinstance(found, Series | Subquery) and found.range == length for found in walk(node))
 
 
-def _children(node: Node) -> tuple[Node, ...]:
+def children(node: Node) -> tuple[Node, ...]:
+    """Return the nodes directly below a node."""
     if isinstance(node, Call):
         return node.arguments
     if isinstance(node, Binary):

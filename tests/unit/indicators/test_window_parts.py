@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -28,6 +28,7 @@ class Server:
     """Answers instant queries by a function of the query and the time, and remembers them."""
 
     url = "http://server"
+    gaps: Container[int] = ()
 
     def __init__(self, answer: Callable[[str, datetime], str | None]) -> None:
         self.answer, self.asked = answer, list[tuple[str, datetime]]()
@@ -41,8 +42,10 @@ class Server:
         text = self.answer(query, at)
         return [] if text is None else [Sample({}, Fraction(text), text, to_milliseconds(at))]
 
-    def range(self, *_: object) -> list[RangeSeries]:
-        raise AssertionError("each part is a query of its own")
+    def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
+        assert "present_over_time" in query, "each part is a query of its own"
+        times = range(to_milliseconds(start), to_milliseconds(end) + 1, step // timedelta(milliseconds=1))
+        return [RangeSeries({}, tuple((time, "1") for time in times if time not in self.gaps))]
 
 
 def measure(
@@ -133,6 +136,15 @@ def test_worse_of_two_splits_counts_and_the_difference_is_noted() -> None:
         "measured in 2 parts of 1d, whose sum is not exact; with shorter parts it differs (total by 60 %, bad events by 100 %), "
         "and the worse result counts"
     )
+
+
+def test_window_with_a_gap_is_not_measured_in_parts() -> None:
+    server = Server(lambda *_: "1")
+    server.gaps = range(to_milliseconds(END - 12 * HOUR), to_milliseconds(END - 11 * HOUR))
+    (found,) = PrometheusSource(server).measure([MeasureRequest(COUNTED, END - 2 * DAY, END, split_window=DAY)])  # type: ignore[arg-type]
+    assert isinstance(found, NoData)
+    assert found.reason == "gap"
+    assert "only 97 % of the window since its first data has data" in found.message
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ R = f"sum(increase(requests_total{W}))"
 ER = f"sum(rate(errors_total{W}))"
 RR = f"sum(rate(requests_total{W}))"
 OK_ = f"sum(increase(ok_total{W}))"
+QUANTILE = "histogram_quantile(0.99, sum by (le) (rate(l_bucket[5m])))"
+POINTS = "[{{.window}}:1m]"
 
 FORMS: list[tuple[str, dict[str, str], str, str]] = [
     # -- counters
@@ -269,7 +271,7 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
         "points of a rate",
         {
             "bad": "sum_over_time((sum(rate(errors_total[5m])) > bool 0.5)[{{.window}}:1m])",
-            "total": "count_over_time(sum(rate(requests_total[5m]))[{{.window}}:1m])",
+            "total": "count_over_time(sum(rate(errors_total[5m]))[{{.window}}:1m])",
         },
         "counts",
         "points",
@@ -334,21 +336,6 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
         {"good": f"sum(avg_over_time(up{W}))", "total": f"count(avg_over_time(up{W}))"},
         "ratio",
         "mean over series",
-    ),
-    (
-        "same average on both sides",
-        {"bad": f"avg(increase(errors_total{W}))", "total": f"avg(increase(requests_total{W}))"},
-        "ratio",
-        "the same functions on both sides",
-    ),
-    (
-        "highest of two collectors",
-        {
-            "bad": f"max without (replica) (increase(errors_total{W}))",
-            "total": f"max without (replica) (increase(requests_total{W}))",
-        },
-        "ratio",
-        "the same functions on both sides",
     ),
     # -- raw ratios
     ("raw, good by total", {"raw": f"{OK_} / {R}"}, "ratio", "share of events"),
@@ -619,13 +606,28 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
         "",
         "leaves out",
     ),
-    ("raw, quotient of maxima", {"raw": f"max(increase(ok_total{W})) / max(increase(requests_total{W}))"}, "", "best series"),
+    ("raw, quotient of maxima", {"raw": f"max(increase(ok_total{W})) / max(increase(requests_total{W}))"}, "", "no share"),
+    (
+        "same average on both sides",
+        {"bad": f"avg(increase(errors_total{W}))", "total": f"avg(increase(requests_total{W}))"},
+        "",
+        "no share where they have other series",
+    ),
+    (
+        "highest of two collectors",
+        {
+            "bad": f"sum(max without (replica) (increase(errors_total{W})))",
+            "total": f"sum(max without (replica) (increase(requests_total{W})))",
+        },
+        "ratio",
+        "events, of the collector that saw most",
+    ),
     ("good, average", {"good": f"avg(increase(ok_total{W}))", "total": f"avg(increase(requests_total{W}))"}, "", "best series"),
     ("bad, minimum", {"bad": f"min(increase(errors_total{W}))", "total": f"min(increase(requests_total{W}))"}, "", "best series"),
     ("raw, failures squared", {"raw": f"1 - ({E} / {R}) * ({E} / {R})"}, "", "best series"),
     ("changes of a counter", {"bad": f"sum(changes(errors_total{W}))", "total": R}, "", "does not count its events"),
     ("delta of a counter", {"bad": f"sum(delta(errors_total{W}))", "total": R}, "", "does not count its events"),
-    ("resets of a counter", {"bad": f"sum(resets(errors_total{W}))", "total": R}, "", "does not count its events"),
+    ("resets of a counter", {"bad": f"sum(resets(errors_total{W}))", "total": R}, "", "resets() does not return a count"),
     ("many buckets", {"bad": E, "total": f'sum(increase(x_bucket{{le=~".+"}}{W}))'}, "", "several buckets"),
     ("several buckets", {"bad": E, "total": f'sum(increase(x_bucket{{le=~"0.1|1|[+]Inf"}}{W}))'}, "", "several buckets"),
     ("name as a pattern", {"bad": E, "total": f'sum(increase({{__name__=~"x_bucket"}}{W}))'}, "", "does not name one metric"),
@@ -742,7 +744,9 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
     ),
     ("raw, zero that passes", {"raw": "avg_over_time(((max(l) or vector(0)) < bool 1)[{{.window}}:1m])"}, "", "made-up zero"),
     ("raw, best moment", {"raw": f"max_over_time(up{W})"}, "", "ratio"),
-    ("raw, best instance", {"raw": f"max(avg_over_time(up{W}))"}, "", "ratio"),
+    ("raw, best instance", {"raw": f"max(avg_over_time(up{W}))"}, "", "best series"),
+    ("raw, least failing gauge", {"raw": f"1 - min(avg_over_time(failing{W}))"}, "", "best series"),
+    ("raw, most failing gauge", {"raw": f"1 - max(avg_over_time(failing{W}))"}, "ratio", "the worst series"),
     ("raw, newest value", {"raw": f"last_over_time(up{W})"}, "", "ratio"),
     ("raw, quantile of points", {"raw": f"quantile_over_time(0.9, up{W})"}, "", "quantile"),
     ("raw, clamped", {"raw": f"clamp_min({OK_} / {R}, 0.99)"}, "", "clamp_min"),
@@ -758,4 +762,135 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
     ("MetricsQL", {"bad": f"sum(increase_pure(errors_total{W}))", "total": RR}, "", "unknown function"),
     ("Grafana variable", {"bad": "sum(rate(errors_total[$__rate_interval]))", "total": RR}, "", "unexpected character"),
     ("alternative matchers", {"bad": f'sum(rate(errors_total{{a="1" or b="2"}}{W}))', "total": RR}, "", "joined by `or`"),
+    # -- points without a value, best series, buckets, weights
+    (
+        "points of a quantile that may be NaN",
+        {
+            "bad": f"count_over_time(({QUANTILE} > 0.5){POINTS}) or vector(0)",
+            "total": f"count_over_time({QUANTILE}{POINTS})",
+        },
+        "",
+        "counts as good where its value is NaN",
+    ),
+    (
+        "raw, failing points that may be NaN",
+        {"raw": f"1 - avg_over_time(({QUANTILE} > bool 0.5){POINTS})"},
+        "",
+        "counts as good where its value is NaN",
+    ),
+    (
+        "raw, mean of a histogram that may be NaN",
+        {"raw": f"1 - avg_over_time((sum(rate(l_sum[5m])) / sum(rate(l_count[5m])) > bool 0.5){POINTS})"},
+        "",
+        "counts as good where its value is NaN",
+    ),
+    (
+        "raw, quantile of a summary",
+        {"raw": f'1 - avg_over_time((max(l{{quantile="0.99"}}) > bool 0.5){POINTS})'},
+        "",
+        "counts as good where its value is NaN",
+    ),
+    (
+        "failing points beside those of another metric",
+        {"bad": f"count_over_time((max(l) > 0.5){POINTS}) or vector(0)", "total": f"count_over_time(max(up){POINTS})"},
+        "",
+        "counts as good where its value is NaN or missing",
+    ),
+    ("raw, least lag", {"raw": f"1 - avg_over_time((min(lag) > bool 100){POINTS})"}, "", "best series"),
+    ("raw, least lag, the other way", {"raw": f"avg_over_time((min(lag) < bool 100){POINTS})"}, "", "best series"),
+    (
+        "points of the least failing series",
+        {"bad": f"count_over_time((min(failing) == 1){POINTS}) or vector(0)", "total": f"count_over_time(min(failing){POINTS})"},
+        "",
+        "best series",
+    ),
+    ("points of the best accuracy", {"raw": f"avg_over_time((max(accuracy) >= bool 0.9){POINTS})"}, "", "best series"),
+    (
+        "points between two limits",
+        {"bad": f"count_over_time((l > 0.5 < 10){POINTS}) or vector(0)", "total": f"count_over_time(l{POINTS})"},
+        "",
+        "between two limits",
+    ),
+    (
+        "points at one value",
+        {"bad": f"count_over_time((l == 0.5){POINTS}) or vector(0)", "total": f"count_over_time(l{POINTS})"},
+        "",
+        "compares exactly",
+    ),
+    ("one bound, dot not escaped", {"good": f'sum(increase(x_bucket{{le=~"1|1.0"}}{W}))', "total": R}, "", "several buckets"),
+    (
+        "total of a finite bucket",
+        {"good": f'sum(increase(x_bucket{{le="1"}}{W}))', "total": f'sum(increase(x_bucket{{le="10"}}{W}))'},
+        "",
+        "does not hold all events",
+    ),
+    (
+        "total of the last bucket",
+        {"good": f'sum(increase(x_bucket{{le="0.3"}}{W}))', "total": f'sum(increase(x_bucket{{le="+Inf"}}{W}))'},
+        "counts",
+        "events up to the bound",
+    ),
+    (
+        "raw, divided by a finite bucket",
+        {"raw": f'sum(increase(x_bucket{{le="1"}}{W})) / sum(increase(x_bucket{{le="10"}}{W}))'},
+        "",
+        "does not hold all events",
+    ),
+    (
+        "bad between two bounds",
+        {
+            "bad": f'sum(increase(x_bucket{{le="10"}}{W})) - sum(increase(x_bucket{{le="1"}}{W}))',
+            "total": f"sum(increase(x_count{W}))",
+        },
+        "",
+        "does not hold the slowest events",
+    ),
+    (
+        "bad above a bound",
+        {"bad": f'sum(increase(x_count{W})) - sum(increase(x_bucket{{le="0.3"}}{W}))', "total": f"sum(increase(x_count{W}))"},
+        "counts",
+        "events above the bound",
+    ),
+    (
+        "two buckets added",
+        {
+            "good": f'sum(increase(x_bucket{{le="0.3"}}{W})) + sum(increase(x_bucket{{le="1.2"}}{W}))',
+            "total": f"sum(increase(x_count{W}))",
+        },
+        "",
+        "is in 2 of the added buckets",
+    ),
+    (
+        "native histogram, bad up to a bound",
+        {
+            "bad": f"histogram_fraction(0.25, 10, sum(rate(h{W}))) * histogram_count(sum(rate(h{W})))",
+            "total": f"histogram_count(sum(rate(h{W})))",
+        },
+        "",
+        "does not hold the slowest events",
+    ),
+    ("a thousandth of a failure", {"bad": f"sum(increase(slow_total{W})) + 0.001 * {E}", "total": R}, "", "less than a tenth"),
+    ("failures less themselves", {"bad": f"{E} - {E}", "total": R}, "", "always 0"),
+    ("resets without _total", {"bad": f"sum(resets(failures{W}))", "total": R}, "", "resets() does not return a count"),
+    (
+        "largest samples",
+        {"bad": f"sum(max_over_time(failed{W}))", "total": f"sum(max_over_time(rows{W}))"},
+        "",
+        "reads one sample of each series",
+    ),
+    (
+        "join with the last sample",
+        {
+            "bad": f'sum(increase(errors_total{W}) * on (pod) group_left (team) last_over_time(pod_owner{{team="ml"}}{W}))',
+            "total": f'sum(increase(requests_total{W}) * on (pod) group_left (team) last_over_time(pod_owner{{team="ml"}}{W}))',
+        },
+        "counts",
+        "events of the joined series, also of those that are gone",
+    ),
+    (
+        "two names added",
+        {"bad": f"({E} or vector(0)) + (sum(increase(timeouts_total{W})) or vector(0))", "total": R},
+        "counts",
+        "events",
+    ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
@@ -88,6 +89,21 @@ def test_cool_down_keeps_block_after_recovery() -> None:
     assert (kept.outcome, kept.state.blocked_since) == (GateOutcome.FROZEN, AT - 5 * HOUR)
     assert "cool-down" in kept.reasons[0]
     assert (after(6).outcome, after(6).state) == (GateOutcome.ALLOWED, PolicyState())
+
+
+def test_another_policy_does_not_shorten_the_cool_down_of_a_block() -> None:
+    began = decided(events_with_left(Fraction(-1)), FREEZE, cool_down=6 * HOUR).state
+    stored = PolicyState.from_dict(json.loads(json.dumps(began.to_dict())))
+    assert stored == PolicyState(("spent",), Action.FREEZE, AT, 6 * HOUR)
+
+    def after(hours: int, *, cool_down: timedelta = timedelta(0)) -> SLODecision:
+        before = replace(stored, holding=(), blocked_since=AT - hours * HOUR)
+        return decided(events_with_left(Fraction(1)), FREEZE, before=before, cool_down=cool_down)
+
+    kept = after(5)
+    assert (kept.outcome, kept.state) == (GateOutcome.FROZEN, PolicyState((), Action.FREEZE, AT - 5 * HOUR, 6 * HOUR))
+    assert (after(6).outcome, after(6).state) == (GateOutcome.ALLOWED, PolicyState())
+    assert after(6, cool_down=7 * HOUR).outcome is GateOutcome.FROZEN
 
 
 def test_strictest_rule_decides() -> None:

@@ -13,10 +13,11 @@ from airflow_slo_provider.slo.promql.absence import (
     subtracted_optional_series,
     without_filters,
 )
-from airflow_slo_provider.slo.promql.query_roles import read_counts, read_ratio, refuse_made_up
+from airflow_slo_provider.slo.promql.query_roles import read_counts, read_ratio
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 from airflow_slo_provider.slo.promql.syntax_tree import parse
 from airflow_slo_provider.slo.promql.text import duration_text
+from airflow_slo_provider.slo.promql.threshold_queries import refuse_made_up
 from airflow_slo_provider.slo.promql.tree_writer import write
 from airflow_slo_provider.slo.promql.window_ranges import fill_window
 from airflow_slo_provider.slo.promql.witnesses import witnesses_of_bad, witnesses_of_counts, witnesses_of_raw

@@ -11,9 +11,10 @@ from airflow_slo_provider.slo.promql.absence import (
     may_be_scalar,
     optional_series,
 )
-from airflow_slo_provider.slo.promql.query_roles import read_counts, read_ratio, refuse_made_up, with_window_of
+from airflow_slo_provider.slo.promql.query_roles import read_counts, read_ratio, with_window_of
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 from airflow_slo_provider.slo.promql.syntax_tree import parse
+from airflow_slo_provider.slo.promql.threshold_queries import refuse_made_up
 
 W = "[{{.window}}]"
 ALL = f"sum(increase(y_total{W}))"
@@ -30,7 +31,7 @@ ALL = f"sum(increase(y_total{W}))"
         (f'sum by (path) (rate(x_total{{code!="200"}}{W}))', True),
         (f"sum(rate(x_total{W})) or 0 * sum(rate(y_total{W}))", True),
         (f"histogram_count(sum(rate(h{W})))", True),
-        (f"histogram_fraction(0, 0.3, sum(rate(h{W}))) * histogram_count(sum(rate(h{W})))", True),
+        (f"histogram_fraction(0.3, +Inf, sum(rate(h{W}))) * histogram_count(sum(rate(h{W})))", True),
         ("sum_over_time((sum(rate(x_total[5m])) > bool 0.5)[{{.window}}:1m])", False),
     ],
 )

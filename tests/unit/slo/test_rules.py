@@ -148,8 +148,8 @@ def test_raw_ratio_excludes_only_the_start_of_its_window() -> None:
 
 
 def test_threshold_metric_reads_one_point_per_minute() -> None:
-    limited = slo(threshold("max(rate(x[{{.window}}])) # busiest"), objective={"op": "gte", "value": Fraction("0.25")})
-    points = "(max(rate(x[1m])) # busiest\n) >= -Inf"
+    limited = slo(threshold("min(rate(x[{{.window}}])) # idlest"), objective={"op": "gte", "value": Fraction("0.25")})
+    points = "(min(rate(x[1m])) # idlest\n) >= -Inf"
     assert records(limited)["slo:sli_error:ratio_rate5m"] == (
         f"sum(sum_over_time((({points}) < bool 0.25)[299999ms:1m]))\n/\nsum(count_over_time(({points})[299999ms:1m]))\n"
     )

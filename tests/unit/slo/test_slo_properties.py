@@ -205,7 +205,8 @@ odd_states = st.fixed_dictionaries(
         "blocked_since": st.one_of(
             json_values, st.sampled_from(["2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00+00:00"])
         ),
-    }
+    },
+    optional={"cool_down": st.one_of(json_values, st.sampled_from([0, 3600.0, 1e300, -1]))},
 )
 
 

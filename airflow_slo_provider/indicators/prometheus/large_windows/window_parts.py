@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.documents.durations import format_seconds
-from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Points, Rows, add_series
 from airflow_slo_provider.indicators.prometheus.request_limits import Client
@@ -26,6 +26,8 @@ from airflow_slo_provider.slo.model import Indicator
 from airflow_slo_provider.slo.promql.additive_counts import adds_up_exactly, why_not_additive
 
 _MILLISECOND = timedelta(milliseconds=1)
+#: Share of a window that must hold data: growth in a longer gap of the scrapes would be lost with the parts that it ends in.
+_LEAST_CONTINUITY = Fraction(99, 100)
 _Measure = Callable[[Sequence[MeasureRequest]], list[Measurement | MeasurementError]]
 
 
@@ -91,13 +93,17 @@ def refuse_split(indicator: Indicator) -> None:
 
 
 def add_notes(
-    requests: Sequence[MeasureRequest], found: Sequence[Measurement | MeasurementError], measure: _Measure
+    requests: Sequence[MeasureRequest],
+    found: Sequence[Measurement | MeasurementError],
+    measure: _Measure,
+    continuity: Callable[[Sequence[MeasureRequest]], list[Fraction | MeasurementError]],
 ) -> list[Measurement | MeasurementError]:
     """Note at each measurement that was made in parts how many there were, and how much the sum may deviate.
 
     :param requests: the requests
     :param found: their measurements
     :param measure: measures requests; called with the same windows in other parts, if counts are extrapolated
+    :param continuity: returns the share of each window, from its first data on, that holds data; called for these windows
     """
     answers = list(found)
     again: dict[int, MeasureRequest] = {}
@@ -114,12 +120,28 @@ def add_notes(
             others = 2 * len(times.ends) + 1  # an odd number: the parts have only the ends of the window in common
             again[number] = replace(request, split_window=-(-length // others))
         answers[number] = _noted(answer, note)
-    for number, other in zip(again, measure(list(again.values())) if again else [], strict=True):
+    if not again:
+        return answers
+    shares = continuity([replace(request, split_window=None) for request in again.values()])
+    for number, other, share in zip(again, measure(list(again.values())), shares, strict=True):
+        if isinstance(share, MeasurementError) or share < _LEAST_CONTINUITY:
+            answers[number] = _gap_error(share)
+            continue
         answer = answers[number]
         assert isinstance(answer, Measurement)
         worse = other if isinstance(other, Measurement) and other.ratio < answer.ratio else answer
         answers[number] = replace(worse, note=f"{answer.note}, whose sum is not exact; {_deviation(answer, other)}")
     return answers
+
+
+def _gap_error(share: Fraction | MeasurementError) -> MeasurementError:
+    if isinstance(share, MeasurementError):
+        return share
+    return NoData(
+        f"only {percent(share, digits=0)} of the window since its first data has data, and what happens in a gap is lost where a "
+        "window is measured in parts; remove airflow-slo/split-window until the gap has left the window",
+        reason="gap",
+    )
 
 
 def _noted(answer: Measurement, note: str) -> Measurement:

@@ -46,7 +46,17 @@ def groups_with_events(rows: Rows, names: Sequence[str], query: Query, *, is_rat
     :param names: the labels that divide the SLO
     :param query: the query, for messages
     :param is_ratio: whether the values are ratios, which are NaN without events
-    :raises QueryError: reason ``several_series`` when a series has other labels too
+    :raises QueryError: reason ``several_series`` when a series has other labels too, ``no_group`` for events without the labels
     """
     none = "NaN" if is_ratio else 0
-    return [group_of(labels, names, query) for labels, points in rows if any(value != none for value in points.values())]
+    found: list[Mapping[str, str]] = [
+        group_of(labels, names, query) for labels, points in rows if any(value != none for value in points.values())
+    ]
+    if any(not any(group.values()) for group in found):
+        shown = " and ".join(names)
+        raise QueryError(
+            f"there are events without a value of {shown}, which would belong to no group; check the name of the label, or write "
+            f'{names[0]}!="" into every selector if these events do not count',
+            reason="no_group", query=query.text, http_status=200,
+        )  # fmt: skip
+    return found

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import takewhile
 
 from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery
 from airflow_slo_provider.slo.promql.reading.reading_level import Level
 from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, is_aggregated, walk
+
+#: Labels that tell collectors of the same series apart.
+_COLLECTOR = re.compile(r"replica|prometheus")
 
 
 def read_aggregation(level: Level, node: Aggregation) -> Quantity:
@@ -28,7 +32,7 @@ def read_aggregation(level: Level, node: Aggregation) -> Quantity:
         if operator == "group":
             return Quantity(Kind.FLAG, ("flag",), is_filtered=True)  # never 0: an average must not leave out where it is missing
         if operator in ("quantile", "stddev", "stdvar"):
-            return Quantity(Kind.VALUE, (operator, *inner.unit), is_filtered=inner.is_filtered)
+            return Quantity(Kind.VALUE, (operator, *inner.unit), is_filtered=inner.is_filtered, unknown_as=inner.unknown_as)
     raise RefusedQuery(f"{operator}() does not return a count of events")
 
 
@@ -57,12 +61,18 @@ def _sum_of_series(level: Level, inner: Quantity) -> Quantity:
 def _choice_of_series(level: Level, operator: str, node: Aggregation, inner: Quantity) -> Quantity:
     if inner.kind is Kind.SHARE:
         inner = _choice_of_shares(operator, node, inner)
+    if operator != "avg" and inner.kind is not Kind.SHARE and (level.at_points or inner.unit[:1] == ("avg_over_time",)):
+        if inner.chosen not in ("", operator):
+            raise RefusedQuery(f"{operator}() of {inner.chosen}() is neither the best nor the worst series; write one of them")
+        inner = replace(inner, chosen=operator)
     if level.at_points and inner.kind in (Kind.INSTANT, Kind.FLAG, Kind.SHARE):
         return inner
     if inner.is_filtered:
         raise RefusedQuery(f"a filter removes series, which {operator}() then leaves out; remove the filter, or divide the sums")
     if inner.kind is Kind.SHARE:
         return inner
+    if operator == "max" and node.grouping == "without" and all(_COLLECTOR.search(label) for label in node.labels):
+        operator = "max of collectors"  # of the same series, as highly available pairs of Prometheus have them
     unit = (operator, node.grouping, node.labels, inner.kind, inner.per_second, *inner.unit)
     return replace(inner, kind=Kind.VALUE, unit=unit)
 

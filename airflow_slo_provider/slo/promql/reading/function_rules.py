@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from airflow_slo_provider.slo.promql.reading.quantities import ZERO, Kind, MadeUpNumber, Quantity, RefusedQuery, WrongWindow
 from airflow_slo_provider.slo.promql.reading.reading_level import Level, check_selector, recorded_operation
 from airflow_slo_provider.slo.promql.syntax_tree import WINDOW, Call, Node, Series, Subquery, is_aggregated
 
 #: Functions that return the growth of a counter or gauge over a range.
-_GROWTH = frozenset({"increase", "rate", "delta", "changes", "resets"})
+_GROWTH = frozenset({"increase", "rate", "delta", "changes"})
 #: Functions that add the samples of a range up, or count them.
 _SAMPLES = frozenset({"sum_over_time", "count_over_time"})
 #: Other functions of a range; the ratio of two of them is meaningful if both sides use the same one.
@@ -29,6 +30,8 @@ _AT_POINTS = frozenset(
         "abs", "ceil", "floor", "histogram_avg", "histogram_quantile", "histogram_sum", "round", "timestamp",
     }
 )  # fmt: skip
+#: Functions whose value is NaN where there were no events.
+_NAN_WITHOUT_EVENTS = frozenset({"histogram_avg", "histogram_quantile"})
 #: Functions of a range that may be used inside a subquery.
 _RANGES_AT_POINTS = frozenset({"deriv", "idelta", "irate", "quantile_over_time", "stddev_over_time"})
 #: Names that Prometheus reserves for counters. A recorded series has a colon in its name, and may be anything.
@@ -78,17 +81,23 @@ def _growth(level: Level, name: str, source: Node) -> Quantity:
         and not any(label == "le" and _is_one_bound(operator, value) for label, operator, value in series.matchers)
     ):
         raise RefusedQuery(f"every event is in several buckets of {series.name}; select one with le")
-    if name in ("changes", "delta", "resets") and _COUNTER.fullmatch(series.name):
+    if name in ("changes", "delta") and _COUNTER.fullmatch(series.name):
         raise RefusedQuery(f"{name}() of the counter {series.name} does not count its events; write increase()")
     what = "sums of values" if series.name.endswith("_sum") else "events"
     return Quantity(Kind.EVENTS, (what, *_time(level, source)), per_second=name == "rate")
 
 
 def _is_one_bound(operator: str, value: str) -> bool:
-    """Return whether a matcher of ``le`` selects one bucket, possibly in several spellings of its bound."""
+    """Return whether a matcher of ``le`` selects one bucket, possibly in several spellings of its bound.
+
+    A dot that is not escaped is any character, so that ``1.0`` also selects ``100``; behind a leading 0 there is no such number.
+    """
     if operator == "=":
         return True
-    spellings = [spelling.replace("\\.", ".").replace("[.]", ".").strip("()") for spelling in value.split("|")]
+    spellings = [spelling.replace("\\.", ",").replace("[.]", ",").strip("()") for spelling in value.split("|")]
+    if any("." in spelling.removeprefix("0.") for spelling in spellings):
+        return False
+    spellings = [spelling.replace(",", ".") for spelling in spellings]
     try:
         return operator == "=~" and len({float(spelling) for spelling in spellings}) == 1
     except ValueError:
@@ -119,7 +128,8 @@ def _points(level: Level, name: str, source: Subquery) -> Quantity:
         if inner.answers_alone:
             raise MadeUpNumber("a made-up zero is a point too: points are counted although no series exists")
         unit = ("points", source.step, *time, aggregated)
-        return Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions)
+        counted = Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions, chosen=inner.chosen)
+        return replace(counted, unknown_as="1" if inner.unknown_as == "nan" else inner.unknown_as)
     if name == "avg_over_time" and inner.is_filtered:
         raise RefusedQuery(
             "an average leaves out the points that a filter removes, so that an outage does not count; write `bool`, or add "
@@ -128,13 +138,15 @@ def _points(level: Level, name: str, source: Subquery) -> Quantity:
     if name == "sum_over_time" and (inner.kind is Kind.FLAG or inner.unit == ("series",)):
         extra = () if inner.kind is Kind.FLAG else ("series",)
         unit = ("points", source.step, *time, aggregated, *extra)
-        counted = Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions)
-        return counted.with_zero_of(inner)
+        counted = Quantity(Kind.EVENTS, unit, is_filtered=inner.is_filtered, conditions=inner.conditions, chosen=inner.chosen)
+        return replace(counted, unknown_as=inner.unknown_as).with_zero_of(inner)
     # The values of a gauge may be shares; whether they are, the measurement shows.
     shares = (Kind.SHARE, Kind.FLAG, Kind.INSTANT)
     kind = Kind.SHARE if name == "avg_over_time" and inner.kind in shares else Kind.VALUE
     unit = (name, "points", source.step, *time, inner.kind, inner.per_second, inner.weights, *inner.unit)
-    return Quantity(kind, unit, chosen=inner.chosen).with_zero_of(inner)
+    # max(up) is 1 while at least one instance is there, which is a usual meaning of being up.
+    chosen = "" if inner.kind is Kind.INSTANT and inner.chosen == "max" else inner.chosen
+    return Quantity(kind, unit, chosen=chosen, unknown_as=inner.unknown_as).with_zero_of(inner)
 
 
 def _histogram(level: Level, name: str, source: Node) -> Quantity:
@@ -159,7 +171,8 @@ def _function_at_points(level: Level, name: str, arguments: tuple[Node, ...]) ->
             return inner
         raise MadeUpNumber(f"{name}() with a lowest value of {lowest:g} hides an outage")
     if name in _AT_POINTS and not inner.answers_alone:
-        return Quantity(Kind.VALUE, (name, *inner.unit), is_filtered=inner.is_filtered)
+        found = Quantity(Kind.VALUE, (name, *inner.unit), is_filtered=inner.is_filtered, chosen=inner.chosen)
+        return replace(found, unknown_as="nan" if name in _NAN_WITHOUT_EVENTS else inner.unknown_as)
     raise RefusedQuery(f"{name}() is not supported in an SLI")
 
 

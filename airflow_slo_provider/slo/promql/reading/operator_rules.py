@@ -6,12 +6,18 @@ import math
 from dataclasses import replace
 
 from airflow_slo_provider.slo.promql.absence import is_zero, same_shape
-from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery, check_share
+from airflow_slo_provider.slo.promql.reading.comparison_rules import read_comparison
+from airflow_slo_provider.slo.promql.reading.quantities import (
+    OPPOSITE_CHOICES,
+    Kind,
+    MadeUpNumber,
+    Quantity,
+    RefusedQuery,
+    check_share,
+    share_of_unknown,
+)
 from airflow_slo_provider.slo.promql.reading.reading_level import Level
 from airflow_slo_provider.slo.promql.syntax_tree import Binary, Call, is_aggregated, series_of
-
-_OPPOSITE_CHOICES = {"": "", "min": "max", "max": "min"}
-_MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
 
 
 def read_binary(level: Level, node: Binary) -> Quantity:
@@ -31,7 +37,7 @@ def read_binary(level: Level, node: Binary) -> Quantity:
         return level.read(mean)
     left, right = level.read(node.left), level.read(node.right)
     if node.is_comparison:
-        return _comparison(level, node, left, right)
+        return read_comparison(level, node, left, right)
     if left.kind is right.kind is Kind.NUMBER:
         number = _calculate(node.operator, left.number, right.number)
         return Quantity(Kind.NUMBER, number=number, answers_alone=left.answers_alone or right.answers_alone)
@@ -69,49 +75,19 @@ def _alternative(level: Level, node: Binary) -> Quantity:
     )
 
 
-def _comparison(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
-    operator = node.operator
-    if left.kind is Kind.NUMBER:
-        left, right, operator = right, left, _MIRRORED[operator]
-    if left.kind is Kind.NUMBER:
-        raise MadeUpNumber("a comparison of numbers returns a number where no series exists")
-    if node.returns_bool:
-        return _flag(level, operator, left, right)
-    if level.at_points:
-        if left.answers_alone and _may_hold(operator, right):
-            raise MadeUpNumber("the made-up zero passes the filter")
-        keeps_all = operator == ">=" and right.kind is Kind.NUMBER and right.number <= 0
-        return replace(left, is_filtered=left.is_filtered or not keeps_all, answers_alone=False, zero_if_missing=False)
-    if right.kind is not Kind.NUMBER or right.answers_alone:
-        raise RefusedQuery("a count is compared with another expression, which may remove it")
-    if left.answers_alone:
-        raise MadeUpNumber("a made-up zero is filtered")
-    harmless = (operator in (">", "!=") and right.number == 0) or (operator == ">=" and right.number <= 0)
-    if not harmless and operator not in (">", ">="):
-        raise RefusedQuery(f"`{operator} {right.number:g}` is a filter that removes large counts")
-    return replace(left, is_filtered=True, has_minimum=left.has_minimum or not harmless)
-
-
-def _flag(level: Level, operator: str, left: Quantity, right: Quantity) -> Quantity:
-    if left.answers_alone and _may_hold(operator, right):
-        raise MadeUpNumber("the made-up zero fulfils the comparison")
-    if level.at_points:
-        return Quantity(Kind.FLAG, ("flag",), is_filtered=left.is_filtered).with_zero_of(left)
-    if right.kind is not Kind.NUMBER or left.answers_alone:
-        raise RefusedQuery("bool compares two expressions")
-    return Quantity(Kind.FLAG, ("series", *left.unit))
-
-
 def _sum(level: Level, node: Binary, left: Quantity, right: Quantity) -> Quantity:
     if Kind.NUMBER in (left.kind, right.kind):
         return _sum_with_number(level, node, left, right)
+    if node.operator == "-" and node.left == node.right:
+        raise RefusedQuery("an expression is subtracted from itself, which is always 0")
     if left.measures_the_same(right) and left.kind in (Kind.EVENTS, Kind.VALUE):
         if not (level.at_points or (is_aggregated(node.left) and is_aggregated(node.right))):
             raise RefusedQuery(f"`{node.operator}` drops the series that one side does not have; write sum(...) on both sides")
         return left.add(right) if node.operator == "+" else left.subtract(right)
     if level.at_points and left.kind is right.kind:
         filtered = left.is_filtered or right.is_filtered
-        return replace(left, is_filtered=filtered, answers_alone=left.answers_alone and right.answers_alone)
+        alone = left.answers_alone and right.answers_alone
+        return replace(left, is_filtered=filtered, answers_alone=alone, unknown_as=left.unknown_as or right.unknown_as)
     raise RefusedQuery(f"{left.kind} and {right.kind} are added that use other functions, windows or offsets")
 
 
@@ -123,9 +99,11 @@ def _sum_with_number(level: Level, node: Binary, left: Quantity, right: Quantity
     if complement and other.kind in (Kind.SHARE, Kind.FLAG, Kind.VALUE):
         if other.answers_alone:
             raise MadeUpNumber("1 minus a made-up zero is 1 where no series exists")
-        return replace(other, unit=("1 -", *other.unit), chosen=_OPPOSITE_CHOICES[other.chosen])
+        unknown_as = {"0": "1", "1": "0"}.get(other.unknown_as, other.unknown_as)
+        return replace(other, unit=("1 -", *other.unit), chosen=OPPOSITE_CHOICES[other.chosen], unknown_as=unknown_as)
     if level.at_points and not number.answers_alone and not other.answers_alone:
-        return Quantity(Kind.VALUE, (node.operator, number.number, *other.unit), is_filtered=other.is_filtered)
+        unit = (node.operator, number.number, *other.unit)
+        return Quantity(Kind.VALUE, unit, is_filtered=other.is_filtered, unknown_as=other.unknown_as)
     raise RefusedQuery("a number is added to a count, or taken from it")
 
 
@@ -140,7 +118,7 @@ def _product(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qua
             if not one.histogram.measures_the_same(other):
                 raise RefusedQuery("histogram_fraction() and histogram_count() read different ranges")
             return other
-        if one.kind is Kind.EVENTS and other.kind is Kind.INSTANT and node.matching:
+        if one.kind is Kind.EVENTS and node.matching and (other.kind is Kind.INSTANT or "last_over_time" in other.unit):
             return replace(one, joins=one.joins | {operand})
     filtered = left.is_filtered or right.is_filtered
     if left.kind is right.kind is Kind.SHARE and not (left.answers_alone or right.answers_alone):
@@ -148,7 +126,8 @@ def _product(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qua
             raise RefusedQuery("a product of the best shares is not the share of all events; divide the sums")
         return Quantity(Kind.SHARE, ("product", *left.unit, *right.unit), is_filtered=filtered, chosen="min")
     if level.at_points and not (left.answers_alone and right.answers_alone):
-        return Quantity(Kind.VALUE, ("product", *left.unit, *right.unit), is_filtered=filtered)
+        unit = ("product", *left.unit, *right.unit)
+        return Quantity(Kind.VALUE, unit, is_filtered=filtered, unknown_as=left.unknown_as or right.unknown_as)
     raise RefusedQuery("a product of two counts is not a count")
 
 
@@ -167,13 +146,15 @@ def _quotient(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qu
         answers_alone=left.answers_alone and right.answers_alone,
     )
     if level.at_points:
-        return replace(share, unit=("quotient",), kind=Kind.SHARE if _is_share(node, left, right) else Kind.VALUE)
+        kind = Kind.SHARE if _is_share(node, left, right) else Kind.VALUE
+        return replace(share, unit=("quotient",), kind=kind, unknown_as="nan")  # 0 / 0 where there were no events
     if left.per_second != right.per_second:
         raise RefusedQuery("one side of the ratio is per second, and the other is not; write increase() in both")
     check_share(left, right, good_series=series_of(node.left), all_series=series_of(node.right))
     # The average of fewer series than the other side has is too large.
     chosen = {"min": "min", "max": "max", "avg": "max"}.get(str(left.unit[0]), "") if left.unit else ""
-    return replace(share, chosen=chosen)
+    unknown_as = share_of_unknown(left, right, part_series=series_of(node.left), all_series=series_of(node.right))
+    return replace(share, chosen=chosen or left.chosen, unknown_as=unknown_as)
 
 
 def _mean_over_time(node: Binary) -> Call | None:
@@ -207,13 +188,3 @@ def _calculate(operator: str, left: float, right: float) -> float:
         return left / right if operator == "/" else float(left**right) if operator == "^" else math.nan
     except (ZeroDivisionError, OverflowError, TypeError):
         return math.nan
-
-
-def _may_hold(operator: str, right: Quantity) -> bool:
-    """Return whether 0 may fulfil a comparison with a quantity."""
-    number = right.number
-    if right.kind is not Kind.NUMBER or math.isnan(number):
-        return True
-    return {"==": number == 0, "!=": number != 0, ">": number < 0, "<": number > 0, ">=": number <= 0, "<=": number >= 0}[
-        operator
-    ]

@@ -53,6 +53,10 @@ class UnreadableQuery(RefusedQuery):
     reason = "not_understood"
 
 
+#: What ``1 -`` makes of the lowest or highest of several series.
+OPPOSITE_CHOICES = {"": "", "min": "max", "max": "min"}
+
+
 class Kind(StrEnum):
     """What kind of number an expression returns."""
 
@@ -80,6 +84,7 @@ class Quantity:
     :param alternatives: selectors on both sides of an ``or``, of which one is read where the other has no series
     :param conditions: what ``and`` and ``unless`` require, each with its operator
     :param chosen: ``min`` or ``max`` if it is a share that is at most, or at least, that of all events; ``1 -`` exchanges them
+    :param unknown_as: what a point without a value counts as, ``0`` or ``1``; ``nan`` if its value is NaN; empty if not at all
     :param zero_if_missing: whether a 0 replaces a count without series (``or vector(0)``)
     :param answers_alone: whether this 0 is returned although no series exists at all
     """
@@ -96,6 +101,7 @@ class Quantity:
     alternatives: frozenset[Series] = frozenset()
     conditions: frozenset[object] = frozenset()
     chosen: str = ""
+    unknown_as: str = ""
     zero_if_missing: bool = False
     answers_alone: bool = False
     histogram: Quantity | None = None
@@ -120,6 +126,7 @@ class Quantity:
             has_minimum=self.has_minimum or other.has_minimum,
             alternatives=self.alternatives | other.alternatives,
             conditions=self.conditions | other.conditions,
+            unknown_as=self.unknown_as or other.unknown_as,
             zero_if_missing=self.zero_if_missing or other.zero_if_missing,
             answers_alone=self.answers_alone and other.answers_alone,
         )
@@ -182,6 +189,12 @@ def check_share(part: Quantity, whole: Quantity, *, good_series: Iterable[Series
         raise MadeUpNumber("a condition removes events from the total, and the 0 behind `or` replaces them; remove the condition")
     if part.has_minimum:
         raise RefusedQuery("a filter removes small counts")
+    if part.unit[:1] in (("min_over_time",), ("max_over_time",)):
+        raise RefusedQuery(f"{part.unit[0]}() reads one sample of each series, and not all that happened")
+    if part.unit == whole.unit and part.unit[:1] in (("avg",), ("min",), ("max",)):
+        raise RefusedQuery(f"{part.unit[0]}() of both sides is no share where they have other series; write sum() in both")
+    if 0 < 10 * part.weights[0] < part.weights[1]:
+        raise RefusedQuery("some events count for less than a tenth of the others, so that they hardly count at all")
     if part.joins != whole.joins:
         raise RefusedQuery("one side is multiplied by another metric, and the other is not")
     if part.unit[:1] == ("avg_over_time",) and whole.unit == ("series", *part.unit):
@@ -199,3 +212,19 @@ def check_share(part: Quantity, whole: Quantity, *, good_series: Iterable[Series
     if part.per_second != whole.per_second and not counts:
         raise RefusedQuery("one side is per second, and the other is not; write increase() in both")
     return counts
+
+
+def share_of_unknown(part: Quantity, whole: Quantity, *, part_series: Iterable[Series], all_series: Iterable[Series]) -> str:
+    """Return what points without a value count as in ``part / whole``, see :attr:`Quantity.unknown_as`.
+
+    :param part: the good or bad events
+    :param whole: all events
+    :param part_series: the selectors of the good or bad events
+    :param all_series: the selectors of all events
+    """
+    names = {series.name for series in all_series}
+    shared = any(series.name in names for series in part_series)
+    if part.unit[:1] == ("points",) and not shared:
+        return "0"  # where the metric of the part has no samples
+    left_out = part.unknown_as == whole.unknown_as or (part.unknown_as == "0" and whole.is_filtered and shared)
+    return "" if left_out else part.unknown_as

@@ -81,7 +81,9 @@ def _instant(node: Series) -> Quantity:
         raise RefusedQuery("a range stands outside of a function")
     if node.names_window:
         return _recorded_per_window(node)
-    return Quantity(Kind.INSTANT, ("instant", node.offset, *recorded_operation(node.name)))
+    # A quantile of a summary is NaN where there were no events.
+    unknown_as = "nan" if any(label == "quantile" for label, _, _ in node.matchers) else ""
+    return Quantity(Kind.INSTANT, ("instant", node.offset, *recorded_operation(node.name)), unknown_as=unknown_as)
 
 
 def _recorded_per_window(series: Series) -> Quantity:

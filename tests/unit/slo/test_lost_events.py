@@ -1,0 +1,63 @@
+"""Queries that ask the server whether a query loses events of the window."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_slo_provider.slo.promql.lost_events import lost_events
+from airflow_slo_provider.slo.promql.query_roles import read_counts
+from airflow_slo_provider.slo.promql.syntax_tree import parse
+
+W = "[{{.window}}]"
+ALL = f"sum(increase(requests_total{W}))"
+BY = f"sum by (version) (increase(requests_total{W}))"
+
+
+@pytest.mark.parametrize(
+    ("bad", "total", "labels", "query"),
+    [
+        (f"sum(increase(errors_total{W}))", ALL, (), None),
+        (f"sum(increase(errors_total{W})) or vector(0)", ALL, (), None),
+        (f"sum(increase(errors_total{W})) or 0 * {ALL}", ALL, (), None),
+        ("count_over_time((max(l) > 0.5)[{{.window}}:1m])", "count_over_time(max(l)[{{.window}}:1m])", (), None),
+        (
+            f"sum(increase(a{W})) or sum(increase(b{W}))",
+            ALL,
+            (),
+            f"count(sum(increase(a{W}))) and on () count(present_over_time(b{W}))",
+        ),
+        (
+            f"sum by (version) (increase(a{W})) or sum by (version) (increase(b{W}))",
+            BY,
+            ("version",),
+            f"count by (version) (sum by (version) (increase(a{W}))) and on (version) "
+            f"count by (version) (present_over_time(b{W}))",
+        ),
+        (
+            f"sum(increase(a{W}) * on (pod) group_left (team) owner)",
+            f"sum(increase(b{W}) * on (pod) group_left (team) last_over_time(owner{W}))",
+            (),
+            f"count((present_over_time(a{W}) and on (pod) last_over_time(owner{W})) unless on (pod) owner)",
+        ),
+        (
+            f"sum(increase(a{W}) and on (pod) (owner == 1))",
+            f"sum(increase(a{W}) and on (pod) (owner == 1))",
+            (),
+            f"count((present_over_time(a{W}) and on (pod) (last_over_time(owner{W}) == 1)) unless on (pod) (owner == 1))",
+        ),
+        (
+            f"sum(sum_over_time(a{W}))",
+            f"sum(count_over_time(a{W}))",
+            (),
+            f"count((resets(a{W}) == 0) and (changes(a{W}) > 30))",
+        ),
+    ],
+)
+def test_each_way_to_lose_events_has_a_query(bad: str, total: str, labels: tuple[str, ...], query: str | None) -> None:
+    try:
+        reading = read_counts(None, bad, total, counter=True)
+    except ValueError:  # joined with other functions on both sides: the bad events alone
+        reading = read_counts(None, bad, bad, counter=True)
+    found = lost_events(reading, labels)
+    assert [parse(item.query) for item in found] == ([] if query is None else [parse(query)])
+    assert all(item.by == (labels if "present" in item.query and " or " in bad else ()) for item in found)
