@@ -28,7 +28,7 @@ def at_points(expression: str, function: str = "avg_over_time") -> Quantity:
 @pytest.mark.parametrize(
     ("number", "weight"),
     [
-        ("1 + 3", "4"), ("3 - 1", "2"), ("2 * 4", "8"), ("1 / 2", "1/2"), ("2 ^ 3", "8"), ("-(-2)", "2"), ("1 - 1", "0"),
+        ("1 + 3", "4"), ("3 - 1", "2"), ("2 * 4", "8"), ("1 / 2", "1/2"), ("2 ^ 3", "8"), ("-(-2)", "2"), ("1 - 1", "0"), ("1", "1"),
         ("2 * 3 - 5", "1"),
     ],
 )  # fmt: skip
@@ -156,10 +156,6 @@ def test_points_may_be_values_that_are_no_shares(expression: str) -> None:
         ("max_over_time(x[5m] @ 1700000000)", "fixes the query to one time"),
         ("deriv(x[5m] @ 1700000000)", "fixes the query to one time"),
         ("deriv((x @ 1700000000)[5m:1m])", "fixes the query to one time"),
-        ("hour()", "hour() returns a number where no series exists"),
-        ("days_in_month(up)", "days_in_month() returns a number where no series exists"),
-        ("absent_over_time(up[5m])", "absent_over_time() returns a number where no series exists"),
-        ("vector(1)", "vector() returns a number where no series exists"),
         ("vector(0)", "the points of a number"),
         ("up > 0", "an average leaves out the points that a filter removes"),
         ("group(up)", "an average leaves out the points that a filter removes"),
@@ -175,6 +171,35 @@ def test_points_may_be_values_that_are_no_shares(expression: str) -> None:
 def test_points_that_hide_an_outage_are_refused(expression: str, words: str) -> None:
     with pytest.raises(RefusedQuery, match=re.escape(words)):
         at_points(expression)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "absent(x)", "absent_over_time(x[5m])", "day_of_month()", "day_of_week()", "day_of_year()", "days_in_month()", "hour()",
+        "minute()", "month()", "vector(1)", "year()",
+    ],
+)  # fmt: skip
+def test_function_that_answers_without_series_has_that_reason(call: str) -> None:
+    for read in (over_window, at_points):
+        with pytest.raises(RefusedQuery, match="returns a number where no series exists") as caught:
+            read(call)
+        assert caught.value.reason == "hidden_absence"
+
+
+@pytest.mark.parametrize(("call", "over"), [("pi()", True), ("scalar(max(x))", True), ("time()", True), ("time()", False)])
+def test_number_of_the_server_is_no_factor(call: str, over: bool) -> None:
+    with pytest.raises(RefusedQuery):
+        (over_window if over else at_points)(f"{X if over else 'up'} * {call}")
+
+
+@pytest.mark.parametrize(("operator", "failure"), [("min", False), ("max", True), ("avg", True)])
+def test_quotient_of_chosen_series_is_read_one_way_round(operator: str, failure: bool) -> None:
+    """The series with the fewest good events, or the most failures; the average leaves out series without failures."""
+    query = f"{operator}(increase(x_total[{{{{.window}}}}])) / {operator}(increase(y_total[{{{{.window}}}}]))"
+    assert not read_ratio(query, failure=failure).counts
+    with pytest.raises(RefusedQuery, match="best series"):
+        read_ratio(query, failure=not failure)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,21 @@ def test_brackets_of_regular_expressions_are_recognised(regex: str) -> None:
     assert read_counts(None, f'sum(increase(x_total{{code=~"{regex}"}}{W}))', ALL, counter=True).counts
 
 
+@pytest.mark.parametrize(
+    ("total", "hidden"),
+    [
+        (ALL, False),
+        (f"{ALL} > 0", True),
+        (f"{ALL} or vector(0)", True),
+        (f"{ALL} unless on () maintenance", True),
+        (f"increase_pure(y_total{W})", False),
+    ],
+)
+def test_query_that_may_hide_series_is_known(total: str, hidden: bool) -> None:
+    found = read_counts(None, f"sum(increase(x_total{W}))", total, counter=True, declared="pure" in total)
+    assert found.queries["total"].may_hide_series is hidden
+
+
 def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:
     query = "avg_over_time((max(down) or vector(0))[{{.window}}:1m])"
     assert not read_ratio(query, failure=False).counts
@@ -157,11 +172,13 @@ def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:
         ("histogram_quantile(0.9, sum by (le) (rate(x[5m])))", False),
         ("quantile(0.9, x)", False),
         ("-x", False),
+        ("hour(x)", False),
         ("x + fill (0) y", False),
         ("vector(0)", True),
         ("x or vector(0)", True),
         ("max(x) > 0 or on() vector(1)", True),
         ("absent(x)", True),
+        ("absent_over_time(x[5m])", True),
         ("minute()", True),
         ("time()", True),
         ("scalar(x)", True),

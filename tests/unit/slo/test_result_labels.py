@@ -29,6 +29,7 @@ def ratio(bad: str, total: str, *, declared: bool = False) -> RatioMetric:
         ("x", None),
         ("5", ""),
         ("time()", ""),
+        ("pi()", ""),
         ("scalar(x)", ""),
         ("vector(scalar(sum by (a) (x)))", ""),
         ("sum(x)", ""),
