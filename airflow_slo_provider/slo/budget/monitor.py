@@ -48,7 +48,7 @@ class Evaluation:
     slos: tuple[SLO, ...]
     deadline: Deadline
     errors: Mapping[SLOKey, MeasurementError]
-    requested: bool = False
+    requested: bool
 
 
 class SLOMonitor:

@@ -60,6 +60,7 @@ def test_factor_that_is_no_positive_number_is_refused(number: str) -> None:
         (f"{X} > {X}", "compared with another expression"),
         (f"{X} > vector(0)", "compared with another expression"),
         (f"({X} or vector(0)) > 0", "a made-up zero is filtered"),
+        (f"{X} or {X} * (1 - 1)", "the number behind `or`"),
         (f"increase(x_total[{{{{.window}}}}]) + {X}", "drops the series that one side does not have"),
         (f"{X} + sum(changes(x[{{{{.window}}}}] offset 1d))", "other functions, windows or offsets"),
     ],
@@ -165,12 +166,22 @@ def test_points_may_be_values_that_are_no_shares(expression: str) -> None:
         ("count(up or vector(0))", "count() counts a made-up zero"),
         ("sum(vector(0))", "a number has no series to aggregate"),
         ("up or abs(max(up))", "both sides of `or` must measure the same"),
+        ("up or vector(0) + 1", "the number behind `or`"),
         ("vector(0) or up", "a made-up zero stands on the left of `or`"),
     ],
 )
 def test_points_that_hide_an_outage_are_refused(expression: str, words: str) -> None:
     with pytest.raises(RefusedQuery, match=re.escape(words)):
         at_points(expression)
+
+
+@pytest.mark.parametrize("function", ["increase", "avg_over_time"])
+def test_series_of_another_name_may_stand_behind_or(function: str) -> None:
+    """What both sides measure counts, and not how they are written."""
+    one, other = (f"{function}({name}[{{{{.window}}}}])" for name in ("x_seconds", "y_seconds"))
+    found = over_window(f"{one} or sort({other})")
+    assert {series.name for series in found.alternatives} == {"x_seconds", "y_seconds"}
+    assert at_points("sum(rate(x_total[5m])) or rate(y_total[5m])").kind is Kind.VALUE
 
 
 @pytest.mark.parametrize(
