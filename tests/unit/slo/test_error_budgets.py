@@ -199,7 +199,7 @@ def test_burn_rate_rule_whose_factor_is_the_highest_rate_is_left_out() -> None:
     [("14.5", "14.5", True), ("14.4", "14.5", False), ("14.5", "14.4", False), (None, "20", False), ("20", None, False)],
 )
 def test_burn_rate_rule_fires_only_above_factor_in_both_windows(short: str | None, long: str | None, fires: bool) -> None:
-    rule = BurnRateRule("page", timedelta(minutes=5), timedelta(hours=1), Fraction(144, 10))
+    rule = BurnRateRule("page", timedelta(minutes=5), timedelta(hours=1), Fraction(144, 10), Fraction(1, 50))
     assert rule.fires(None if short is None else Fraction(short), None if long is None else Fraction(long)) is fires
 
 

@@ -36,5 +36,5 @@ def test_what_is_no_aware_timestamp_is_refused(at: Any, message: str) -> None:
 def test_future_is_refused_with_the_name_of_the_time() -> None:
     later = datetime.now(UTC) + timedelta(days=1)
     assert parse_timestamp(later) == later
-    with pytest.raises(ValueError, match="since .* lies in the future"):
+    with pytest.raises(ValueError, match=r"since .* lies in the future"):
         read_evaluation_time(later, what="since")

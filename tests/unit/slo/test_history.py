@@ -16,7 +16,9 @@ FIRST = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 def check(day: int, left: Any, *, name: str = "api", kind: str = "slo", **more: Any) -> CheckResult:
     evidence = {"status": "HEALTHY", "outcome": "allowed", "service": "shop", "remaining": left} | more
     labels = evidence.pop("labels", {})
-    return CheckResult(kind=kind, name=name, verdict=Verdict.PASS, checked_at=FIRST + timedelta(days=day), evidence=evidence, labels=labels)
+    return CheckResult(
+        kind=kind, name=name, verdict=Verdict.PASS, checked_at=FIRST + timedelta(days=day), evidence=evidence, labels=labels
+    )
 
 
 def test_history_shows_the_last_check_and_the_lowest_budget() -> None:
@@ -65,7 +67,9 @@ def test_objectives_are_told_apart_by_name_service_and_labels() -> None:
 
 
 def test_table_has_a_row_for_each_objective() -> None:
-    failed = CheckResult(kind="slo", name="api", verdict=Verdict.UNKNOWN, checked_at=FIRST + timedelta(days=4), evidence={"service": "shop"})
+    failed = CheckResult(
+        kind="slo", name="api", verdict=Verdict.UNKNOWN, checked_at=FIRST + timedelta(days=4), evidence={"service": "shop"}
+    )
     checks = [
         check(0, 0.5, outcome="frozen"),
         check(1, 0.25),

@@ -28,8 +28,8 @@ def at_points(expression: str, function: str = "avg_over_time") -> Quantity:
 @pytest.mark.parametrize(
     ("number", "weight"),
     [
-        ("1 + 3", "4"), ("3 - 1", "2"), ("2 * 4", "8"), ("1 / 2", "1/2"), ("2 ^ 3", "8"), ("-(-2)", "2"), ("1 - 1", "0"), ("1", "1"),
-        ("2 * 3 - 5", "1"),
+        ("1 + 3", "4"), ("3 - 1", "2"), ("2 * 4", "8"), ("1 / 2", "1/2"), ("2 ^ 3", "8"), ("-(-2)", "2"), ("1 - 1", "0"),
+        ("1", "1"), ("2 * 3 - 5", "1"),
     ],
 )  # fmt: skip
 def test_weight_of_events_is_calculated(number: str, weight: str) -> None:
@@ -37,6 +37,11 @@ def test_weight_of_events_is_calculated(number: str, weight: str) -> None:
     assert over_window(f"({number}) * {X}").weights == (Fraction(weight), Fraction(weight))
     if weight != "0":
         assert over_window(f"{X} / ({number})").weights == (1 / Fraction(weight),) * 2
+
+
+def test_weight_of_subtracted_events_is_scaled_with_the_rest() -> None:
+    found = over_window(f"({X} - {X}) * 0.5")
+    assert (found.weights, found.subtracted) == ((Fraction(1, 2), Fraction(1, 2)), Fraction(1, 2))
 
 
 @pytest.mark.parametrize("number", ["1 / 0", "0 / 0", "5 % 2", "(-1) ^ 0.5", "9 ^ 999", "-1", "1 - 2", "Inf", "vector(2)"])
@@ -60,6 +65,10 @@ def test_factor_that_is_no_positive_number_is_refused(number: str) -> None:
         (f"{X} > {X}", "compared with another expression"),
         (f"{X} > vector(0)", "compared with another expression"),
         (f"({X} or vector(0)) > 0", "a made-up zero is filtered"),
+        ("histogram_count(avg_over_time(h[{{.window}}]))", "histogram_count() needs rate() or increase() of a native histogram"),
+        ("max(x)[{{.window}}:1m]", "a subquery stands outside of a function"),
+        ("x_total[{{.window}}]", "a range stands outside of a function"),
+        ("'x'", "a text is not a number"),
         (f"{X} or {X} * (1 - 1)", "the number behind `or`"),
         (f"increase(x_total[{{{{.window}}}}]) + {X}", "drops the series that one side does not have"),
         (f"{X} + sum(changes(x[{{{{.window}}}}] offset 1d))", "other functions, windows or offsets"),
@@ -225,6 +234,10 @@ def test_points_of_both_sides_have_one_unit(good: str, total: str, kind: Kind) -
     found = [at_points(expression, "sum_over_time") for expression in (good, total)]
     assert [one.kind for one in found] == [kind, kind]
     assert found[0].unit == found[1].unit
+
+
+def test_product_with_a_made_up_share_is_no_share() -> None:
+    assert at_points(f"({SHARE} or vector(0)) * ({SHARE})").kind is Kind.VALUE
 
 
 def test_points_of_a_made_up_zero_are_not_counted() -> None:

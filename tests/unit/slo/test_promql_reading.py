@@ -167,6 +167,7 @@ def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:
         ("vector(1) * x", False),
         ("x", False),
         ("x unless vector(1)", False),
+        ("vector(1) unless x", True),
         ("vector(1) and x", False),
         ("x > bool 0", False),
         ("histogram_quantile(0.9, sum by (le) (rate(x[5m])))", False),

@@ -35,7 +35,9 @@ class Watched(MemorySource):
 
 def evaluate(source: MemorySource, width: str = "1h", *, rule: str = "", at: datetime = AT, **fields: Any) -> SLOReport:
     sliced = {"time_slice_target": Fraction(9, 10), "time_slice_window": parse_duration(width)}
-    rules = (PolicyRule("r", Action.ALERT, Signal.BURN_RATE, "gt", Fraction(1), Fraction(1), parse_duration(rule)),) if rule else ()
+    rules = (
+        (PolicyRule("r", Action.ALERT, Signal.BURN_RATE, "gt", Fraction(1), Fraction(1), parse_duration(rule)),) if rule else ()
+    )
     one = slo(**{"method": BudgetingMethod.TIMESLICES, "error_budget_policy": "p"} | sliced | fields)
     (found,) = SLOMonitor(catalog(one, policies=[ErrorBudgetPolicy("p", rules)]), source).evaluate(at)
     return found

@@ -86,4 +86,6 @@ def test_split_window_that_cannot_be_is_an_error(text: str, reason: str) -> None
 def test_documents_of_other_tools_are_checked_too() -> None:
     text = SLOTH.format(query='sum(increase(a{code="1"}[{{.window}}])) + sum(increase(b[{{.window}}]))')
     (fault,) = faults(text)
-    assert "metadata.annotations.airflow-slo/split-window: the window of second cannot be split into parts: bad: it reads" in fault
+    assert (
+        "metadata.annotations.airflow-slo/split-window: the window of second cannot be split into parts: bad: it reads" in fault
+    )
