@@ -10,7 +10,7 @@ import pytest
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.slo.budget.reports import GateOutcome, PolicyState
-from airflow_slo_provider.slo.policy.error_budget_policy import Action, OnUnknown, PolicyRule, Signal
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, OnUnknown, Override, PolicyRule, Signal
 from tests.unit.slo.monitor_builders import AT, HOUR, MINUTE
 from tests.unit.slo.test_decisions import EMPTY, FREEZE, LOST, decided, events_with_left
 from tests.unit.slo.window_builders import FIVE, burns
@@ -156,6 +156,13 @@ def test_strictest_no_data_rule_gives_the_action() -> None:
     assert decided(EMPTY, rules[0]).outcome is GateOutcome.UNKNOWN, "a mild rule does not lift the block of missing data"
 
 
-def test_block_of_an_override_is_kept_in_days_without_data() -> None:
+@pytest.mark.parametrize(("approver", "by"), [("Ada", " by Ada"), ("", "")])
+def test_override_names_its_approver_if_it_has_one(approver: str, by: str) -> None:
+    override = Override(Action.ALERT, AT + MINUTE, "the fix", approver)
+    found = decided(events_with_left(Fraction(-1)), FREEZE, overrides=(override,))
+    assert found.reasons == (found.report.message, f"override{by} until 2026-11-01 00:01:00 UTC: the fix")
+
+
+def test_block_without_a_time_is_kept_without_a_measurement() -> None:
     found = decided(LOST, before=PolicyState((), Action.FREEZE), on_error=OnUnknown.ALLOW)
     assert found.reasons[1] == "blocked, and missing data does not lift the block"

@@ -152,6 +152,13 @@ def test_query_that_may_hide_series_is_known(total: str, hidden: bool) -> None:
     assert found.queries["total"].may_hide_series is hidden
 
 
+def test_scaled_counts_must_both_be_per_second() -> None:
+    bad = f"60 * sum(rate(x_total{W}))"
+    assert not read_counts(None, bad, f"60 * sum(rate(y_total{W}))", counter=True).counts
+    with pytest.raises(RefusedQuery, match=r"one side is per second.*; write increase\(\) in both"):
+        read_counts(None, bad, f"60 * {ALL}", counter=True)
+
+
 def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:
     query = "avg_over_time((max(down) or vector(0))[{{.window}}:1m])"
     assert not read_ratio(query, failure=False).counts

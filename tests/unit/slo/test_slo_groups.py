@@ -196,5 +196,5 @@ def test_error_budget_of_several_groups_is_asked_for_one() -> None:
 def test_record_of_a_group_has_the_name_of_the_slo_and_its_labels() -> None:
     reports = evaluate(Versions(["v1"], v1=steady(0)))
     (check,) = slo_checks(decide(reports, catalog(reports[0].slo)))
-    assert (check.name, check.labels) == ("api", {"version": "v1"})
+    assert (check.name, check.labels, check.evidence["group"]) == ("api", {"version": "v1"}, {"version": "v1"})
     assert reports[0].key == SLOKey("shop", 'api{version="v1"}')
