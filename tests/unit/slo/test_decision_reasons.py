@@ -9,9 +9,13 @@ import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import GateOutcome, PolicyState
+from airflow_slo_provider.slo.model import Indicator, RatioMetric
+from airflow_slo_provider.slo.policy.decisions import decide
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, OnUnknown, Override, PolicyRule, Signal
-from tests.unit.slo.monitor_builders import AT, HOUR, MINUTE
+from tests.unit.slo.monitor_builders import AT, HOUR, MINUTE, MemorySource, catalog, slo, steady
+from tests.unit.slo.rules_builders import prometheus
 from tests.unit.slo.test_decisions import EMPTY, FREEZE, LOST, decided, events_with_left
 from tests.unit.slo.window_builders import FIVE, burns
 from tests.unit.slo.window_builders import decided as decided_over
@@ -154,6 +158,17 @@ def test_strictest_no_data_rule_gives_the_action() -> None:
     assert (found.outcome, found.action) == (GateOutcome.WARNING, Action.DEGRADE)
     assert found.reasons[1] == "rule degrade of policy p: degrade"
     assert decided(EMPTY, rules[0]).outcome is GateOutcome.UNKNOWN, "a mild rule does not lift the block of missing data"
+
+
+@pytest.mark.parametrize(("bad", "outcome"), [(0, GateOutcome.ALLOWED), (9, GateOutcome.WARNING), (50, GateOutcome.FROZEN)])
+def test_every_decision_on_declared_counts_says_so_once(bad: int, outcome: GateOutcome) -> None:
+    query = "sum(increase_pure(x[{{.window}}]))"
+    metric = RatioMetric(bad=prometheus(query), total=prometheus(query), declares_events=True)
+    documents = catalog(slo(target="0.9", indicator=Indicator("api", metric)))
+    reports = SLOMonitor(documents, MemorySource(**{query: steady(bad)})).evaluate(AT)
+    decision = decide(reports, documents)
+    assert decision.outcome is outcome
+    assert "; ".join(decision.reasons).count("counts declared by the author (airflow-slo/counts), not proven") == 1
 
 
 @pytest.mark.parametrize(("approver", "by"), [("Ada", " by Ada"), ("", "")])

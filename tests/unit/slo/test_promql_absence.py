@@ -117,6 +117,20 @@ def shown(found: frozenset[object] | None) -> list[str] | None:
         (f"sum(rate(errors_total{W} offset 5m)) or vector(0)", f"sum(rate(r_total{W} offset 5m))", None, None, []),
         (f'sum(rate(r_total{{a="1",c="5"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', ['r_total{a="1",c!=""}'], [], []),
         (f'sum(rate(r_total{{a="2"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a=~"1|2"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', ['e_total{a!=""}'], [], []),
+        (f'sum(rate(e_total{{a=~"2|3"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a=~"(?i)1"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a!="1"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a!="2"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', ["e_total"], [], []),
+        (f'sum(rate(e_total{{a=~".*"}}{W}))', f"sum(rate(r_total{W}))", ["e_total"], [], []),
+        (f'sum(rate(e_total{{a=~"(?i)1"}}{W}))', f"sum(rate(r_total{W}))", ['e_total{a!=""}'], [], []),
+        (
+            f'sum(rate(r_total{{a=~"1.",b!=""}}{W}))',
+            f'sum(rate(r_total{{a=~"1."}}{W}))',
+            ['r_total{a!="",a=~"1.",b!=""}'],
+            [],
+            [],
+        ),
     ],
 )
 def test_witnesses_of_bad_by_answer(

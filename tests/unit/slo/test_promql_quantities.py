@@ -13,6 +13,8 @@ from airflow_slo_provider.slo.promql.reading.quantity_reader import read_quantit
 from airflow_slo_provider.slo.promql.syntax_tree import parse
 
 X = "sum(increase(x_total[{{.window}}]))"
+EACH = "rate(a_total[{{.window}}]) / rate(b_total[{{.window}}])"
+FRACTION = "histogram_fraction(0, 0.3, sum(rate(h[{{.window}}])))"
 ZERO = "(max(up) or vector(0))"
 SHARE = "sum(rate(a_total[5m])) / sum(rate(b_total[5m]))"
 
@@ -44,7 +46,9 @@ def test_weight_of_subtracted_events_is_scaled_with_the_rest() -> None:
     assert (found.weights, found.subtracted) == ((Fraction(1, 2), Fraction(1, 2)), Fraction(1, 2))
 
 
-@pytest.mark.parametrize("number", ["1 / 0", "0 / 0", "5 % 2", "(-1) ^ 0.5", "9 ^ 999", "-1", "1 - 2", "Inf", "vector(2)"])
+@pytest.mark.parametrize(
+    "number", ["1 / 0", "0 / 0", "5 % 2", "(-1) ^ 0.5", "9 ^ 999", "-1", "1 - 2", "Inf", "vector(0)", "vector(2)"]
+)
 def test_factor_that_is_no_positive_number_is_refused(number: str) -> None:
     with pytest.raises(RefusedQuery, match=r"multiplied|made-up|where no series exists"):
         over_window(f"{X} * ({number})")
@@ -66,6 +70,13 @@ def test_factor_that_is_no_positive_number_is_refused(number: str) -> None:
         (f"{X} > vector(0)", "compared with another expression"),
         (f"({X} or vector(0)) > 0", "a made-up zero is filtered"),
         ("histogram_count(avg_over_time(h[{{.window}}]))", "histogram_count() needs rate() or increase() of a native histogram"),
+        (f"{X} + fill(0) {X}", "fill modifiers return numbers"),
+        ("rate(x[{{.window}}]) > bool rate(y[{{.window}}])", "bool compares two expressions"),
+        (f"2 * ({X} / {X})", "a share is multiplied or divided by a number"),
+        (f"({X} > 5) / {X}", "a filter removes small counts"),
+        (f"max({EACH}) * ({X} / {X})", "a product of the best shares"),
+        ("max_over_time(max(x)[{{.window}}:1m] @ 1700000000)", "fixes the query to one time"),
+        (f"{FRACTION} * histogram_count(sum(rate(h[{{{{.window}}}}] offset 5m)))", "read different ranges"),
         ("max(x)[{{.window}}:1m]", "a subquery stands outside of a function"),
         ("x_total[{{.window}}]", "a range stands outside of a function"),
         ("'x'", "a text is not a number"),
@@ -182,6 +193,17 @@ def test_points_may_be_values_that_are_no_shares(expression: str) -> None:
 def test_points_that_hide_an_outage_are_refused(expression: str, words: str) -> None:
     with pytest.raises(RefusedQuery, match=re.escape(words)):
         at_points(expression)
+
+
+def test_values_are_scaled_alike_on_both_sides() -> None:
+    half, whole, twice = (over_window(f"avg_over_time(x[{{{{.window}}}}]) * {factor}") for factor in ("0.5", "1", "2"))
+    assert (half.kind, twice.kind) == (Kind.VALUE, Kind.VALUE)
+    assert len({half.unit, whole.unit, twice.unit}) == 3
+
+
+def test_product_of_shares_is_at_most_that_of_all_events() -> None:
+    found = over_window(f"({X} / {X}) * ({X} / {X})")
+    assert (found.kind, found.chosen) == (Kind.SHARE, "min")
 
 
 @pytest.mark.parametrize("function", ["increase", "avg_over_time"])

@@ -137,26 +137,10 @@ def test_brackets_of_regular_expressions_are_recognised(regex: str) -> None:
     assert read_counts(None, f'sum(increase(x_total{{code=~"{regex}"}}{W}))', ALL, counter=True).counts
 
 
-@pytest.mark.parametrize(
-    ("total", "hidden"),
-    [
-        (ALL, False),
-        (f"{ALL} > 0", True),
-        (f"{ALL} or vector(0)", True),
-        (f"{ALL} unless on () maintenance", True),
-        (f"increase_pure(y_total{W})", False),
-    ],
-)
-def test_query_that_may_hide_series_is_known(total: str, hidden: bool) -> None:
-    found = read_counts(None, f"sum(increase(x_total{W}))", total, counter=True, declared="pure" in total)
-    assert found.queries["total"].may_hide_series is hidden
-
-
-def test_scaled_counts_must_both_be_per_second() -> None:
-    bad = f"60 * sum(rate(x_total{W}))"
-    assert not read_counts(None, bad, f"60 * sum(rate(y_total{W}))", counter=True).counts
-    with pytest.raises(RefusedQuery, match=r"one side is per second.*; write increase\(\) in both"):
-        read_counts(None, bad, f"60 * {ALL}", counter=True)
+def test_made_up_value_is_not_looked_for_in_an_unreadable_query() -> None:
+    with pytest.raises(RefusedQuery, match="the query cannot be read") as caught:
+        refuse_made_up("max(x")
+    assert caught.value.reason == "not_understood"
 
 
 def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:

@@ -68,6 +68,12 @@ def test_summarise_occurrences_of_a_slice_without_good_events_adds_none() -> Non
     assert (found.good, found.total, found.sli) == (5, 20, Fraction(1, 4))
 
 
+def test_summarise_occurrences_of_ratios_has_no_events() -> None:
+    with pytest.raises(NoData, match="no events in the window") as caught:
+        summarise([Measurement.of_ratio(Fraction(1, 2))], OCCURRENCES)
+    assert caught.value.reason == "no_events"
+
+
 def test_summarise_slice_at_target_is_good() -> None:
     assert summarise(measured((95, 100)), TIMESLICES, slice_target=Fraction(95, 100)).sli == 1
     assert summarise(measured((94, 100)), TIMESLICES, slice_target=Fraction(95, 100)).sli == 0
