@@ -46,6 +46,17 @@ def test_reason_of_a_held_rule_is_its_number(held: PolicyRule, reason: str) -> N
     assert (found.outcome, found.reasons) == (GateOutcome.FROZEN, (f"rule r: {reason}",))
 
 
+@pytest.mark.parametrize(("op", "holds"), [("lt", False), ("lte", True), ("gt", False), ("gte", True)])
+def test_level_itself_is_compared_as_the_operator_says(op: str, holds: bool) -> None:
+    found = decided(events_with_left(Fraction(1, 2)), rule(Signal.REMAINING_BUDGET, op, "1/2"))
+    assert (found.outcome is GateOutcome.FROZEN) is holds
+
+
+def test_exhaustion_is_judged_with_the_coverage_of_the_window() -> None:
+    soon = rule(Signal.TIME_TO_EXHAUSTION, "lt", "10000000")
+    assert decided(BURNING, soon, coverage=Fraction(1, 20)).outcome is GateOutcome.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("events", "held", "options", "coverage", "reason"),
     [

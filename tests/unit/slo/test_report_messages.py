@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +14,7 @@ from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from airflow_slo_provider.slo.budget.text_table import table
-from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices
+from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices, TimeWindow
 from tests.unit.slo.monitor_builders import AT, DAY, HOUR, MINUTE, Events, MemorySource, catalog, slo, steady
 from tests.unit.slo.window_builders import FIVE, reported
 
@@ -61,6 +62,16 @@ def once(bad: int, *, of: int = 1000) -> Events:
 def test_message_of_a_status(events: Events | MeasurementError, fields: Any, status: Status, message: str) -> None:
     found = report(events, **fields)
     assert (found.status, found.message) == (status, message)
+
+
+@pytest.mark.parametrize(("month", "days"), [(10, 31), (2, 28)])
+def test_time_left_of_a_month_is_that_of_its_own_days(month: int, days: int) -> None:
+    calendar = TimeWindow(parse_duration("1M"), False, datetime(2026, 1, 1), "UTC")
+    at = datetime(2026, month, 16, tzinfo=AT.tzinfo)
+    source = MemorySource(api=[(AT - at + MINUTE, 995, 5)])
+    (found,) = SLOMonitor(catalog(slo(time_window=calendar)), source).evaluate(at)
+    assert found.budget is not None
+    assert found.budget.remaining_time == days * DAY / 200  # half of 1 %
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,9 @@ def test_query_divided_by_other_labels_is_refused(total: str, labels: Sequence[s
         (ThresholdMetric(prometheus(total)), "query"),
     ):
         if shown:
-            with pytest.raises(WrongGrouping, match=re.escape(f"{role}: the result {shown}")):
+            with pytest.raises(WrongGrouping, match=re.escape(f"{role}: the result {shown}")) as caught:
                 check_grouping(metric, labels)
+            assert caught.value.reason == "wrong_grouping"
         else:
             check_grouping(metric, labels)
 
