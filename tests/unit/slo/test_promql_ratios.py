@@ -33,6 +33,22 @@ def test_total_must_give_its_events_one_weight() -> None:
         read_counts(None, f"sum(increase(x_total{W}))", f"{ALL} + 0.5 * {ALL}", counter=True)
 
 
+@pytest.mark.parametrize(
+    ("matcher", "one"),
+    [
+        ('le="1"', True), ('le=~"1|1[.]0"', True), (r'le=~"(1|1\\.0)"', True), ('le=~"0[.]5|5e-1"', True), ('le=~"1|2"', False),
+        ('le=~"1.*"', False), ('le!~"1"', False), ('le!="1"', False), ('job="1"', False),
+    ],
+)  # fmt: skip
+def test_events_of_a_histogram_are_those_of_one_bucket(matcher: str, one: bool) -> None:
+    good, total = f"sum(rate(h_bucket{{{matcher}}}{W}))", f"sum(rate(h_count{W}))"
+    if one:
+        assert read_counts(good, None, total, counter=True).counts
+    else:
+        with pytest.raises(RefusedQuery, match="every event is in several buckets of h_bucket"):
+            read_counts(good, None, total, counter=True)
+
+
 def test_scaled_counts_must_both_be_per_second() -> None:
     bad = f"60 * sum(rate(x_total{W}))"
     assert not read_counts(None, bad, f"60 * sum(rate(y_total{W}))", counter=True).counts

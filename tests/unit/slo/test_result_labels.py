@@ -147,8 +147,13 @@ def test_query_divided_by_other_labels_is_refused(total: str, labels: Sequence[s
             f'sum by (a) (label_replace(increase(y{W}), "a", "$1", "b", "(.*)"))',
             [],
         ),
+        (
+            f'sum by (a) (label_join(increase(x{W}), "a", "-", "b"))',
+            f'sum by (a) (label_join(increase(y{W}), "a", "-", "b"))',
+            [],
+        ),
     ],
-    ids=["counters", "samples", "conditions", "points", "joins", "recorded", "labels"],
+    ids=["counters", "samples", "conditions", "points", "joins", "recorded", "replaced", "joined"],
 )
 def test_groups_with_events_are_found_by_each_selector(bad: str, total: str, queries: list[str]) -> None:
     assert list(event_queries(ratio(bad, total), ["a"])) == queries
