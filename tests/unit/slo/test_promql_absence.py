@@ -55,6 +55,7 @@ def test_expression_without_filters_has_a_value_where_its_series_exist(query: st
         (f"({OK} / {R}) * ({E} / {OK})", R),
         (f"histogram_fraction(0, 1, sum(rate(h{W})))", f"histogram_count(sum(rate(h{W})))"),
         (f"{OK} / 2", None),
+        (f"{R} - {E} / {OK}", None),
         (f"avg_over_time(up{W})", None),
         ("avg_over_time((a / b)[{{.window}}:1m])", None),
     ],

@@ -124,5 +124,6 @@ def test_table_says_when_the_budget_is_exhausted(events: Events | MeasurementErr
 
 
 def test_table_shows_windows_of_unknown_rates_beside_known_ones() -> None:
-    rows = table([reported({FIVE: (11, 10), 30 * MINUTE: (11, 10)}), reported({})]).splitlines()
-    assert [re.split(r"\s{2,}", row)[-2] for row in rows[-2:]] == ["5m, 30m", "-"]
+    head, *rows = table([reported({FIVE: (11, 10), 30 * MINUTE: (11, 10)}), reported({})]).splitlines()
+    assert head.endswith("unknown over  status")
+    assert [re.split(r"\s{2,}", row)[-2:] for row in rows[-2:]] == [["5m, 30m", "WARNING"], ["-", "HEALTHY"]]
