@@ -116,7 +116,7 @@ def test_summary_is_small_json() -> None:
     found = json.loads(json.dumps(summary(gate_decision())))
     assert (found["schema_version"], found["outcome"], found["action"], found["allowed"]) == (1, "frozen", "freeze", False)
     assert [one["status"] for one in found["slos"]] == ["HEALTHY", "EXHAUSTED", "QUERY_ERROR", "LOW_TRAFFIC"]
-    assert found["slos"][2]["sli"] is None
+    assert (found["slos"][2]["sli"], found["at"]) == (None, AT.isoformat())
 
 
 def test_format_decision_lies_between_markers() -> None:

@@ -78,11 +78,12 @@ def test_expected_group_without_events_is_unknown_and_gates() -> None:
     ("expected", "error", "retired"),
     [
         ([("v1",)], GONE, True),
+        ([("v1",)], NoData("no series of failures", reason="bad_series_missing"), True),
         ([("v1",)], LOST, False),
         ([("v1",), ("v2",)], GONE, False),
         ([], GONE, False),
     ],
-    ids=["gone", "error", "expected", "nothing expected"],
+    ids=["gone", "failures gone", "error", "expected", "nothing expected"],
 )
 def test_only_a_vanished_group_that_need_not_exist_is_retired(
     expected: list[tuple[str]], error: MeasurementError, retired: bool
