@@ -20,11 +20,10 @@ from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, r
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 from airflow_slo_provider.slo.promql.result_labels import check_grouping
 from airflow_slo_provider.slo.promql.selectors import recognise
-from airflow_slo_provider.slo.promql.text import quote, with_window
+from airflow_slo_provider.slo.promql.text import OPERATORS, quote, with_window
 from airflow_slo_provider.slo.promql.threshold_queries import check_threshold_query, refuse_made_up
 from airflow_slo_provider.slo.promql.window_ranges import fill_window
 
-_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
 _ROUNDING = Fraction(1, 10**12)
 
@@ -134,7 +133,7 @@ def _threshold_queries(metric: ThresholdMetric, request: MeasureRequest, window:
     op, value = check_threshold(request.op, request.value, query=metric.source.query)
     query, step = points_query(metric, request, window)
     span = f"[{window - 1}ms:{duration(step)}]"
-    holds = f"((\n{query}\n) {_OPERATORS[op]} bool {_decimal(value)})"
+    holds = f"((\n{query}\n) {OPERATORS[op]} bool {_decimal(value)})"
     return {"good": Query(f"sum_over_time({holds}{span})"), "total": Query(f"count_over_time(((\n{query}\n) >= -Inf){span})")}
 
 

@@ -92,7 +92,7 @@ class BurnRateRule:
     short: timedelta
     long: timedelta
     factor: Fraction
-    fraction: Fraction = Fraction(0)
+    fraction: Fraction
 
     def fires(self, short: Fraction | None, long: Fraction | None) -> bool:
         """Return whether both burn rates are known and above the factor (strictly, as in the workbook's alerts).

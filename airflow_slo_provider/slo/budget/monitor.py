@@ -48,7 +48,7 @@ class Evaluation:
     slos: tuple[SLO, ...]
     deadline: Deadline
     errors: Mapping[SLOKey, MeasurementError]
-    requested: bool = False
+    requested: bool
 
 
 class SLOMonitor:
@@ -254,7 +254,7 @@ def _needs_coverage(report: SLOReport, plan: MeasurementPlan, *, always: bool) -
         if rule.signal is Signal.REMAINING_BUDGET:
             levels += [rule.enter, rule.exit]
         elif rule.signal is Signal.TIME_TO_EXHAUSTION:
-            levels.append(Fraction(1))
+            return True  # it may hold whatever budget remains
     return any(level is not None and report.budget.remaining <= level for level in levels)
 
 

@@ -16,7 +16,6 @@ from airflow_slo_provider.slo.budget.measurement_requests import MeasurementPlan
 from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from airflow_slo_provider.slo.budget.silence import measure_silence, require_events
 from airflow_slo_provider.slo.budget.time_slices import SliceSummary, summarise
-from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
 from airflow_slo_provider.slo.policy.error_budget_policy import CURRENT
 
@@ -164,7 +163,7 @@ def _add_budget(
     :param events: events behind the SLI, if the source counts them
     :param failures: bad events behind the SLI, if the source counts them
     """
-    length = nominal_length(plan.slo.window) if plan.slo.window.rolling else plan.span.length
+    length = plan.span.length
     budget = budget_of_sli(budget_share(plan.objective.target), sli, length, report.total, scale=scale)
     firing = tuple(rule for rule in plan.burn if _fires(plan, report, rule))
     report = replace(report, budget=budget, uncertain=_uncertain_rules(plan, report, firing))

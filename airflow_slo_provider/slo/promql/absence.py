@@ -22,13 +22,8 @@ from airflow_slo_provider.slo.promql.syntax_tree import (
 
 #: Functions that return a number without labels, which an operator with a vector returns only where the vector has values.
 _SCALARS = frozenset({"pi", "scalar", "time"})
-#: Functions that return a vector where no series exists.
-_MADE_UP = frozenset(
-    {
-        "absent", "absent_over_time", "day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month",
-        "vector", "year",
-    }
-)  # fmt: skip
+#: Functions that return a vector where their argument has no series. Others, such as ``vector``, do so only of scalars.
+_MADE_UP = frozenset({"absent", "absent_over_time"})
 
 
 def is_scalar(node: Node) -> bool:

@@ -73,8 +73,7 @@ def number(value: Fraction) -> str:
         return repr(float(value))
     with localcontext() as context:
         context.prec = digits + len(str(abs(value.numerator))) + 1
-        text = format(Decimal(value.numerator) / Decimal(value.denominator), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+        return format(Decimal(value.numerator) / Decimal(value.denominator), "f")
 
 
 def quote(text: str) -> str:

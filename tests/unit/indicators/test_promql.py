@@ -31,6 +31,18 @@ def test_bare_selector_is_read_without_window(query: str) -> None:
     assert promql.recognise(query) is None
 
 
+@pytest.mark.parametrize(
+    "query", ["sum without () (x_total)", "sum by (a) (x_total)", "avg(x_total)", "sum(x_total[5m])", "sum(sum(x))"]
+)
+def test_other_sums_are_no_bare_selector(query: str) -> None:
+    assert promql.bare_selector(query) is None
+
+
+def test_selector_narrows_itself_and_those_with_fewer_matchers() -> None:
+    narrow = Selector("x_total", (Matcher("code", "=", "5"), *A.matchers))
+    assert [narrow.narrows(A), A.narrows(A), A.narrows(narrow), A.narrows(Selector("y_total"))] == [True, True, False, False]
+
+
 def test_recognise_count_of_each_label_value_is_never_merged() -> None:
     count = promql.recognise('sum by (code) (rate(x_total{service="a"}[{{.window}}]))')
     assert count == Count("increase", A, ("code",))

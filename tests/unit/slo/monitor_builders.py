@@ -32,7 +32,7 @@ Events = list[tuple[timedelta, int, int]]
 class MemorySource:
     """Implements IndicatorSource over lists of events, and counts its queries.
 
-    :param events: events by the query of the total; or the error to answer with
+    :param events: events by the query of the total, or by the value of the group; or the error to answer with
     """
 
     def __init__(self, **events: Events | MeasurementError) -> None:
@@ -76,7 +76,7 @@ class MemorySource:
 
 
 def _name(request: MeasureRequest) -> str:
-    return request.indicator.metric.sources[0].query
+    return next(iter(request.group.values()), "") or request.indicator.metric.sources[0].query
 
 
 def slo(name: str = "api", *, target: str = "0.99", window: str = "30d", kind: str = "SQL", **fields: Any) -> SLO:

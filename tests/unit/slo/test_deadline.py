@@ -50,7 +50,16 @@ def test_deadline_passed_refuses_queries() -> None:
     assert "deadline of 30 s" in refusal.message
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_deadline_may_be_a_part_of_a_second() -> None:
+    clock = Clock()
+    deadline = Deadline(0.5, clock=clock)
+    clock.now += 0.25
+    assert (deadline.left(), deadline.refusal(object())) == (0.25, None)
+    clock.now += 0.25
+    assert deadline.refusal(object()) is not None
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e9, float("nan"), float("inf")])
 def test_deadline_not_positive_raises_value_error(seconds: float) -> None:
     with pytest.raises(ValueError, match="positive number of seconds"):
         SLOMonitor(catalog(slo()), MemorySource(), deadline=seconds)
@@ -62,6 +71,8 @@ def test_deadline_not_positive_raises_value_error(seconds: float) -> None:
         (late(), True),
         (QueryError("gateway timeout", reason="server_error", http_status=504), True),
         (QueryError("query timed out", reason="server_error", http_status=503), True),
+        (QueryError("request timeout", reason="server_error", http_status=408), True),
+        (QueryError("internal error", reason="server_error", http_status=500), False),
         (QueryError("no such column", reason="bad_query"), False),
         (QueryError("refused", reason="connection_refused", transient=True), False),
     ],

@@ -187,12 +187,19 @@ def test_burn_rate_rules_that_cannot_fire_are_left_out() -> None:
         slo.burn_rate_rules("1M")
 
 
+def test_burn_rate_rule_whose_factor_is_the_highest_rate_is_left_out() -> None:
+    """It fires above its factor: with a budget of 1/6, no burn rate is above 6."""
+    plan = plan_burn_rates("30d", target=Fraction(5, 6))
+    assert [rule.factor for rule in plan.rules] == [3, 1]
+    assert plan.dropped[1] == "no page alert over 6h and 30m: it could never fire (factor 6, and a burn rate is 6 at most)"
+
+
 @pytest.mark.parametrize(
     ("short", "long", "fires"),
     [("14.5", "14.5", True), ("14.4", "14.5", False), ("14.5", "14.4", False), (None, "20", False), ("20", None, False)],
 )
 def test_burn_rate_rule_fires_only_above_factor_in_both_windows(short: str | None, long: str | None, fires: bool) -> None:
-    rule = BurnRateRule("page", timedelta(minutes=5), timedelta(hours=1), Fraction(144, 10))
+    rule = BurnRateRule("page", timedelta(minutes=5), timedelta(hours=1), Fraction(144, 10), Fraction(1, 50))
     assert rule.fires(None if short is None else Fraction(short), None if long is None else Fraction(long)) is fires
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -72,6 +73,15 @@ def test_measure_spent_budget_is_a_share_of_the_windows_budget() -> None:
     assert spent.share == 100 / allowed
     window = Fraction(int(slo.window.duration.timedelta.total_seconds()), 60)
     assert spent.minutes == spent.share * (1 - slo.objectives[0].target) * window
+
+
+def test_spent_budget_of_a_group_is_that_of_its_events() -> None:
+    source = Source()
+    (report,) = SLOMonitor(catalog(), source).evaluate(END)
+    group = {"version": "v1"}
+    report = replace(report, name=f'{report.name}{{version="v1"}}', slo=replace(report.slo, group=group))
+    measure_spent_budget(catalog(), sources(source), report, END - timedelta(hours=1), END)
+    assert source.requests[-1].group == group
 
 
 def test_unmeasurable_interval_raises_error() -> None:

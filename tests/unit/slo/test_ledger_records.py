@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 import pytest
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo.budget import text_table as table
 from airflow_slo_provider.slo.budget.ledger_records import decision_check, policy_state, slo_checks, summary
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Decision, PolicyState
+from airflow_slo_provider.slo.model import BudgetingMethod
 from airflow_slo_provider.slo.policy.decisions import decide
 from airflow_slo_provider.slo.policy.error_budget_policy import Action
-from tests.unit.slo.monitor_builders import AT, HOUR, MemorySource, catalog, slo, steady
+from tests.unit.slo.monitor_builders import AT, DAY, HOUR, MemorySource, catalog, slo, steady
 
 LOST = QueryError("no answer", reason="timeout", transient=True, query="sum(x)", source="http://prometheus")
 
@@ -62,11 +64,59 @@ def test_decision_check_records_outcome_and_action() -> None:
     assert "spent: rule budget-spent" in check.message
 
 
+@pytest.mark.parametrize(
+    ("bad", "status", "outcome", "verdict"),
+    [
+        (0, "HEALTHY", "allowed", Verdict.PASS),
+        (9, "WARNING", "warning", Verdict.WARN),
+        (10, "EXHAUSTED", "frozen", Verdict.FAIL),
+        (None, "QUERY_ERROR", "unknown", Verdict.UNKNOWN),
+    ],
+)
+def test_readers_of_the_ledger_find_these_words(bad: int | None, status: str, outcome: str, verdict: Verdict) -> None:
+    documents = catalog(slo(target="0.9"))
+    events = LOST if bad is None else [(10 * DAY, 100 - bad, bad)]
+    decision = decide(SLOMonitor(documents, MemorySource(api=events)).evaluate(AT), documents)
+    check = decision_check(decision, name="gate", more={"complete": True})
+    assert (check.evidence["outcome"], check.verdict, check.evidence["complete"]) == (outcome, verdict, True)
+    assert (check.evidence["slos"], check.evidence["services"]) == ({"api": status}, {"api": "shop"})
+    (one,) = slo_checks(decision)
+    assert (one.evidence["status"], one.evidence["outcome"]) == (status, outcome)
+
+
+def test_record_says_how_it_was_measured() -> None:
+    sliced = {"time_slice_target": Fraction(9, 10), "time_slice_window": parse_duration("1h")}
+    documents = catalog(slo("whole", tier="critical"), slo("sliced", method=BudgetingMethod.TIMESLICES, **sliced))
+    source = MemorySource(whole=steady(1), sliced=steady(1))
+    whole, sliced_one = (check.evidence for check in slo_checks(decide(SLOMonitor(documents, source).evaluate(AT), documents)))
+    assert (whole["method"], whole["tier"], whole["window"]) == ("Occurrences", "critical", "30d")
+    assert not {"time_slice", "missing_slices", "group", "retired", "error", "name", "message"} & set(whole)
+    assert (sliced_one["method"], sliced_one["time_slice"], sliced_one["missing_slices"]) == ("Timeslices", "1h", "bad")
+    assert whole["burn_rates"] == dict.fromkeys(["5m", "30m", "1h", "2h", "6h", "1d", "3d"], 1.0) | {"5m": None}
+
+
+@pytest.mark.parametrize(("length", "shown"), [(500, "x" * 500), (501, "x" * 497 + "...")])
+def test_long_message_is_cut_in_xcom_only(length: int, shown: str) -> None:
+    documents = catalog(slo("lost"))
+    error = QueryError("x" * length, reason="timeout", transient=True)
+    decision = decide(SLOMonitor(documents, MemorySource(lost=error)).evaluate(AT), documents)
+    assert summary(decision)["slos"][0]["message"] == shown
+    assert slo_checks(decision)[0].message == "x" * length
+
+
+@pytest.mark.parametrize("since", [None, AT])
+def test_policy_state_is_read_as_it_was_written(since: datetime | None) -> None:
+    state = PolicyState(("a", "b"), Action.ESCALATE, since)
+    assert PolicyState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
+    with pytest.raises(ValueError, match="has no time zone"):
+        PolicyState.from_dict(state.to_dict() | {"blocked_since": "2026-11-01T00:00:00"})
+
+
 def test_summary_is_small_json() -> None:
     found = json.loads(json.dumps(summary(gate_decision())))
     assert (found["schema_version"], found["outcome"], found["action"], found["allowed"]) == (1, "frozen", "freeze", False)
     assert [one["status"] for one in found["slos"]] == ["HEALTHY", "EXHAUSTED", "QUERY_ERROR", "LOW_TRAFFIC"]
-    assert found["slos"][2]["sli"] is None
+    assert (found["slos"][2]["sli"], found["at"]) == (None, AT.isoformat())
 
 
 def test_format_decision_lies_between_markers() -> None:

@@ -56,6 +56,7 @@ def test_expression_without_filters_has_a_value_where_its_series_exist(query: st
         (f"({OK} / {R}) * ({E} / {OK})", R),
         (f"histogram_fraction(0, 1, sum(rate(h{W})))", f"histogram_count(sum(rate(h{W})))"),
         (f"{OK} / 2", None),
+        (f"{R} - {E} / {OK}", None),
         (f"avg_over_time(up{W})", None),
         ("avg_over_time((a / b)[{{.window}}:1m])", None),
     ],
@@ -118,6 +119,20 @@ def shown(found: frozenset[object] | None) -> list[str] | None:
         (f"sum(rate(errors_total{W} offset 5m)) or vector(0)", f"sum(rate(r_total{W} offset 5m))", None, None, []),
         (f'sum(rate(r_total{{a="1",c="5"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', ['r_total{a="1",c!=""}'], [], []),
         (f'sum(rate(r_total{{a="2"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a=~"1|2"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', ['e_total{a!=""}'], [], []),
+        (f'sum(rate(e_total{{a=~"2|3"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a=~"(?i)1"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a!="1"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', None, [], []),
+        (f'sum(rate(e_total{{a!="2"}}{W}))', f'sum(rate(r_total{{a="1"}}{W}))', ["e_total"], [], []),
+        (f'sum(rate(e_total{{a=~".*"}}{W}))', f"sum(rate(r_total{W}))", ["e_total"], [], []),
+        (f'sum(rate(e_total{{a=~"(?i)1"}}{W}))', f"sum(rate(r_total{W}))", ['e_total{a!=""}'], [], []),
+        (
+            f'sum(rate(r_total{{a=~"1.",b!=""}}{W}))',
+            f'sum(rate(r_total{{a=~"1."}}{W}))',
+            ['r_total{a!="",a=~"1.",b!=""}'],
+            [],
+            [],
+        ),
     ],
 )
 def test_witnesses_of_bad_by_answer(

@@ -138,6 +138,12 @@ def test_brackets_of_regular_expressions_are_recognised(regex: str) -> None:
     assert read_counts(None, f'sum(increase(x_total{{code=~"{regex}"}}{W}))', ALL, counter=True).counts
 
 
+def test_made_up_value_is_not_looked_for_in_an_unreadable_query() -> None:
+    with pytest.raises(RefusedQuery, match="the query cannot be read") as caught:
+        refuse_made_up("max(x")
+    assert caught.value.reason == "not_understood"
+
+
 def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:
     query = "avg_over_time((max(down) or vector(0))[{{.window}}:1m])"
     assert not read_ratio(query, failure=False).counts
@@ -153,16 +159,19 @@ def test_made_up_zero_of_a_failure_ratio_is_refused() -> None:
         ("vector(1) * x", False),
         ("x", False),
         ("x unless vector(1)", False),
+        ("vector(1) unless x", True),
         ("vector(1) and x", False),
         ("x > bool 0", False),
         ("histogram_quantile(0.9, sum by (le) (rate(x[5m])))", False),
         ("quantile(0.9, x)", False),
         ("-x", False),
+        ("hour(x)", False),
         ("x + fill (0) y", False),
         ("vector(0)", True),
         ("x or vector(0)", True),
         ("max(x) > 0 or on() vector(1)", True),
         ("absent(x)", True),
+        ("absent_over_time(x[5m])", True),
         ("minute()", True),
         ("time()", True),
         ("scalar(x)", True),

@@ -250,3 +250,10 @@ def test_policies_that_do_not_alert_on_breach_are_left_out() -> None:
     assert "no alerts of policy high-priority: its alertWhenBreaching is not true" in comments(
         slo(alert_policies=(policy(condition(), breaching=False),))
     )
+
+
+@pytest.mark.parametrize(("op", "sign"), [("lt", "<"), ("lte", "<="), ("gt", ">"), ("gte", ">=")])
+def test_condition_of_a_policy_is_compared_as_its_document_says(op: str, sign: str) -> None:
+    alert = alerts(slo(alert_policies=(policy(condition(op=op)),)))["RequestsAvailabilityFastBurn", "page"]
+    assert f"{sign} 0.002) / 0.001" in alert["expr"]
+    assert alert["annotations"]["summary"].endswith(f"burn rate {sign} 2 over 1h")

@@ -77,6 +77,24 @@ def test_silence_equal_to_max_silence_is_healthy() -> None:
         assert report([(ago, 100, 0)], max_silence=6 * HOUR).status is status
 
 
+@pytest.mark.parametrize(("minutes", "silence"), [(59, None), (60, None), (61, HOUR)])
+def test_silence_is_shown_from_an_hour_on(minutes: int, silence: timedelta | None) -> None:
+    """The last hour of a source that counts events is its shortest measured window of that length."""
+    assert report([(minutes * MINUTE, 100, 0), (2 * DAY, 100, 0)]).silence == silence
+
+
+def test_silence_of_slices_is_their_width() -> None:
+    hours = 3
+    found = report(steady(0, until=hours * HOUR), missing_slices=_ignored(SLICES), **SLICES)
+    assert found.silence == hours * HOUR
+
+
+def test_table_shows_the_silent_beside_those_with_events() -> None:
+    head, *rows = table([report(STOPPED), report(steady(0))]).splitlines()
+    assert head.endswith("exhausted in  no event for  status")
+    assert [row.split()[-2] for row in rows[-2:]] == ["3d", "-"]
+
+
 def test_max_silence_equal_to_burn_window_is_measured_once() -> None:
     source = MemorySource(api=steady(0))
     without = MemorySource(api=steady(0))

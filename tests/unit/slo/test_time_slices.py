@@ -63,6 +63,17 @@ def test_summarise_occurrences_adds_up_events(published: dict[str, Any]) -> None
     assert (found.good, found.total) == (published["occurrences"]["good_sum"], published["occurrences"]["total_sum"])
 
 
+def test_summarise_occurrences_of_a_slice_without_good_events_adds_none() -> None:
+    found = summarise(measured((0, 10), (5, 10)), OCCURRENCES)
+    assert (found.good, found.total, found.sli) == (5, 20, Fraction(1, 4))
+
+
+def test_summarise_occurrences_of_ratios_has_no_events() -> None:
+    with pytest.raises(NoData, match="no events in the window") as caught:
+        summarise([Measurement.of_ratio(Fraction(1, 2))], OCCURRENCES)
+    assert caught.value.reason == "no_events"
+
+
 def test_summarise_slice_at_target_is_good() -> None:
     assert summarise(measured((95, 100)), TIMESLICES, slice_target=Fraction(95, 100)).sli == 1
     assert summarise(measured((94, 100)), TIMESLICES, slice_target=Fraction(95, 100)).sli == 0

@@ -54,7 +54,7 @@ def _alternative(level: Level, node: Binary) -> Quantity:
     left, right = level.read(node.left), level.read(node.right)
     if left.made_up:
         raise MadeUpNumber("a made-up zero stands on the left of `or` and always answers; write it on the right")
-    if (right.made_up or right.kind is Kind.NUMBER) and not is_zero(node.right):
+    if right.made_up and not is_zero(node.right):
         raise MadeUpNumber("the number behind `or` is returned where no series exists")
     if right.made_up:
         if left.has_minimum:

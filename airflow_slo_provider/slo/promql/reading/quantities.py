@@ -163,7 +163,7 @@ class Quantity:
 
 
 #: The result of ``vector(0)``.
-ZERO = Quantity(Kind.NUMBER, number=0.0, zero_if_missing=True, answers_alone=True)
+ZERO = Quantity(Kind.NUMBER, number=0.0, answers_alone=True)
 
 
 def check_share(part: Quantity, whole: Quantity, *, good_series: Iterable[Series], all_series: Iterable[Series]) -> bool:
