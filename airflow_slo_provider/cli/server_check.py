@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.slo_key import SLOKey, display_names
@@ -92,6 +93,9 @@ class _Checker:
         is_measured = isinstance(result, Measurement) or result.reason == "no_events"
         if isinstance(result, MeasurementError) and not is_measured:
             self.report.errors.append(_fault(slo, indicator.metric.sources[0], result.message))
+        if isinstance(result, Measurement) and result.ratio < Fraction(1, 2) < objective.target:
+            message = f"{percent(1 - result.ratio, digits=1)} of all events are bad; are good and bad exchanged?"
+            self.report.warnings.append(_fault(slo, indicator.metric.sources[0], message))
         for role, query in _queries(indicator):
             try:
                 tree = parse(_text(indicator, role, query))

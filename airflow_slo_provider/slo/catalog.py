@@ -65,7 +65,8 @@ class SLOCatalog:
         if whole is not None:
             raise KeyError(f"{name!r} is one objective of the SLO {whole!r}; name the SLO: all of its objectives are evaluated")
         names = list(display_names(by_key).values())
-        raise KeyError(f"there is no SLO named {name!r}{did_you_mean(name, names) or f'; there are {names}'}")
+        known = did_you_mean(name, names) or f"; known: {', '.join(names)}"
+        raise KeyError(f"there is no SLO named {name!r}{known}")
 
     def part(self, name: str) -> tuple[SLO, str, Objective]:
         """Return the SLO, name and objective that a report has under a name.

@@ -72,7 +72,7 @@ def _open(kind: str, document: DataSource | None, ledger: Ledger | None, stack: 
         # Not chained: the original error may quote the connection's secrets.
         raise QueryError(
             f"connection {conn_id or 'prometheus_default'} cannot be used ({type(error).__name__}: {server_text(error)}); "
-            "define it in Airflow, or correct connectionDetails.airflowConnId of the DataSource",
+            "define it in Airflow, or name another one: connectionDetails.airflowConnId of a DataSource document",
             reason="bad_connection",
         ) from None
     raise QueryError(f"data of type {kind!r} cannot be measured, only Prometheus, SQL and Ledger", reason="unknown_source")

@@ -45,7 +45,8 @@ def resolve_reference(fields: Fields, key: str, documents: Mapping[str, T | None
     """Resolve a reference. A missing document is an error; a document with errors is not a second error."""
     name = fields.text(key, required=True)
     if name is not None and name not in documents:
-        fields.error(key, f"there is no {kind} named {name!r} among these documents{did_you_mean(name, documents)}")
+        known = did_you_mean(name, documents) or (f"; known: {', '.join(sorted(documents)[:10])}" if documents else "")
+        fields.error(key, f"there is no {kind} named {name!r} among these documents{known}")
     return documents.get(name or "")
 
 

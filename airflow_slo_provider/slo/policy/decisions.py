@@ -220,6 +220,8 @@ def _format_rule(rule: PolicyRule, report: SLOReport) -> str:
     if _needs_coverage(rule) and report.coverage_failed and not _compare(value, rule.op, rule.enter or Fraction(0)):
         return f"held before, and it is unknown whether enough of the window holds data to clear it ({report.message})"
     if rule.signal is Signal.REMAINING_BUDGET:
+        if value < 0:
+            return f"{percent(1 - value, up=True)} of the error budget is used"
         return f"{percent(value)} of the error budget is left"
     if rule.signal is Signal.TIME_TO_EXHAUSTION:
         return f"the error budget lasts {report.time_to_exhaustion} at the current rate"

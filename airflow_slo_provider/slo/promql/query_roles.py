@@ -41,6 +41,8 @@ from airflow_slo_provider.slo.promql.text import COUNTER_NAME, has_window, short
 
 #: The window alone between brackets, or as the range of a subquery.
 _RANGE = re.compile(r"\[\s*\{\{-?\s*\.window\s*-?\}\}\s*(?=[\]:])")
+#: A variable of another tool, or another spelling of the window, as the range.
+_OTHER_RANGE = re.compile(r"\[\s*(?:\$|\{\{(?!-?\s*\.window\s*-?\}\}))")
 _EXAMPLE = "sum(increase(requests_total[{{.window}}]))"
 _DECLARE = (
     "correct it, or, if the server accepts it (e.g. MetricsQL) and it counts events, declare that with the annotation "
@@ -208,7 +210,9 @@ def read_ratio(query: str, *, failure: bool) -> Reading:
     if failure and found.answers_alone:
         raise MadeUpNumber("raw: the made-up zero means that nothing failed, also where no series exists")
     if found.chosen not in ("", "max" if failure else "min"):
-        raise RefusedQuery("raw: min() of failures and max() of successes show the best series; write the other one")
+        raise RefusedQuery(
+            "raw: it shows the best series, or leaves some out, so that the share of all events may be worse; divide sums"
+        )
     _as_role("raw", partial(bucket_rules.check_ratio, failure=failure), tree)
     _check_unknown_points(found.unknown_as, "bad" if failure else "good", name="raw")
     if found.kind is not Kind.SHARE and not _is_mean(found):
@@ -265,6 +269,8 @@ def _parse(query: str, role: str) -> Node:
         tree = parse(query)
     except PromQLSyntaxError as error:
         remedy = "correct it" if role == "raw" else _DECLARE
+        if _OTHER_RANGE.search(query):
+            remedy = "write [{{.window}}], exactly so, as the range"
         raise UnreadableQuery(f"{role}: the query cannot be read: {' '.join(str(error).split())}; {remedy}") from None
     if has_window(query) and not any(_reads_window(tree)):
         raise MissingWindow(f"{role}: {{{{.window}}}} is not a range: write it between square brackets, e.g. {_EXAMPLE}")

@@ -471,13 +471,13 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
         "share of points",
     ),
     # -- refused: no count
-    ("average of counts", {"bad": f"avg(increase(errors_total{W}))", "total": R}, "", "both sides must apply the same functions"),
-    ("maximum", {"bad": f"max(rate(errors_total{W}))", "total": RR}, "", "same functions"),
+    ("average of counts", {"bad": f"avg(increase(errors_total{W}))", "total": R}, "", "avg() is no count"),
+    ("maximum", {"bad": f"max(rate(errors_total{W}))", "total": RR}, "", "max() is no count"),
     (
         "minimum of the total's pods",
         {"good": f"sum(rate(ok_total{W}))", "total": f"min(rate(requests_total{W}))"},
         "",
-        "same functions",
+        "min() is no count",
     ),
     ("COUNT in capitals", {"bad": f"COUNT(increase(errors_total{W}) > 0)", "total": R}, "", "same functions"),
     ("group", {"bad": f"group(increase(errors_total{W}))", "total": R}, "", "group"),

@@ -185,7 +185,7 @@ class TestDeclaredCounts:
     @pytest.mark.parametrize(
         ("queries", "message"),
         [
-            ({"bad": "avg(rate(e_total[{{.window}}]))", "total": TOTAL}, "both sides must apply the same functions"),
+            ({"bad": "avg(rate(e_total[{{.window}}]))", "total": TOTAL}, "avg() is no count of events"),
             ({"bad": METRICSQL, "total": "avg(increase(r_total[{{.window}}]))"}, "and this one must too"),
             ({"bad": METRICSQL, "total": "sum(rate(r_total[{{.window}}]))"}, "is per second, and the other query"),
             ({"bad": METRICSQL, "total": "sum(increase(r_total[{{.window}}])) * 2"}, "and this one must too"),

@@ -232,7 +232,7 @@ def test_rules_select_slos_by_name_or_predicate() -> None:
     two = catalog(slo(), slo(name="other"))
     assert "slo-myservice-other-sli" not in rules(two, select=["requests-availability"])
     assert "slo-myservice-requests-availability-sli" not in rules(two, select=lambda found: found.name == "other")
-    with pytest.raises(ValueError, match=r"no SLO named 'nothing'; there are \['requests-availability', 'other'\]"):
+    with pytest.raises(ValueError, match="no SLO named 'nothing'; known: requests-availability, other"):
         rules(two, select=["nothing"])
     with pytest.raises(ValueError, match="two SLOs of the service 'myservice' would both write"):
         rules(catalog(slo(), slo()))

@@ -34,6 +34,11 @@ _AT_POINTS = frozenset(
 _NAN_WITHOUT_EVENTS = frozenset({"histogram_avg", "histogram_quantile"})
 #: Functions of a range that may be used inside a subquery.
 _RANGES_AT_POINTS = frozenset({"deriv", "idelta", "irate", "quantile_over_time", "stddev_over_time"})
+_REMEDIES = {
+    "histogram_quantile": '; count the fast ones: good x_bucket{le="..."}, total x_count',
+    "irate": "; write increase()",
+    "idelta": "; write increase()",
+}
 #: Names that Prometheus reserves for counters. A recorded series has a colon in its name, and may be anything.
 _COUNTER = re.compile(r"[a-zA-Z0-9_]+_(total|bucket)")
 
@@ -62,7 +67,7 @@ def read_call(level: Level, node: Call) -> Quantity:
         return _histogram(level, name, arguments[-1])
     if level.at_points:
         return _function_at_points(level, name, arguments)
-    raise RefusedQuery(f"{name}() does not return a count of events")
+    raise RefusedQuery(f"{name}() does not return a count of events{_REMEDIES.get(name, '')}")
 
 
 def _growth(level: Level, name: str, source: Node) -> Quantity:

@@ -159,7 +159,7 @@ class Quantity:
             return replace(self, weights=weights, subtracted=self.subtracted * exact)
         if self.kind in (Kind.VALUE, Kind.INSTANT):
             return replace(self, unit=(*self.unit, "times", factor))
-        raise RefusedQuery(f"{self.kind} is multiplied or divided by a number")
+        raise RefusedQuery(f"{self.kind} is multiplied or divided by a number; write a share between 0 and 1, not percent")
 
 
 #: The result of ``vector(0)``.
@@ -199,6 +199,9 @@ def check_share(part: Quantity, whole: Quantity, *, good_series: Iterable[Series
         raise RefusedQuery("one side is multiplied by another metric, and the other is not")
     if part.unit[:1] == ("avg_over_time",) and whole.unit == ("series", *part.unit):
         return False  # the mean over the series
+    for name in ("avg", "min", "max"):
+        if name in (*part.unit[:1], *whole.unit[:1]) and part.unit != whole.unit:
+            raise RefusedQuery(f"{name}() is no count of events; write sum() in both queries")
     if part.kind is not whole.kind or part.unit != whole.unit:
         raise RefusedQuery("both sides must apply the same functions, over the same window and offset")
     for quantity in (part, whole):
