@@ -73,7 +73,7 @@ class TestMemory:
             request_log.write(good, bad)
             ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
             outcomes.append(ran.xcoms["decision"]["outcome"])
-        assert outcomes == ["allowed", "frozen", "allowed", "frozen"]
+        assert outcomes == ["allowed", "frozen", "frozen", "frozen"], "the cool-down of the policy that froze holds under each"
 
     def test_freeze_of_other_policy_is_evaluated_by_own_rules(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """A rule of the same name held under the other policy; here it never did."""

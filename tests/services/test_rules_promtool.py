@@ -41,6 +41,14 @@ from tests.unit.slo.rules_builders import (
 TOTAL = 'http_request_duration_seconds_count{job="myservice"}'
 
 
+def test_two_services_with_an_slo_of_one_name_have_alerts_of_their_own(tmp_path: Path) -> None:
+    text = rules(catalog(slo(service="cart"), slo(service="pay")))
+    (tmp_path / "rules.yml").write_text(text)
+    check(tmp_path / "rules.yml")
+    alerts = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {rule["labels"]["slo_service"] for rule in alerts} == {"cart", "pay"}
+
+
 @pytest.mark.parametrize(
     "metric",
     [
