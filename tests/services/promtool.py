@@ -21,7 +21,9 @@ NO_DATA = "RequestsAvailabilityNoData"
 
 def check(*paths: Path) -> str:
     """Check rule files; what the linter finds, such as two alerts with the same labels, is an error."""
-    done = subprocess.run([need("promtool"), "check", "rules", "--lint-fatal", *map(str, paths)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [need("promtool"), "check", "rules", "--lint-fatal", *map(str, paths)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

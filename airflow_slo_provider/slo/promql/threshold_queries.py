@@ -91,6 +91,8 @@ def _check_best(node: Node, best: frozenset[str]) -> None:
         if best is _BEST_OF_SMALL:
             good, remedy = "small", "max()"
         raise RefusedQuery(f"{name}() shows the best value where {good} values are good; write {remedy}")
+    if isinstance(node, Binary) and node.operator == "-" and node.left == Call("time", ()):
+        return  # an age: the newest of several timestamps is what is meant
     if isinstance(node, Binary) and node.operator in ("-", "/"):
         _check_best(node.left, best)
         _check_best(node.right, _MIRRORED[best])

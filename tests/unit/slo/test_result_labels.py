@@ -166,3 +166,28 @@ def test_groups_of_declared_counts_are_not_queried() -> None:
 def test_groups_of_a_threshold_are_those_of_its_samples() -> None:
     found = event_queries(ThresholdMetric(prometheus("-max by (a) (max_over_time(x[5m]))")), ["a"])
     assert found == (f"count by (a) (present_over_time(x{W}))",)
+
+
+@pytest.mark.parametrize(
+    ("bad", "total", "shown"),
+    [
+        ('version="v1"', "", 'bad: version="v1" chooses values'),
+        ('version=~"v1|v2"', "", "bad: version=~"),
+        ('version!="v1"', 'version!="v2"', 'bad: version!="v1" chooses values'),
+        ('version!="v1"', 'version!="v1"', ""),
+        ('version!=""', "", ""),
+        ('version=~".+"', "", ""),
+        ('code=~"5.."', "", ""),
+        ("", 'version="v1"', ""),
+    ],
+)
+def test_failures_are_those_of_the_groups_that_the_total_has(bad: str, total: str, shown: str) -> None:
+    metric = ratio(
+        *(f"sum by (version) (increase({name}{{{matcher}}}[{{{{.window}}}}]))" for name, matcher in (("e", bad), ("a", total)))
+    )
+    if not shown:
+        check_grouping(metric, ("version",))
+        return
+    with pytest.raises(WrongGrouping) as caught:
+        check_grouping(metric, ("version",))
+    assert shown in str(caught.value)
