@@ -35,7 +35,7 @@ from airflow_slo_provider.slo.promql.text import window_text
 
 _PLAIN_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 #: Reasons of errors that are in the documents; every other failed query is a fault of the server or the connection.
-_IN_DOCUMENT = frozenset({"bad_query", "query_failed", "several_series", "wrong_grouping"})
+_IN_DOCUMENT = frozenset({"bad_query", "query_failed", "several_series", "wrong_grouping", "lost_events", "no_group"})
 
 
 @dataclass

@@ -94,6 +94,17 @@ def test_several_series_are_an_error(source: PrometheusSource) -> None:
     assert any("series where one is expected" in error.message for error in report.errors)
 
 
+def test_lost_events_are_an_error_of_the_document(source: PrometheusSource) -> None:
+    both = " or ".join(f'sum(increase(http_requests_total{{code="{code}"}}[{{{{.window}}}}]))' for code in (500, 404))
+    report = check_queries(source, bad=both, total=TOTAL.replace("rate", "increase"))
+    assert any("both sides of `or` have series in the window" in error.message for error in report.errors)
+
+
+def test_objective_of_which_most_events_are_bad_is_a_warning(source: PrometheusSource) -> None:
+    report = check_queries(source, bad=TOTAL.replace("total[", 'total{code!="404"}['), total=TOTAL)
+    assert any("of all events are bad; are good and bad exchanged?" in warning.message for warning in report.warnings)
+
+
 def test_objectives_with_the_same_queries_are_checked_once(source: PrometheusSource) -> None:
     text = ratio_document({"bad": TOTAL.replace("http", "htp"), "total": TOTAL})
     report = check(source, changed(text, "    - target: 0.999\n", "    - target: 0.999\n    - target: 0.9\n"))
