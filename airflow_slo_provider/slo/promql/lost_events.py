@@ -37,6 +37,10 @@ _JOIN = (
     "series of the window were joined with another metric that no longer has them, so that their events are lost; write "
     "last_over_time(...[{{.window}}]) around the other metric"
 )
+_VALUES = (
+    "events are multiplied by a metric that is not 1 for all series, so that some count more than others, or nothing; filter "
+    "both queries with `and on (...)` instead"
+)
 _COUNTER = (
     "the samples of a series never decrease, as those of a counter, and are added up; write counter: true, or "
     "sum(increase(...[{{.window}}]))"
@@ -107,8 +111,18 @@ def _by_join(node: Node) -> Iterator[LostEvents]:
                 lost = replace(on, operator="unless", left=seen, right=other)
                 yield LostEvents(write(Aggregation("count", lost)), _JOIN)
                 break
+    if isinstance(node, Binary) and node.operator == "*" and node.matching:
+        for events, other in ((node.left, node.right), (node.right, node.left)):
+            if any(series.range == WINDOW for series in series_of(events)) and _is_joined(other):
+                yield LostEvents(write(Aggregation("count", Binary("!=", other, Number(1)))), _VALUES)
+                break
     for inner in _over_window(node):
         yield from _by_join(inner)
+
+
+def _is_joined(node: Node) -> bool:
+    """Return whether it is a metric that events are joined with: now, or its last sample in the window."""
+    return _reads_now(node) or (isinstance(node, Call) and node.function == "last_over_time")
 
 
 def _by_samples(node: Node) -> Iterator[LostEvents]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airflow_slo_provider.slo.promql.absence import answers_alone, same_shape
+from airflow_slo_provider.slo.promql.reading.bucket_rules import check_bad_events
 from airflow_slo_provider.slo.promql.reading.quantities import MadeUpNumber, RefusedQuery, UnreadableQuery, WrongWindow
 from airflow_slo_provider.slo.promql.syntax_tree import (
     Aggregation,
     Binary,
     Call,
     Node,
+    Number,
     PromQLSyntaxError,
     Series,
     Subquery,
@@ -22,6 +24,8 @@ from airflow_slo_provider.slo.promql.syntax_tree import (
 #: What shows the best series, the best moment or a value that is never worse, if small values are good, and if large ones are.
 _BEST_OF_SMALL = frozenset({"min", "bottomk", "min_over_time", "clamp_max", "clamp"})
 _BEST_OF_LARGE = frozenset({"max", "topk", "max_over_time", "clamp_min", "clamp"})
+#: Operators and functions whose result is not the value that the threshold is about.
+_OTHER_VALUES = frozenset({"%", "^", "atan2", "ceil", "floor", "round", "sgn"})
 _MIRRORED = {_BEST_OF_SMALL: _BEST_OF_LARGE, _BEST_OF_LARGE: _BEST_OF_SMALL}
 
 
@@ -67,6 +71,7 @@ def check_threshold_query(query: str, operator: str | None) -> None:
             f"`{node.operator}` removes points, and what is removed is not judged; remove it, and compare with op and value of "
             "the objective"
         )
+    _check_values(tree)
     if operator is not None:
         _check_best(tree, _BEST_OF_SMALL if operator in ("lt", "lte") else _BEST_OF_LARGE)
 
@@ -84,9 +89,33 @@ def _filters(node: Node) -> Iterator[Binary]:
         yield from _filters(inner)
 
 
+def _check_values(node: Node) -> None:
+    """Refuse what changes values so that a threshold may never be missed."""
+    for inner in walk(node):
+        name = inner.function if isinstance(inner, Call) else inner.operator if isinstance(inner, Binary) else ""
+        if name in _OTHER_VALUES:
+            raise RefusedQuery(f"{name} changes the value that is judged; remove it")
+        if isinstance(inner, Binary) and inner.operator == "*" and Number(0) in (inner.left, inner.right):
+            raise RefusedQuery("a product with 0 is always 0")
+
+
+def _is_low_quantile(node: Node, best: frozenset[str]) -> bool:
+    """Return whether it is a quantile on the good side of the median."""
+    parameter = None
+    if isinstance(node, Aggregation) and node.operator == "quantile":
+        parameter = node.parameter
+    elif isinstance(node, Call) and node.function in ("histogram_quantile", "quantile_over_time"):
+        parameter = node.arguments[0]
+    if not isinstance(parameter, Number):
+        return False
+    return parameter.value < 0.5 if best is _BEST_OF_SMALL else parameter.value > 0.5
+
+
 def _check_best(node: Node, best: frozenset[str]) -> None:
     name = node.function if isinstance(node, Call) else node.operator if isinstance(node, Aggregation) else ""
-    if name in best:
+    if isinstance(node, Call) and name == "histogram_fraction" and best is _BEST_OF_SMALL:
+        check_bad_events(node)
+    if name in best or _is_low_quantile(node, best):
         good, remedy = ("large", "min(), or sum() with value: 1 if one of several is enough")
         if best is _BEST_OF_SMALL:
             good, remedy = "small", "max()"

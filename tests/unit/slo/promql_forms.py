@@ -13,6 +13,7 @@ RR = f"sum(rate(requests_total{W}))"
 OK_ = f"sum(increase(ok_total{W}))"
 QUANTILE = "histogram_quantile(0.99, sum by (le) (rate(l_bucket[5m])))"
 POINTS = "[{{.window}}:1m]"
+NATIVE = f"histogram_count(sum(rate(h{W})))"
 
 FORMS: list[tuple[str, dict[str, str], str, str]] = [
     # -- counters
@@ -869,6 +870,34 @@ FORMS: list[tuple[str, dict[str, str], str, str]] = [
         "",
         "does not hold the slowest events",
     ),
+    (
+        "raw, native histogram, slow up to a bound",
+        {"raw": f"1 - histogram_fraction(0.25, 10, sum(rate(h{W})))"},
+        "",
+        "does not hold the slowest events",
+    ),
+    (
+        "native histogram, slow up to a bound subtracted",
+        {
+            "good": f"{NATIVE} - histogram_fraction(0.25, 10, sum(rate(h{W}))) * {NATIVE}",
+            "total": NATIVE,
+        },
+        "",
+        "are not all bad ones",
+    ),
+    (
+        "raw, average of pods of a native histogram",
+        {"raw": f"avg(histogram_fraction(0, 0.25, rate(h{W})))"},
+        "",
+        "an average of shares",
+    ),
+    (
+        "raw, least share of the pods that have good events",
+        {"raw": f"min(sum by (pod) (increase(ok_total{W})) / sum by (pod) (increase(requests_total{W})))"},
+        "",
+        "leaves out series",
+    ),
+    ("raw, average of recorded ratios", {"raw": "avg(slo:ratio{{.window}})"}, "", "an average of shares"),
     ("a thousandth of a failure", {"bad": f"sum(increase(slow_total{W})) + 0.001 * {E}", "total": R}, "", "less than a tenth"),
     ("failures less themselves", {"bad": f"{E} - {E}", "total": R}, "", "always 0"),
     ("resets without _total", {"bad": f"sum(resets(failures{W}))", "total": R}, "", "resets() does not return a count"),

@@ -8,7 +8,8 @@ from itertools import takewhile
 
 from airflow_slo_provider.slo.promql.reading.quantities import Kind, MadeUpNumber, Quantity, RefusedQuery
 from airflow_slo_provider.slo.promql.reading.reading_level import Level
-from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, is_aggregated, walk
+from airflow_slo_provider.slo.promql.result_labels import result_labels
+from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, Call, walk
 
 #: Labels that tell collectors of the same series apart.
 _COLLECTOR = re.compile(r"replica|prometheus")
@@ -83,7 +84,13 @@ def _choice_of_shares(operator: str, node: Aggregation, inner: Quantity) -> Quan
     A quotient of single series leaves out the series without a numerator, whose share is 0: it is at least the share of all.
     """
     chosen = {inner.chosen, operator} - {"", "avg"}
-    if any(isinstance(part, Binary) and part.operator == "/" and not is_aggregated(part) for part in walk(node.inner)):
+    parts = [part for part in walk(node.inner) if result_labels(part) != frozenset()]
+    if operator == "avg" and (
+        any(isinstance(part, Call) and part.function == "histogram_fraction" for part in parts)
+        or inner.unit[:1] == ("recorded per window",)
+    ):
+        raise RefusedQuery("an average of shares gives a small series the weight of a large one; divide the sums")
+    if any(isinstance(part, Binary) and part.operator == "/" for part in parts):
         flips = list(takewhile(lambda word: word == "1 -", inner.unit))
         chosen.add("min" if len(flips) % 2 else "max")
     if len(chosen) > 1:

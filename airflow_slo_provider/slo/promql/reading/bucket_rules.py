@@ -46,6 +46,8 @@ def check_good_events(tree: Node, quantity: Quantity) -> None:
     :param quantity: what it returns
     :raises RefusedQuery: when buckets of one histogram are added and not divided by their number
     """
+    for bound in _fraction_bounds(tree):
+        raise RefusedQuery(f"the events up to {bound} that are subtracted are not all bad ones; write +Inf as the upper bound")
     for name, number in _overlapping(tree).items():
         if number * quantity.weights[1] > 1:
             raise RefusedQuery(f"an event is in {number} of the added buckets of {name[0]}; divide their sum by {number}")
@@ -58,7 +60,10 @@ def check_ratio(tree: Node, *, failure: bool) -> None:
     :param failure: whether it returns the share of bad events
     :raises RefusedQuery: as the other checks do
     """
-    if isinstance(tree, Binary) and tree.operator == "/":
+    if isinstance(tree, Call) and tree.function == "histogram_fraction":
+        if failure:
+            check_bad_events(tree)
+    elif isinstance(tree, Binary) and tree.operator == "/":
         check_all_events(tree.right)
         if failure:
             check_bad_events(tree.left)
@@ -86,6 +91,19 @@ def _added_bounds(node: Node, *, added: bool = True) -> Iterator[str]:
     else:
         for inner in children(node):
             yield from _added_bounds(inner, added=added)
+
+
+def _fraction_bounds(node: Node, *, subtracted: bool = False) -> Iterator[str]:
+    """Yield the finite upper bounds of the shares of native histograms that are subtracted."""
+    if isinstance(node, Call) and node.function == "histogram_fraction":
+        if subtracted:
+            yield from _added_bounds(node)
+    elif isinstance(node, Binary):
+        yield from _fraction_bounds(node.left, subtracted=subtracted)
+        yield from _fraction_bounds(node.right, subtracted=subtracted != (node.operator == "-"))
+    else:
+        for inner in children(node):
+            yield from _fraction_bounds(inner, subtracted=subtracted)
 
 
 def _finite_bound(series: Series) -> str:
