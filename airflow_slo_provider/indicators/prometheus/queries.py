@@ -15,7 +15,7 @@ from airflow_slo_provider.indicators.prometheus.query_batches import Points, Que
 from airflow_slo_provider.indicators.span_slices import check_threshold
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, format_number
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql.lost_events import LostEvents, lost_events
+from airflow_slo_provider.slo.promql.lost_events import LostEvents, lost_events, lost_points
 from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric
 from airflow_slo_provider.slo.promql.reading.quantities import RefusedQuery
 from airflow_slo_provider.slo.promql.result_labels import check_grouping
@@ -62,7 +62,8 @@ def write_lost_events(request: MeasureRequest, window: int, *, source: str) -> t
     """
     metric = request.indicator.metric
     if isinstance(metric, ThresholdMetric):
-        return ()
+        points, step = points_query(metric, request, window)
+        return tuple((Query(item.query), item) for item in lost_points(points, f"{window - 1}ms", duration(step)))
     found = lost_events(read_ratio_metric(metric, source), tuple(request.group))
     return tuple((Query(fill_window(item.query, timedelta(milliseconds=window))), item) for item in found)
 

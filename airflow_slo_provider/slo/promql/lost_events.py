@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from airflow_slo_provider.slo.promql.absence import is_zero
 from airflow_slo_provider.slo.promql.query_roles import Reading
+from airflow_slo_provider.slo.promql.result_labels import result_labels
 from airflow_slo_provider.slo.promql.syntax_tree import (
     WINDOW,
     Aggregation,
@@ -26,6 +27,7 @@ from airflow_slo_provider.slo.promql.syntax_tree import (
     children,
     parse,
     series_of,
+    walk,
 )
 from airflow_slo_provider.slo.promql.tree_writer import write
 
@@ -41,12 +43,15 @@ _VALUES = (
     "events are multiplied by a metric that is not 1 for all series, so that some count more than others, or nothing; filter "
     "both queries with `and on (...)` instead"
 )
+_POINTS = "a quotient has no value where what is divided has no series, and such points are left out; write (x or vector(0)) / y"
 _COUNTER = (
     "the samples of a series never decrease, as those of a counter, and are added up; write counter: true, or "
     "sum(increase(...[{{.window}}]))"
 )
 #: So often the value of a series must change, and never decrease, to be a counter.
 _CHANGES = 30
+#: So many points may be missing, as at a restart.
+_FEW_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ def lost_events(reading: Reading, labels: Sequence[str] = ()) -> tuple[LostEvent
     if reading.declared:
         return ()
     trees = [parse(query.text) for query in reading.queries.values()]
-    found = [item for tree in trees for item in (*_by_or(tree, tuple(labels)), *_by_join(tree), *_by_samples(tree))]
+    found = list[LostEvents]()
+    for tree in trees:
+        found += [*_by_or(tree, tuple(labels)), *_by_join(tree), *_by_samples(tree), *_by_points(tree)]
     return tuple(dict.fromkeys(found))
 
 
@@ -123,6 +130,36 @@ def _by_join(node: Node) -> Iterator[LostEvents]:
 def _is_joined(node: Node) -> bool:
     """Return whether it is a metric that events are joined with: now, or its last sample in the window."""
     return _reads_now(node) or (isinstance(node, Call) and node.function == "last_over_time")
+
+
+def lost_points(query: str, window: str, step: str) -> tuple[LostEvents, ...]:
+    """Write the queries for the points of a threshold metric.
+
+    :param query: PromQL of a point
+    :param window: the window of the points
+    :param step: their distance
+    """
+    return tuple(
+        LostEvents(f"count_over_time(({write(lost)})[{window}:{step}]) > {_FEW_POINTS}", _POINTS)
+        for lost in _without_dividend(parse(query))
+    )
+
+
+def _by_points(node: Node) -> Iterator[LostEvents]:
+    for inner in walk(node):
+        if isinstance(inner, Subquery) and inner.range == WINDOW:
+            for lost in _without_dividend(inner.inner):
+                counted = Call("count_over_time", (replace(inner, inner=lost),))
+                yield LostEvents(write(Binary(">", counted, Number(_FEW_POINTS))), _POINTS)
+
+
+def _without_dividend(node: Node) -> Iterator[Node]:
+    """Write, for each quotient of sums, what has a value where the divisor has one, and what is divided has none."""
+    sides = (node.left, node.right) if isinstance(node, Binary) and node.operator == "/" else ()
+    if sides and all(series_of(side) and result_labels(side) == frozenset() for side in sides):
+        yield Binary("unless", sides[1], sides[0], matching="on")
+    for inner in _over_window(node):
+        yield from _without_dividend(inner)
 
 
 def _by_samples(node: Node) -> Iterator[LostEvents]:

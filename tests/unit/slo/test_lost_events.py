@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.slo.promql.lost_events import lost_events
+from airflow_slo_provider.slo.promql.lost_events import lost_events, lost_points
 from airflow_slo_provider.slo.promql.query_roles import read_counts
 from airflow_slo_provider.slo.promql.syntax_tree import parse
 
@@ -46,6 +46,18 @@ BY = f"sum by (version) (increase(requests_total{W}))"
             f"count((present_over_time(a{W}) and on (pod) (last_over_time(owner{W}) == 1)) unless on (pod) (owner == 1))",
         ),
         (
+            "count_over_time((sum(e) / sum(r) > 0.1)[{{.window}}:1m])",
+            "count_over_time((sum(r) > 0)[{{.window}}:1m])",
+            (),
+            "count_over_time((sum(r) unless on () sum(e))[{{.window}}:1m]) > 5",
+        ),
+        (
+            "count_over_time(((sum(e) or vector(0)) / sum(r) > 0.1)[{{.window}}:1m])",
+            "count_over_time((sum(r) > 0)[{{.window}}:1m])",
+            (),
+            "count_over_time((sum(r) unless on () (sum(e) or vector(0)))[{{.window}}:1m]) > 5",
+        ),
+        (
             f"sum(sum_over_time(a{W}))",
             f"sum(count_over_time(a{W}))",
             (),
@@ -61,3 +73,13 @@ def test_each_way_to_lose_events_has_a_query(bad: str, total: str, labels: tuple
     found = lost_events(reading, labels)
     assert [parse(item.query) for item in found] == [parse(text) for text in (query or "").split("; ") if text]
     assert all(item.by == (labels if "present" in item.query and " or " in bad else ()) for item in found)
+
+
+def test_points_of_a_threshold_without_a_dividend_are_asked_for() -> None:
+    (found,) = lost_points("sum(rate(ok[5m])) / sum(rate(requests[5m]))", "3599999ms", "1m")
+    assert parse(found.query) == parse(
+        "count_over_time((sum(rate(requests[5m])) unless on () sum(rate(ok[5m])))[3599999ms:1m]) > 5"
+    )
+    assert "write (x or vector(0)) / y" in found.message
+    assert lost_points("max(latency)", "3599999ms", "1m") == ()
+    assert lost_points("max by (pod) (a) / max by (pod) (b)", "3599999ms", "1m") == ()
