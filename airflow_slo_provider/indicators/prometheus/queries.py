@@ -63,7 +63,7 @@ def write_lost_events(request: MeasureRequest, window: int, *, source: str) -> t
     metric = request.indicator.metric
     if isinstance(metric, ThresholdMetric):
         points, step = points_query(metric, request, window)
-        return tuple((Query(item.query), item) for item in lost_points(points, f"{window - 1}ms", duration(step)))
+        return tuple((Query(item.query), item) for item in lost_points(points, f"[{window - 1}ms:{duration(step)}]"))
     found = lost_events(read_ratio_metric(metric, source), tuple(request.group))
     return tuple((Query(fill_window(item.query, timedelta(milliseconds=window))), item) for item in found)
 

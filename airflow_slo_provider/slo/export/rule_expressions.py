@@ -16,7 +16,7 @@ from datetime import timedelta
 from airflow_slo_provider.documents.durations import as_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MissingSlices, Objective, RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql.absence import denominator, without_filters
-from airflow_slo_provider.slo.promql.lost_events import lost_events
+from airflow_slo_provider.slo.promql.lost_events import lost_events, lost_points
 from airflow_slo_provider.slo.promql.query_roles import QueryReading, Reading, read_metric
 from airflow_slo_provider.slo.promql.result_labels import check_grouping, dividing_labels
 from airflow_slo_provider.slo.promql.selectors import Selector, selectors
@@ -202,7 +202,10 @@ def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str,
     points = f"({close(with_window(metric.source.query.strip(), step))}) >= -Inf"
     total = _aggregation("sum", by)
     bad = f"{total}(sum_over_time((({points}) {OPPOSITES[objective.op]} bool {number(objective.value)}){span}))"
-    return f"{bad}\n/\n{total}(count_over_time(({points}){span}))"
+    ratio = f"{bad}\n/\n{total}(count_over_time(({points}){span}))"
+    for lost in lost_points(with_window(metric.source.query, step), span):
+        ratio = f"{ratio}\nunless on ()\n({lost.query})"
+    return ratio
 
 
 def _raw_error(metric: RatioMetric, reading: Reading, window: str, by: Sequence[str]) -> str:

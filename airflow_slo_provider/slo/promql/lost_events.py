@@ -132,16 +132,14 @@ def _is_joined(node: Node) -> bool:
     return _reads_now(node) or (isinstance(node, Call) and node.function == "last_over_time")
 
 
-def lost_points(query: str, window: str, step: str) -> tuple[LostEvents, ...]:
+def lost_points(query: str, span: str) -> tuple[LostEvents, ...]:
     """Write the queries for the points of a threshold metric.
 
     :param query: PromQL of a point
-    :param window: the window of the points
-    :param step: their distance
+    :param span: the range and step of the points, e.g. ``[3599999ms:1m]``
     """
     return tuple(
-        LostEvents(f"count_over_time(({write(lost)})[{window}:{step}]) > {_FEW_POINTS}", _POINTS)
-        for lost in _without_dividend(parse(query))
+        LostEvents(f"count_over_time(({write(lost)}){span}) > {_FEW_POINTS}", _POINTS) for lost in _without_dividend(parse(query))
     )
 
 

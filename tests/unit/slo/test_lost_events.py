@@ -76,10 +76,10 @@ def test_each_way_to_lose_events_has_a_query(bad: str, total: str, labels: tuple
 
 
 def test_points_of_a_threshold_without_a_dividend_are_asked_for() -> None:
-    (found,) = lost_points("sum(rate(ok[5m])) / sum(rate(requests[5m]))", "3599999ms", "1m")
+    (found,) = lost_points("sum(rate(ok[5m])) / sum(rate(requests[5m]))", "[3599999ms:1m]")
     assert parse(found.query) == parse(
         "count_over_time((sum(rate(requests[5m])) unless on () sum(rate(ok[5m])))[3599999ms:1m]) > 5"
     )
     assert "write (x or vector(0)) / y" in found.message
-    assert lost_points("max(latency)", "3599999ms", "1m") == ()
-    assert lost_points("max by (pod) (a) / max by (pod) (b)", "3599999ms", "1m") == ()
+    assert lost_points("max(latency)", "[3599999ms:1m]") == ()
+    assert lost_points("max by (pod) (a) / max by (pod) (b)", "[3599999ms:1m]") == ()

@@ -155,6 +155,13 @@ def test_threshold_metric_reads_one_point_per_minute() -> None:
     )
 
 
+def test_threshold_has_no_value_where_a_quotient_lacks_points() -> None:
+    limited = slo(threshold("sum(rate(ok[5m])) / sum(rate(all[5m]))"), objective={"op": "gte", "value": Fraction("0.9")})
+    assert records(limited)["slo:sli_error:ratio_rate5m"].endswith(
+        "unless on ()\n(count_over_time((sum(rate(all[5m])) unless on () sum(rate(ok[5m])))[299999ms:1m]) > 5)\n"
+    )
+
+
 def test_ratio_has_no_value_where_a_query_has_several_series() -> None:
     grouped = bad_over_total(
         "sum by (path) (rate(bad_total[{{.window}}]))", "sum(rate(a[{{.window}}])) + sum(rate(b[{{.window}}]))"
