@@ -151,10 +151,8 @@ def _quotient(level: Level, node: Binary, left: Quantity, right: Quantity) -> Qu
     if left.per_second != right.per_second:
         raise RefusedQuery("one side of the ratio is per second, and the other is not; write increase() in both")
     check_share(left, right, good_series=series_of(node.left), all_series=series_of(node.right))
-    # The average of fewer series than the other side has is too large.
-    chosen = {"min": "min", "max": "max", "avg": "max"}.get(str(left.unit[0]), "") if left.unit else ""
     unknown_as = share_of_unknown(left, right, part_series=series_of(node.left), all_series=series_of(node.right))
-    return replace(share, chosen=chosen or left.chosen, unknown_as=unknown_as)
+    return replace(share, chosen=left.chosen, unknown_as=unknown_as)
 
 
 def _mean_over_time(node: Binary) -> Call | None:
