@@ -2,7 +2,7 @@
 
 ``a or b`` is ``a`` alone as soon as ``a`` has a series: after a counter was renamed, nothing of the new name counts until the old
 one has left the window. A join or a condition on a series without a range is evaluated at the end of the window: what a pod did
-that is gone by then is lost. The samples of a counter are running totals, and their sum is no count. The syntax cannot show
+that is gone by then is lost. The samples of a counter are running totals, and their sum counts nothing. The syntax cannot show
 whether that is so; these queries ask the server.
 """
 
@@ -25,6 +25,7 @@ from airflow_slo_provider.slo.promql.syntax_tree import (
     Series,
     Subquery,
     children,
+    has_range,
     parse,
     series_of,
     walk,
@@ -85,42 +86,24 @@ def lost_events(reading: Reading, labels: Sequence[str] = ()) -> tuple[LostEvent
 
 def _by_or(node: Node, labels: tuple[str, ...]) -> Iterator[LostEvents]:
     if isinstance(node, Binary) and node.operator == "or" and not is_zero(node.right):
-        right = _presence(series_of(node.right), labels)
-        if right is not None:
-            answered = Aggregation("count", node.left, grouping="by" if labels else "", labels=labels)
-            yield LostEvents(write(Binary("and", answered, right, matching="on", labels=labels)), _OR, labels)
+        grouping = "by" if labels else ""
+        left, right = (Aggregation("count", side, grouping=grouping, labels=labels) for side in (node.left, node.right))
+        yield LostEvents(write(Binary("and", left, right, matching="on", labels=labels)), _OR, labels)
     for inner in _over_window(node):
         yield from _by_or(inner, labels)
-
-
-def _presence(series: Sequence[Series], labels: tuple[str, ...]) -> Node | None:
-    """Write what has a value where one of the selectors has samples in the window."""
-    counted: list[Node] = [
-        Aggregation("count", Call("present_over_time", (item,)), grouping="by" if labels else "", labels=labels)
-        for item in series
-        if item.range == WINDOW
-    ]
-    if not counted:
-        return None
-    first, *others = counted
-    for other in others:
-        first = Binary("or", first, other)
-    return first
 
 
 def _by_join(node: Node) -> Iterator[LostEvents]:
     if isinstance(node, Binary) and (node.operator == "and" or (node.operator == "*" and node.matching)):
         for events, other in ((node.left, node.right), (node.right, node.left)):
-            selectors = [series for series in series_of(events) if series.range == WINDOW]
-            if len(selectors) == 1 and _reads_now(other):
+            if has_range(events, WINDOW) and _reads_now(other):
                 on = replace(node, operator="and", grouping="", group_labels=())
-                seen = replace(on, left=Call("present_over_time", (selectors[0],)), right=_in_window(other))
-                lost = replace(on, operator="unless", left=seen, right=other)
+                lost = replace(on, operator="unless", left=replace(on, left=events, right=_in_window(other)), right=other)
                 yield LostEvents(write(Aggregation("count", lost)), _JOIN)
                 break
     if isinstance(node, Binary) and node.operator == "*" and node.matching:
         for events, other in ((node.left, node.right), (node.right, node.left)):
-            if any(series.range == WINDOW for series in series_of(events)) and _is_joined(other):
+            if has_range(events, WINDOW) and _is_joined(other):
                 yield LostEvents(write(Aggregation("count", Binary("!=", other, Number(1)))), _VALUES)
                 break
     for inner in _over_window(node):
@@ -129,7 +112,7 @@ def _by_join(node: Node) -> Iterator[LostEvents]:
 
 def _is_joined(node: Node) -> bool:
     """Return whether it is a metric that events are joined with: now, or its last sample in the window."""
-    return _reads_now(node) or (isinstance(node, Call) and node.function == "last_over_time")
+    return _reads_now(node) or any(isinstance(inner, Call) and inner.function == "last_over_time" for inner in walk(node))
 
 
 def lost_points(query: str, span: str) -> tuple[LostEvents, ...]:
@@ -171,9 +154,8 @@ def _by_samples(node: Node) -> Iterator[LostEvents]:
 
 
 def _reads_now(node: Node) -> bool:
-    """Return whether an expression reads a series without a range, and none over one."""
-    series = series_of(node)
-    return bool(series) and all(item.range is None and not item.names_window for item in series)
+    """Return whether an expression reads a series without a range, at the end of the window."""
+    return any(item.range is None and not item.names_window for item in series_of(node))
 
 
 def _in_window(node: Node) -> Node:

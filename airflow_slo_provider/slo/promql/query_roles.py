@@ -149,8 +149,6 @@ def read_counts(good: str | None, bad: str | None, total: str, *, counter: bool,
     part, whole = found[role], found["total"]
     if part.has_minimum:
         raise RefusedQuery(f"{role}: a filter removes small counts")
-    if part.unit[:1] in ((("min",),) if role == "bad" else (("max",), ("avg",))):
-        raise RefusedQuery(f"{role}: {part.unit[0]}() shows the best series, or leaves out those without events; write sum()")
     if part.chosen == ("min" if role == "bad" else "max"):
         raise RefusedQuery(f"{role}: {part.chosen}() shows the best series at each point; write the other one")
     if role == "good":

@@ -52,7 +52,7 @@ def test_both_sides_of_or_are_refused(both: dict[str, str], lost: bool) -> None:
     assert isinstance(found, QueryError)
     assert (found.reason, found.transient) == ("lost_events", False)
     assert "both sides of `or` have series" in found.message
-    assert "count(present_over_time(new" in found.query
+    assert "count(sum(increase(new" in found.query
 
 
 def test_unanswered_question_about_lost_events_is_an_error() -> None:

@@ -50,7 +50,7 @@ def test_points_of_the_best_series_are_refused(condition: str, good: bool, bad: 
 def test_one_number_of_each_side_is_no_share(operator: str) -> None:
     query = f"{operator}(increase(a{W})) / {operator}(increase(b{W}))"
     for failure in (True, False):
-        with pytest.raises(RefusedQuery, match=rf"raw: {operator}\(\) of both sides is no share"):
+        with pytest.raises(RefusedQuery, match=rf"raw: {operator}\(\) does not count the events of all series"):
             read_ratio(query, failure=failure)
 
 

@@ -51,7 +51,7 @@ def test_document_of_each_form_is_read_as_specified(queries: dict[str, str], kin
     [
         ("sum(rate(errors_total[5m]))", "no {{.window}} in 'sum(rate(errors_total[5m]))'; write it as the range, e.g. sum("),
         ("sum(rate(errors_total[{{.window}}])", "the query cannot be read: "),
-        ("avg(rate(errors_total[{{.window}}]))", "avg() shows the best series, or leaves out those without events"),
+        ("avg(rate(errors_total[{{.window}}]))", "avg() does not count the events of all series"),
         ("errors_total + 1", "no {{.window}} in 'errors_total + 1'"),
     ],
 )
@@ -185,7 +185,7 @@ class TestDeclaredCounts:
     @pytest.mark.parametrize(
         ("queries", "message"),
         [
-            ({"bad": "avg(rate(e_total[{{.window}}]))", "total": TOTAL}, "avg() is no count of events"),
+            ({"bad": "avg(rate(e_total[{{.window}}]))", "total": TOTAL}, "avg() does not count the events"),
             ({"bad": METRICSQL, "total": "avg(increase(r_total[{{.window}}]))"}, "and this one must too"),
             ({"bad": METRICSQL, "total": "sum(rate(r_total[{{.window}}]))"}, "is per second, and the other query"),
             ({"bad": METRICSQL, "total": "sum(increase(r_total[{{.window}}])) * 2"}, "and this one must too"),

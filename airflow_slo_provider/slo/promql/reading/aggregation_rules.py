@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from itertools import takewhile
 
@@ -12,7 +11,9 @@ from airflow_slo_provider.slo.promql.result_labels import result_labels
 from airflow_slo_provider.slo.promql.syntax_tree import Aggregation, Binary, Call, walk
 
 #: Labels that tell collectors of the same series apart.
-_COLLECTOR = re.compile(r"replica|prometheus")
+_COLLECTOR_LABELS = frozenset(
+    {"__replica__", "prometheus", "prometheus_replica", "receive_replica", "replica", "rule_replica", "thanos_replica"}
+)
 
 
 def read_aggregation(level: Level, node: Aggregation) -> Quantity:
@@ -72,7 +73,7 @@ def _choice_of_series(level: Level, operator: str, node: Aggregation, inner: Qua
         raise RefusedQuery(f"a filter removes series, which {operator}() then leaves out; remove the filter, or divide the sums")
     if inner.kind is Kind.SHARE:
         return inner
-    if operator == "max" and node.grouping == "without" and all(_COLLECTOR.search(label) for label in node.labels):
+    if operator == "max" and node.grouping == "without" and _COLLECTOR_LABELS.issuperset(node.labels):
         operator = "max of collectors"  # of the same series, as highly available pairs of Prometheus have them
     unit = (operator, node.grouping, node.labels, inner.kind, inner.per_second, *inner.unit)
     return replace(inner, kind=Kind.VALUE, unit=unit)

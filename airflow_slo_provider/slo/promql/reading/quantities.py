@@ -191,17 +191,15 @@ def check_share(part: Quantity, whole: Quantity, *, good_series: Iterable[Series
         raise RefusedQuery("a filter removes small counts")
     if part.unit[:1] in (("min_over_time",), ("max_over_time",)):
         raise RefusedQuery(f"{part.unit[0]}() reads one sample of each series, and not all that happened")
-    if part.unit == whole.unit and part.unit[:1] in (("avg",), ("min",), ("max",)):
-        raise RefusedQuery(f"{part.unit[0]}() of both sides is no share where they have other series; write sum() in both")
+    for name in ("avg", "min", "max"):  # also on both sides, which may have other series
+        if name in (*part.unit[:1], *whole.unit[:1]):
+            raise RefusedQuery(f"{name}() does not count the events of all series; write sum() in both queries")
     if 0 < 10 * part.weights[0] < part.weights[1]:
         raise RefusedQuery("some events count for less than a tenth of the others, so that they hardly count at all")
     if part.joins != whole.joins:
         raise RefusedQuery("one side is multiplied by another metric, and the other is not")
     if part.unit[:1] == ("avg_over_time",) and whole.unit == ("series", *part.unit):
         return False  # the mean over the series
-    for name in ("avg", "min", "max"):
-        if name in (*part.unit[:1], *whole.unit[:1]) and part.unit != whole.unit:
-            raise RefusedQuery(f"{name}() is no count of events; write sum() in both queries")
     if part.kind is not whole.kind or part.unit != whole.unit:
         raise RefusedQuery("both sides must apply the same functions, over the same window and offset")
     for quantity in (part, whole):
